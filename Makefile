@@ -1,0 +1,38 @@
+# make setup builds .venv; reproduce and test do it themselves when it is missing or the lock has changed.
+EXPERIMENT ?= demo
+PYTHON ?= python3
+CORES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
+RUN = .venv/bin/
+STAMP = .venv/.installed
+# Snakemake and papermill find each other, and the kernel, in the environment alone.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: setup reproduce test lab clean lock
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11: name another with make PYTHON=python3.11" >&2; exit 1; }
+	test -x $(RUN)python || $(PYTHON) -m venv .venv
+	$(RUN)python -m pip install --quiet --no-deps -r requirements.lock
+	$(RUN)python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(RUN)python -m ipykernel install --sys-prefix --name python3 >/dev/null
+	touch $(STAMP)
+
+reproduce: setup
+	$(RUN)snakemake --cores $(CORES) --configfile config/$(EXPERIMENT).yaml \
+	  $(if $(DATA),--config "dataset_root=$(abspath $(DATA))")
+
+test: setup
+	$(RUN)python -m pytest
+
+lab: setup
+	$(RUN)jupyter lab notebooks
+
+# The results of EXPERIMENT and what was derived from data; the environment stays.
+clean:
+	rm -rf .snakemake .cache build asc_kit.egg-info results/$(EXPERIMENT)
+
+lock:
+	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header pyproject.toml -o requirements.lock

@@ -1,0 +1,78 @@
+"""The blocks of Figures 1 and 2, as Table 5 counts them.
+
+Differences from EfficientNetV2 that Tables 5 and 6 require: squeeze-and-excitation in Fused-MBConv too, and a bare
+1x1 shortcut convolution (no bias, no norm) where the channels change.
+"""
+
+import torch
+from torch import nn
+
+EXPANSION = 4
+
+
+class SqueezeExcite(nn.Module):
+    """Figure 2 [12]: channels weighted by a gate computed from their means.
+
+    The width is [0.25 I] of the block's input I, not of the expanded channels; both convolutions have a bias.
+    """
+
+    def __init__(self, channels: int, reduced: int):
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, reduced, 1)
+        self.expand = nn.Conv2d(reduced, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate = x.mean((2, 3), keepdim=True)  # batch, channels, 1, 1
+        gate = self.expand(nn.functional.silu(self.reduce(gate))).sigmoid()
+        return x * gate
+
+
+class _Inverted(nn.Module):
+    """What both blocks share: expand -> squeeze-excite -> reduce, and the shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int]):
+        super().__init__()
+        self.stride = stride
+        self.wide = EXPANSION * inputs
+        self.squeeze_excite = SqueezeExcite(self.wide, inputs // 4)
+        self.reduce = nn.Conv2d(self.wide, outputs, 1, bias=False)
+        self.reduce_norm = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+
+    def expanded(self, x: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, I, time, mel) to (batch, O, ceil(time / stride), ceil(mel / stride))."""
+        inner = self.reduce_norm(self.reduce(self.squeeze_excite(self.expanded(x))))
+        # Sliced before an unstrided convolution: the strided one's backward pass in channels_last corrupts memory.
+        return inner + self.shortcut(x[:, :, :: self.stride[0], :: self.stride[1]])
+
+
+class MBConv4(_Inverted):
+    """Figure 1, left [8]: 1x1 expansion, depthwise convolution (the stride sits here), SE, 1x1 reduction."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1), kernel: tuple[int, int] = (3, 3)):
+        super().__init__(inputs, outputs, stride)
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        self.expand = nn.Conv2d(inputs, self.wide, 1, bias=False)
+        self.expand_norm = nn.BatchNorm2d(self.wide)
+        self.depthwise = nn.Conv2d(self.wide, self.wide, kernel, stride, padding, groups=self.wide, bias=False)
+        self.depthwise_norm = nn.BatchNorm2d(self.wide)
+
+    def expanded(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.silu(self.expand_norm(self.expand(x)))  # batch, 4 I, time, mel
+        return nn.functional.silu(self.depthwise_norm(self.depthwise(x)))
+
+
+class FusedMBConv4(_Inverted):
+    """Figure 1, right [9]: one 3x3 expansion in place of the 1x1 and the depthwise convolution."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1), kernel: tuple[int, int] = (3, 3)):
+        super().__init__(inputs, outputs, stride)
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        self.expand = nn.Conv2d(inputs, self.wide, kernel, stride, padding, bias=False)
+        self.expand_norm = nn.BatchNorm2d(self.wide)
+
+    def expanded(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.silu(self.expand_norm(self.expand(x)))  # batch, 4 I, time, mel

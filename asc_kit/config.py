@@ -1,0 +1,316 @@
+"""Every choice of an experiment, frozen, with the report's value as its default.
+
+A recipe (``config/*.yaml``) holds only what differs from the defaults below. A run is one submission, one seed
+and one fold of a recipe; its identity is the hash of its resolved configuration. Where the report is silent the
+field's comment says "open".
+"""
+
+import ast
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import torch
+import yaml
+
+from asc_kit.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]  # relative paths count from here, wherever a kernel starts
+MEL_BINS = {"baseline": 40, "1": 32, "2": 64, "3": 128, "4": 160}  # submission -> M, Table 7
+
+
+def path(name: str | Path) -> Path:
+    """``name`` as a path; a relative one counts from the repository's root."""
+    return ROOT / Path(name).expanduser()
+
+
+def cache() -> Path:
+    """Where derived data lies: ``$ASC_CACHE``, or ``.cache`` in the repository."""
+    return path(os.environ.get("ASC_CACHE", ".cache"))
+
+
+def generator(seed: int, *names: object) -> torch.Generator:
+    """A random generator of its own for each purpose, so that adding one never shifts the others."""
+    digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) is UnionType:
+        return any(_fits(value, part) for part in get_args(hint))
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is hint
+
+
+def _words(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    if get_origin(hint) is UnionType:
+        return " or ".join(map(_words, get_args(hint)))
+    return "None" if hint is NoneType else {int: "a whole number", float: "a number", bool: "True or False"}[hint]
+
+
+class _Checked:
+    """Refuses a field of the wrong type or out of range, by name."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if not _fits(value, hint):
+                raise InputError(f"{name}: {value!r} is not possible; give {_words(hint)}")
+            low = self.__dataclass_fields__[name].metadata.get("low")
+            if low is not None and value is not None and value < low:
+                raise InputError(f"{name}: {value!r} is too small; give {low} or more")
+
+
+def at_least(low: float, default: Any) -> Any:
+    """A field with a smallest value."""
+    return field(default=default, metadata={"low": low})
+
+
+@dataclass(frozen=True)
+class Features(_Checked):
+    """Log-mel spectrogram (Section 2.1)."""
+
+    sample_rate: int = at_least(8000, 44100)  # Hz; "we do not use resampling"
+    window: int = at_least(2, 2760)  # samples
+    hop: int = at_least(1, 690)  # samples; 75 % overlap
+    n_fft: int | None = None  # samples, open: None means the window, unpadded
+    window_function: Literal["hann", "hamming"] = "hann"
+    power: Literal[1, 2] = 2  # open: 2 = power spectrum, 1 = magnitude
+    n_mels: int = at_least(1, 160)
+    f_min: float = at_least(0, 10.0)  # Hz
+    f_max: float = at_least(1, 16000.0)  # Hz
+    mel_scale: Literal["slaney", "htk"] = "slaney"  # open
+    mel_norm: Literal["slaney", None] = "slaney"  # open; only shifts a bin, which the first batch norm absorbs
+    log: Literal["db", "ln"] = "db"  # 10 log10 max(x, amin), or ln(x + amin)
+    amin: float = 1e-10  # open: floor of the power
+    top_db: float | None = None  # open: floor below a clip's maximum, dB
+    last_frame: bool = True  # the frame centred on the clip's end: 640 = 1 + 441000 // 690
+    axis_order: Literal["time_frequency", "frequency_time"] = "time_frequency"  # open: how Table 1's strides read
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.f_min >= self.f_max or self.f_max > self.sample_rate / 2:
+            raise InputError(f"f_max: {self.f_max} Hz must lie above f_min and at most at half the sample rate")
+        if self.n_fft is not None and self.n_fft < self.window:
+            raise InputError(f"n_fft: {self.n_fft} is shorter than the window of {self.window}; leave it None")
+
+    def frames(self, samples: int) -> int:
+        """Frames of a clip of ``samples`` samples."""
+        return samples // self.hop + self.last_frame
+
+
+@dataclass(frozen=True)
+class Augmentation(_Checked):
+    """Section 2.2; alpha and the crop are the report's, the rest is open."""
+
+    crop_seconds: float | None = 8.0  # None: whole clips
+    mixup: Literal["modified", "standard", None] = "modified"
+    mixup_alpha: float = 0.6
+    mixup_partner: Literal["any", "other_class"] = "any"  # open
+    time_masks: int = at_least(0, 2)  # SpecAugment, as PANNs
+    mel_masks: int = at_least(0, 2)
+    mask_fraction: float = at_least(0, 0.125)  # widest mask: 64 of 512 frames, M / 8 bins
+    mask_fill: Literal["mean", "zero"] = "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mixup_alpha <= 0:
+            raise InputError(f"mixup_alpha: {self.mixup_alpha} must be above 0; mixup=None turns mixup off")
+        if self.crop_seconds is not None and self.crop_seconds <= 0:
+            raise InputError(f"crop_seconds: {self.crop_seconds} must be above 0; None takes whole clips")
+
+
+@dataclass(frozen=True)
+class Training(_Checked):
+    """Section 3.1."""
+
+    epochs: int = at_least(1, 500)  # "max epochs of 500"; the schedule's length too (open)
+    batch_size: int = at_least(2, 64)
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    max_lr: float = 0.01
+    weight_decay: float = at_least(0, 0.01)  # AdamW's standard
+    cycle_momentum: bool = False  # open: "standard parameters" argues against cycling beta1
+    ema_decay: float | None = 0.999  # None: the raw weights
+    ema_warmup: bool = True  # open: min(decay, (1 + n) / (10 + n)), or short runs report the random start
+    selection: Literal["validation", "test", "none"] = "validation"  # open: what early stopping watches
+    validation_fraction: float = 0.15  # of the training fold, by location
+    watch: Literal["log_loss", "accuracy"] = "log_loss"  # open
+    patience: int | None = 100  # open: epochs without a better value; None: the whole schedule
+    best_after: int = at_least(0, 0)  # epochs before which no epoch is taken as the best
+    precision: Literal["float32", "bfloat16"] = "float32"  # autocast; the weights stay float32
+    threads: int = at_least(1, 1)  # two single-thread runs beat one with two threads
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.validation_fraction < 1:
+            raise InputError(f"validation_fraction: {self.validation_fraction} must lie between 0 and 1")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise InputError(f"ema_decay: {self.ema_decay} must lie in [0, 1)")
+
+
+# The 2021 baseline's own features and recipe [18], read in its repository's task1a.yaml and dcase_util.
+BASELINE = {
+    "features": dict(window=1764, hop=882, n_fft=2048, window_function="hamming", power=1, f_min=0.0,
+                     f_max=22050.0, log="ln", amin=2.0**-52, last_frame=False),
+    "augmentation": dict(crop_seconds=None, mixup=None, time_masks=0, mel_masks=0),
+    "training": dict(epochs=200, batch_size=16, optimizer="adam", schedule="constant", max_lr=1e-3,
+                     weight_decay=0.0, ema_decay=None, validation_fraction=0.3, watch="accuracy", patience=None,
+                     best_after=50),
+}  # fmt: skip
+PARTS = {"features": Features, "augmentation": Augmentation, "training": Training}
+# What a notebook or the command line may change one by one.
+TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run, resolved: all that its numbers depend on besides data and code."""
+
+    submission: str
+    seed: int
+    fold: int
+    folds: int  # how many are drawn where the data set brings no split
+    features: Features
+    augmentation: Augmentation
+    training: Training
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested dictionary, for JSON."""
+        return asdict(self)
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name this configuration."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Config":
+        """The inverse of `as_dict`; unknown keys raise."""
+        parts = {name: _build(part, values[name], name) for name, part in PARTS.items()}
+        return cls(**{k: values[k] for k in ("submission", "seed", "fold", "folds")}, **parts)
+
+
+def _build(kind: type, values: dict[str, Any], where: str) -> Any:
+    _known(values, [f.name for f in fields(kind)], where)
+    return kind(**values)
+
+
+def _known(values: Any, names: Any, where: str) -> None:
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: holds {values!r}; give names and values")
+    for name in values:
+        if name not in names:
+            raise InputError(f"{where}: unknown parameter {name!r}; known are {', '.join(sorted(names))}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A ``config/*.yaml``: which runs, on what data, and what differs from the report."""
+
+    name: str
+    title: str = ""
+    synthetic: dict | None = None  # the demo corpus's settings, where the recipe brings its own data
+    dataset_root: str | None = None
+    submissions: tuple = ("baseline", "1", "2", "3", "4")
+    seeds: tuple = (0,)
+    fold: tuple = (1,)
+    folds: int = 5
+    features: dict = field(default_factory=dict)
+    augmentation: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
+    baseline: dict = field(default_factory=dict)  # the same three parts again, for the baseline alone
+    reference: bool = False  # logistic regression on log-mel statistics beside the networks
+
+    def config(self, submission: object, seed: int = 0, fold: int = 1, **changes: Any) -> Config:
+        """Resolve one run.
+
+        Parameters
+        ----------
+        submission : "baseline" or 1 to 4, as in Table 7.
+        seed, fold : of the run.
+        changes : any of `TRAINING_VALUES`; None means the recipe's value.
+
+        Raises
+        ------
+        InputError : unknown submission or parameter, or a value out of range.
+        """
+        name = str(submission)
+        if name not in MEL_BINS:
+            raise InputError(f"submission: {submission!r} is unknown; give one of {', '.join(MEL_BINS)}")
+        if type(seed) is not int or type(fold) is not int or seed < 0 or fold < 1:
+            raise InputError(f"seed, fold: {seed!r}, {fold!r}; give a seed from 0 and a fold from 1")
+        _known(changes, TRAINING_VALUES, "parameters")
+        own = BASELINE if name == "baseline" else {}
+        parts = {}
+        for part, kind in PARTS.items():
+            values = {**getattr(self, part), **own.get(part, {})}
+            if name == "baseline":
+                values |= self.baseline.get(part, {})
+            names = [f.name for f in fields(kind)]
+            values |= {k: v for k, v in changes.items() if v is not None and k in names}
+            if part == "features":
+                values["n_mels"] = MEL_BINS[name]
+            parts[part] = _build(kind, values, f"{self.name}: {part}")
+        return Config(name, seed, fold, self.folds, **parts)
+
+    def configs(self) -> list[Config]:
+        """Every run of the recipe, in Table 7's order."""
+        return [self.config(s, k, f) for s in self.submissions for k in self.seeds for f in self.fold]
+
+
+def load(recipe: str | Path) -> Recipe:
+    """Read a recipe.
+
+    With ``ASC_SMOKE=1`` in the environment its ``smoke`` part is laid over it, under the name ``<name>-smoke``:
+    the tests run the same notebooks in seconds.
+
+    Raises
+    ------
+    InputError : the file is missing, is not YAML, or holds an unknown key or value.
+    """
+    file = path(recipe)
+    try:
+        values = yaml.safe_load(file.read_text())
+    except OSError:
+        raise InputError(f"{file}: no such recipe; config/ holds those of the kit") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    _known(values, {f.name for f in fields(Recipe)} | {"smoke"}, str(file))
+    smoke = values.pop("smoke", {})
+    values.setdefault("name", file.stem)
+    if os.environ.get("ASC_SMOKE") == "1" and smoke:
+        merged = {k: {**values.get(k, {}), **v} if isinstance(v, dict) else v for k, v in smoke.items()}
+        values = {**values, **merged, "name": f"{values['name']}-smoke"}
+    for name in ("submissions", "seeds", "fold"):
+        if name in values:
+            values[name] = tuple(values[name] if isinstance(values[name], list) else [values[name]])
+    result = Recipe(**values)
+    _known(result.baseline, PARTS, f"{file}: baseline")
+    result = replace(result, submissions=tuple(map(str, result.submissions)))
+    result.configs()  # every run is checked before any starts
+    return result
+
+
+def code_digest(*modules: str) -> str:
+    """Hash of what the named modules of asc_kit do: comments, docstrings and layout do not count."""
+    digest = hashlib.sha256()
+    for module in modules:
+        tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text())
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+                if isinstance(getattr(body[0], "value", None), ast.Constant):
+                    node.body = body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:12]
