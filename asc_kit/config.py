@@ -21,6 +21,7 @@ from asc_kit.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]  # relative paths count from here, wherever a kernel starts
 MEL_BINS = {"baseline": 40, "1": 32, "2": 64, "3": 128, "4": 160}  # submission -> M, Table 7
+MEL_BINS["logistic"] = 64  # the floor: a logistic regression on log-mel statistics
 
 
 def path(name: str | Path) -> Path:
@@ -168,6 +169,7 @@ BASELINE = {
                      weight_decay=0.0, ema_decay=None, validation_fraction=0.3, watch="accuracy", patience=None,
                      best_after=50),
 }  # fmt: skip
+OWN = {"baseline": BASELINE, "logistic": {"training": dict(selection="none")}}
 PARTS = {"features": Features, "augmentation": Augmentation, "training": Training}
 # What a notebook or the command line may change one by one.
 TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))
@@ -230,7 +232,6 @@ class Recipe:
     augmentation: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     baseline: dict = field(default_factory=dict)  # the same three parts again, for the baseline alone
-    reference: bool = False  # logistic regression on log-mel statistics beside the networks
 
     def config(self, submission: object, seed: int = 0, fold: int = 1, **changes: Any) -> Config:
         """Resolve one run.
@@ -251,7 +252,7 @@ class Recipe:
         if type(seed) is not int or type(fold) is not int or seed < 0 or fold < 1:
             raise InputError(f"seed, fold: {seed!r}, {fold!r}; give a seed from 0 and a fold from 1")
         _known(changes, TRAINING_VALUES, "parameters")
-        own = BASELINE if name == "baseline" else {}
+        own = OWN.get(name, {})
         parts = {}
         for part, kind in PARTS.items():
             values = {**getattr(self, part), **own.get(part, {})}

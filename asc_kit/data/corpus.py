@@ -1,0 +1,150 @@
+"""A data set in the DCASE layout: ``meta.csv``, ``audio/`` and, where it has them, lists of its folds.
+
+A split that the data set does not bring is drawn so that no identifier (location) stands on both sides: clips of a
+place are alike, and a network that knows the place would be scored on its memory.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+from asc_kit.errors import InputError
+
+COLUMNS = ["filename", "scene_label", "identifier", "source_label"]
+# TAU 2020 Mobile: scene-city-location-segment-device; TAU 2022 Mobile has the second before the device
+TAU_NAME = re.compile(r"^(?P<scene>[a-z_]+)-(?P<city>[a-z]+)-(?P<location>\d+)-(?P<segment>\d+)"
+                      r"(?:-(?P<second>\d+))?-(?P<device>[a-c]|s\d+)$")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The rows of a data set and its own folds.
+
+    Attributes
+    ----------
+    root : the data set's folder
+    table : filename, scene_label, identifier, source_label, city, segment; a row a clip; "" where unknown
+    lists : fold number -> (training, evaluation) file names, as the data set brings them
+    """
+
+    root: Path
+    table: pd.DataFrame
+    lists: dict[int, tuple[tuple[str, ...], tuple[str, ...]]]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Scene labels in alphabetical order: the order of every probability."""
+        return tuple(sorted(self.table.scene_label.unique()))
+
+    def used(self) -> list[str]:
+        """File names that some fold uses: TAU 2020 lists 23,035 clips and uses 16,930."""
+        if not self.lists:
+            return list(self.table.filename)
+        wanted = {name for lists in self.lists.values() for side in lists for name in side}
+        return [name for name in self.table.filename if name in wanted]
+
+    def split(self, fold: int, folds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Training and evaluation rows of a fold, counted from 1.
+
+        Parameters
+        ----------
+        fold : the data set's own, or one of those drawn
+        folds : how many are drawn (from one fixed seed) where the data set brings none
+
+        Raises
+        ------
+        InputError : there is no such fold.
+        """
+        if self.lists:
+            if fold not in self.lists:
+                raise InputError(f"fold: {self.root} has no fold {fold}; it has {', '.join(map(str, self.lists))}")
+            return tuple(self._rows(names) for names in self.lists[fold])
+        if not 1 <= fold <= folds:
+            raise InputError(f"fold: {fold} is none of the {folds} folds drawn by location")
+        inside = fold_numbers(self.table, folds, seed=0) == fold
+        return self.table[~inside].reset_index(drop=True), self.table[inside].reset_index(drop=True)
+
+    def _rows(self, names: tuple[str, ...]) -> pd.DataFrame:
+        return self.table.set_index("filename", drop=False).loc[list(names)].reset_index(drop=True)
+
+
+def fold_numbers(table: pd.DataFrame, folds: int, seed: int) -> pd.Series:
+    """Fold, from 1, of every row: classes spread evenly, each identifier in one fold."""
+    places = table.identifier.nunique()
+    if places < folds:
+        raise InputError(f"identifier: {places} locations are too few for {folds} folds with none on two sides")
+    draw = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    numbers = pd.Series(0, index=table.index)
+    for number, (_, rows) in enumerate(draw.split(table, table.scene_label, table.identifier), start=1):
+        numbers.iloc[rows] = number
+    return numbers
+
+
+def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split off about ``fraction`` of the rows by location: (the rest, the part held out)."""
+    inside = fold_numbers(table, max(2, round(1 / fraction)), seed) == 1
+    return table[~inside].reset_index(drop=True), table[inside].reset_index(drop=True)
+
+
+def read(root: str | Path) -> Corpus:
+    """Read a data set's lists; no audio is opened.
+
+    Raises
+    ------
+    InputError : the folder, ``meta.csv`` or one of its columns is missing, or a row is incomplete, listed twice or
+        named by a fold and not by ``meta.csv``.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"dataset_root: {root}: no such folder; give one that holds meta.csv and audio/")
+    table = _table(root / "meta.csv", ["filename", "scene_label"])
+    parts = table.filename.map(lambda name: Path(name).stem).str.extract(TAU_NAME).fillna("")
+    if "identifier" not in table:
+        table["identifier"] = (parts.city + "-" + parts.location).where(parts.city != "", "")
+    if "source_label" not in table:
+        table["source_label"] = parts.device
+    table["city"], table["segment"] = parts.city, parts.segment
+    for name in ("filename", "scene_label", "identifier"):
+        if (table[name] == "").any():
+            row = table.index[table[name] == ""][0]
+            raise InputError(f"{root / 'meta.csv'}: line {row + 2} has no {name}; add it to the {name} column")
+    if table.filename.duplicated().any():
+        twice = table.filename[table.filename.duplicated()].iloc[0]
+        raise InputError(f"{root / 'meta.csv'}: {twice} is listed twice; remove one of its lines")
+    return Corpus(root, table[[*COLUMNS, "city", "segment"]], _lists(root, set(table.filename)))
+
+
+def _table(file: Path, columns: list[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file; a data set in the DCASE layout needs it") from None
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise InputError(f"{file}: cannot be read as TAB separated text: {' '.join(str(error).split())}") from None
+    for name in columns:
+        if name not in table:
+            raise InputError(f"{file}: has no column {name!r}; it must be TAB separated with {', '.join(columns)}")
+    if table.empty:
+        raise InputError(f"{file}: lists no clip")
+    return table
+
+
+def _lists(root: Path, known: set[str]) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
+    lists = {}
+    for train in sorted((root / "evaluation_setup").glob("fold*_train.csv")):
+        evaluate = train.with_name(train.name.replace("_train", "_evaluate"))
+        sides = []
+        for file in (train, evaluate):
+            names = tuple(_table(file, ["filename"]).filename)
+            strange = [name for name in names if name not in known]
+            if strange:
+                raise InputError(f"{file}: {strange[0]} is not in meta.csv ({len(strange)} such lines)")
+            sides.append(names)
+        number = train.name.removeprefix("fold").removesuffix("_train.csv")
+        if not number.isdigit():
+            raise InputError(f"{train}: is not named fold<number>_train.csv")
+        lists[int(number)] = (sides[0], sides[1])
+    return lists

@@ -1,0 +1,241 @@
+"""All audio of a data set, decoded once into one memory-mapped int16 file.
+
+Crops are read straight from the map, so that a step touches the samples it uses and no other. The store's name is
+the hash of the files' names, sizes and times: when one changes, another store is built. 16 bits lose nothing of
+16-bit sources; of 24-bit ones they lose what lies below -96 dB of full scale (02_features shows how much that is).
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import soundfile
+import soxr
+import torch
+
+from asc_kit import config
+from asc_kit.data.corpus import Corpus
+from asc_kit.errors import InputError
+from asc_kit.progress import progress, say
+
+FORMAT = 1  # of the store's files; a change builds anew
+TOLERANCE = 0.1  # a clip may differ this much from the usual length; it is cut or padded with silence
+
+
+@dataclass(frozen=True)
+class Store:
+    """Decoded clips.
+
+    Attributes
+    ----------
+    folder : holds ``samples.i16``, ``index.tsv`` and ``store.json``
+    index : filename, digest of the decoded samples, note; a row a clip
+    about : sample_rate, length (samples of every clip), fingerprint, notes
+    """
+
+    folder: Path
+    index: pd.DataFrame
+    about: dict[str, Any]
+
+    @cached_property
+    def samples(self) -> np.ndarray:
+        """(clips, samples) int16, memory-mapped."""
+        shape = (len(self.index), self.length)
+        return np.memmap(self.folder / "samples.i16", dtype=np.int16, mode="r", shape=shape)
+
+    @property
+    def length(self) -> int:
+        """Samples of every clip."""
+        return self.about["length"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of every clip's name and samples."""
+        return self.about["fingerprint"]
+
+    @cached_property
+    def _row(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.index.filename)}
+
+    def rows(self, filenames: Sequence[str]) -> np.ndarray:
+        """Row numbers of clips."""
+        return np.array([self._row[name] for name in filenames], dtype=np.int64)
+
+    def read(self, rows: Sequence[int], starts: Sequence[int] | None = None, length: int | None = None) -> torch.Tensor:
+        """Sections of clips, (len(rows), length) float32 in [-1, 1); whole clips by default."""
+        length = self.length if length is None else length
+        starts = [0] * len(rows) if starts is None else starts
+        out = np.empty((len(rows), length), dtype=np.int16)
+        for i, (row, start) in enumerate(zip(rows, starts)):
+            out[i] = self.samples[row, start : start + length]
+        return torch.from_numpy(out).float().div_(32768)
+
+
+def open_store(corpus: Corpus, sample_rate: int) -> Store:
+    """Open the store of a corpus; decode its audio first where that has not been done.
+
+    Raises
+    ------
+    InputError : an audio file is missing, empty, truncated, not audio, of quite another length or holds NaN, or the
+        disk is full. Nothing is left behind.
+    """
+    names = corpus.used()
+    home = config.cache() / "stores"
+    folder = home / f"{corpus.root.resolve().name}-{_key(corpus.root, names, sample_rate)}"
+    if not folder.is_dir():
+        home.mkdir(parents=True, exist_ok=True)
+        with _lock(folder.with_suffix(".lock")):
+            if not folder.is_dir():  # another process may have built it meanwhile
+                _build(corpus.root, names, sample_rate, folder)
+    index = pd.read_csv(folder / "index.tsv", sep="\t", dtype=str, keep_default_na=False)
+    return Store(folder, index, json.loads((folder / "store.json").read_text()))
+
+
+def _key(root: Path, names: list[str], sample_rate: int) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {sample_rate} {root.resolve()}".encode())
+    for name in names:
+        try:
+            status = (root / name).stat()
+        except OSError:
+            raise InputError(f"{root / name}: listed in meta.csv, but there is no such file") from None
+        digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def _lock(file: Path) -> Iterator[None]:
+    with file.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # the system frees it when its holder dies
+        yield
+
+
+def _build(root: Path, names: list[str], sample_rate: int, folder: Path) -> None:
+    files = [root / name for name in names]
+    with ThreadPoolExecutor() as pool:  # soundfile and soxr work outside the interpreter's lock
+        lengths = _gather(pool, lambda file: _length(file, sample_rate), files, "reading headers")
+        length = Counter(lengths).most_common(1)[0][0]
+        part = folder.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)  # of a build that was killed
+        try:
+            part.mkdir()
+            with (part / "samples.i16").open("wb") as target:
+                os.posix_fallocate(target.fileno(), 0, len(files) * length * 2)  # a full disk shows here, at once
+                work = [(target.fileno(), row, file, sample_rate, length) for row, file in enumerate(files)]
+                written = _gather(pool, lambda item: _write(*item), work, "decoding audio")
+            _finish(part, names, sample_rate, length, written)
+            os.replace(part, folder)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            need = len(files) * length * 2 / 2**30
+            raise InputError(f"ASC_CACHE: the disk of {folder.parent} is full; the store needs {need:.2f} GiB") from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _gather(pool: ThreadPoolExecutor, function: Any, work: list, title: str) -> list:
+    """Run over all of ``work``, then raise the first fault with the count of all."""
+    done, faults = [], []
+    for future in progress([pool.submit(function, item) for item in work], title):
+        try:
+            done.append(future.result())
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        more = f" ({len(faults)} files are at fault)" if len(faults) > 1 else ""
+        raise InputError(faults[0] + more)
+    return done
+
+
+def _length(file: Path, sample_rate: int) -> int:
+    """Samples after resampling, from the header."""
+    if file.stat().st_size == 0:
+        raise InputError(f"{file}: is empty; fetch it again")
+    try:
+        info = soundfile.info(str(file))
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{file}: is not audio that can be read ({error.error_string}); fetch it again") from None
+    if info.frames == 0:
+        raise InputError(f"{file}: holds no samples; fetch it again")
+    return round(info.frames * sample_rate / info.samplerate)
+
+
+def decode(file: Path, sample_rate: int) -> tuple[np.ndarray, list[str]]:
+    """Read a file as mono at ``sample_rate``.
+
+    Returns
+    -------
+    (samples,) float32, and notes of what had to be done to it
+
+    Raises
+    ------
+    InputError : not audio, truncated, or with NaN or infinite samples.
+    """
+    notes = []
+    try:
+        with soundfile.SoundFile(file) as sound:
+            wave = sound.read(dtype="float32", always_2d=True)  # frames, channels
+            rate, promised, log = sound.samplerate, sound.frames, sound.extra_info
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{file}: is not audio that can be read ({error.error_string}); fetch it again") from None
+    # libsndfile plays what is left of a cut wav file and says so in its log alone
+    if len(wave) < promised or any("data" in line and "should be" in line for line in log.splitlines()):
+        raise InputError(f"{file}: is truncated after {len(wave) / rate:.2f} s; fetch it again")
+    if not np.isfinite(wave).all():
+        raise InputError(f"{file}: holds NaN or infinite samples; fetch or export it again")
+    if wave.shape[1] > 1:
+        notes.append(f"{wave.shape[1]} channels mixed down")
+    wave = wave.mean(axis=1)  # frames
+    if rate != sample_rate:
+        notes.append(f"{rate} Hz resampled to {sample_rate} Hz")
+        wave = soxr.resample(wave, rate, sample_rate, quality="HQ")
+    return wave, notes
+
+
+def to_int16(wave: np.ndarray) -> np.ndarray:
+    """Nearest 16-bit sample; beyond full scale is clipped."""
+    return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
+
+
+def _write(target: int, row: int, file: Path, sample_rate: int, length: int) -> tuple[str, str]:
+    wave, notes = decode(file, sample_rate)
+    if abs(len(wave) - length) > TOLERANCE * length:
+        usual = f"{length / sample_rate:g} s"
+        raise InputError(f"{file}: is {len(wave) / sample_rate:.2f} s long where the others are {usual}; "
+                         "is it whole? cut or pad it, or remove its line from meta.csv")  # fmt: skip
+    if len(wave) != length:
+        notes.append("cut" if len(wave) > length else "padded with silence")
+        wave = np.pad(wave[:length], (0, max(0, length - len(wave))))
+    samples = to_int16(wave)
+    data, place = memoryview(samples).cast("B"), row * length * 2
+    while data:
+        count = os.pwrite(target, data, place)
+        data, place = data[count:], place + count
+    return hashlib.sha256(samples).hexdigest()[:16], "; ".join(notes)
+
+
+def _finish(part: Path, names: list[str], sample_rate: int, length: int, written: list[tuple[str, str]]) -> None:
+    index = pd.DataFrame(written, columns=["digest", "note"])
+    index.insert(0, "filename", names)
+    index.to_csv(part / "index.tsv", sep="\t", index=False)
+    counts = Counter(note for notes in index.note for note in notes.split("; ") if note)
+    notes = [f"{count} of {len(names)} clips: {note}" for note, count in sorted(counts.items())]
+    for note in notes:
+        say(f"warning: {note}")
+    text = f"{sample_rate} {length}\n" + "\n".join(sorted(index.filename + " " + index.digest))
+    about = {"sample_rate": sample_rate, "length": length, "clips": len(names), "notes": notes,
+             "fingerprint": hashlib.sha256(text.encode()).hexdigest()[:16]}  # fmt: skip
+    (part / "store.json").write_text(json.dumps(about, indent=1) + "\n")

@@ -1,0 +1,330 @@
+"""One run from audio to ``predictions.tsv``: brings corpus, store, augmentations, network and trainer together.
+
+A run lies in ``<results_dir>/<experiment>/submission_<id>/seed_<k>/``; ``run.json`` is written last and says that the
+run is whole.
+"""
+
+import fcntl
+import hashlib
+import json
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from asc_kit import config as configuration
+from asc_kit import metrics, network, reference
+from asc_kit.augmentations import Mixup, SpecAugment, TemporalCrop
+from asc_kit.config import Config, Recipe, generator
+from asc_kit.data import corpus as corpora
+from asc_kit.data import demo
+from asc_kit.data.corpus import COLUMNS, Corpus
+from asc_kit.data.store import Store, open_store
+from asc_kit.deploy import compact
+from asc_kit.errors import InputError
+from asc_kit.features import LogMel
+from asc_kit.progress import progress, say
+from asc_kit.trainer import Trainer, autocast, replacing, write_history
+
+SCORING_BATCH = 8  # whole clips at a time
+CODE = ("features", "augmentations", "blocks", "network", "trainer", "data/corpus", "data/store", "experiment")
+LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "safetensors", "pandas")
+
+
+def open_corpus(recipe: Recipe, dataset_root: str | Path | None = None) -> Corpus:
+    """The recipe's data set: ``dataset_root``, the recipe's own, or the synthetic corpus, made at first use."""
+    root = dataset_root or recipe.dataset_root
+    if root:
+        return corpora.read(configuration.path(root))
+    if recipe.synthetic is None:
+        raise InputError(f"dataset_root: {recipe.name} needs a folder of recordings; give dataset_root "
+                         f"(make reproduce EXPERIMENT={recipe.name} DATA=folder)")  # fmt: skip
+    name = hashlib.sha256(f"{sorted(recipe.synthetic.items())} {configuration.code_digest('data/demo')}".encode())
+    root = configuration.cache() / f"synthetic-{name.hexdigest()[:8]}"
+    return corpora.read(demo.build(root, demo.Demo(**recipe.synthetic)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A submission, a seed and a fold of a recipe, and where its files lie."""
+
+    recipe: Recipe
+    config: Config
+    home: Path  # the experiment's folder
+    dataset_root: str | Path | None = None
+
+    @classmethod
+    def of(
+        cls, config: str, submission: object, seed: int = 0, fold: int = 1, dataset_root: str | None = None,
+        experiment: str | None = None, results_dir: str = "results", **changes: Any,
+    ) -> "Run":  # fmt: skip
+        """A run by the notebooks' parameters; ``changes`` are training values, None meaning the recipe's."""
+        recipe = configuration.load(config)
+        home = configuration.path(results_dir) / (experiment or recipe.name)
+        return cls(recipe, recipe.config(submission, seed, fold, **changes), home, dataset_root)
+
+    @property
+    def folder(self) -> Path:
+        """``submission_<id>/seed_<k>``; folds after the first have a folder of their own."""
+        fold = f"_fold_{self.config.fold}" if self.config.fold > 1 else ""
+        return self.home / f"submission_{self.config.submission}" / f"seed_{self.config.seed}{fold}"
+
+    @property
+    def about(self) -> dict[str, Any] | None:
+        """``run.json``, or None while the run is not whole."""
+        file = self.folder / "run.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def predictions(self, name: str = "predictions") -> pd.DataFrame:
+        """``predictions.tsv``: filename, scene_label, a column a class."""
+        file = self.folder / f"{name}.tsv"
+        if not file.exists():
+            raise InputError(f"{file}: no such run yet; train it with notebooks/05_train.ipynb")
+        return pd.read_csv(file, sep="\t")
+
+    def train(self) -> "Run":
+        """Train, score and write the run; a whole one is left as it is, a broken-off one goes on.
+
+        Raises
+        ------
+        InputError : the folder holds a run of another configuration, or another process is training it.
+        """
+        (self.folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+        with (self.folder / "checkpoint" / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it when this process dies
+            except BlockingIOError:
+                raise InputError(f"{self.folder}: another process is training this run; wait for it") from None
+            self._train()
+        return self
+
+    def _train(self) -> None:
+        self._refuse_other()
+        if self.about is not None and (self.folder / "predictions.tsv").exists():
+            say(f"{self.folder}: already trained; nothing to do")
+            return
+        started = time.time()
+        torch.set_num_threads(self.config.training.threads)
+        work = Work(self.config, open_corpus(self.recipe, self.dataset_root))
+        write_truth(self.home, work.evaluation)
+        result = self._fit_reference(work) if self.config.submission == "logistic" else self._train_network(work)
+        self._write_about(work, started, result)
+        for file in (self.folder / "checkpoint").glob("*.safetensors"):
+            file.unlink()
+
+    def _refuse_other(self) -> None:
+        if self.about is None:
+            return
+        old, new = _flat(self.about["config"]), _flat(self.config.as_dict())
+        differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+        if differ:
+            first = f"{differ[0]} is {old.get(differ[0])!r} there, {new.get(differ[0])!r} here"
+            raise InputError(f"{self.folder}: holds a run of another configuration ({first}; {len(differ)} differ: "
+                             f"{', '.join(differ)}); name another experiment")  # fmt: skip
+
+    def _train_network(self, work: "Work") -> dict[str, Any]:
+        training = self.config.training
+        torch.manual_seed(generator(self.config.seed, "weights").initial_seed())
+        net = network.build(self.config.submission, self.config.features, len(work.classes)).to(work.device)
+        if isinstance(net, network.Baseline):
+            net.mean, net.deviation = work.statistics()
+        checkpoints, identity = self.folder / "checkpoint", f"{self.config.hash} on {work.store.fingerprint}"
+        trainer = Trainer(net, training, self.config.seed, work.steps, checkpoints, identity)
+        trained = trainer.fit(work.batches, work.evaluate if len(work.watched) else None)
+        compact.save(trained, self.config, work.classes, self.folder / "model.safetensors")
+        write_history(self.folder / "history.csv", trainer.state.history)
+        model = compact.load(self.folder / "model.safetensors")  # scores come from the float16 file
+        if training.selection == "validation":
+            work.predict(model, work.watched, self.folder / "predictions_validation.tsv")
+        work.predict(model, work.evaluation, self.folder / "predictions.tsv")
+        return {"parameters": model.parameters, "nonzero": model.nonzero, "epochs": trainer.state.epoch,
+                "best_epoch": trainer.state.best_epoch}  # fmt: skip
+
+    def _fit_reference(self, work: "Work") -> dict[str, Any]:
+        sides = [reference.statistics(map(work.features, work.clips(rows, "measuring clips")))
+                 for rows in (work.training, work.evaluation)]  # fmt: skip
+        scores = reference.fit_predict(sides[0], work.labels(work.training), sides[1], len(work.classes))
+        write_predictions(self.folder / "predictions.tsv", work.evaluation, scores, work.classes)
+        return {}
+
+    def _write_about(self, work: "Work", started: float, result: dict[str, Any]) -> None:
+        data = {"name": work.corpus.root.resolve().name, "synthetic": self._synthetic, **work.store.about,
+                "training": len(work.training), "validation": len(work.watched), "evaluation": len(work.evaluation)}
+        about = {
+            "recipe": self.recipe.name, "config": self.config.as_dict(), "hash": self.config.hash,
+            "commit": commit(), "code": configuration.code_digest(*CODE), "data": data, "classes": work.classes,
+            **result, "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
+            "machine": {"system": platform.platform(), "processor": processor(), "device": str(work.device),
+                        "threads": torch.get_num_threads()},
+            "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - started, 1),
+        }  # fmt: skip
+        with replacing(self.folder / "run.json") as part:
+            part.write_text(json.dumps(about, indent=1) + "\n")
+
+    @property
+    def _synthetic(self) -> bool:
+        return not (self.dataset_root or self.recipe.dataset_root)
+
+
+class Work:
+    """A run's data: rows of each part, batches for the trainer, and scoring."""
+
+    def __init__(self, config: Config, corpus: Corpus):
+        self.config, self.corpus, self.classes = config, corpus, corpus.classes
+        training = config.training
+        cuda = training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
+        if cuda and not torch.cuda.is_available():
+            raise InputError("device: cuda was asked for, but torch finds none; use auto or cpu")
+        self.device = torch.device("cuda" if cuda else "cpu")
+        self.store: Store = open_store(corpus, config.features.sample_rate)
+        self.training, self.evaluation = corpus.split(config.fold, config.folds)
+        self.watched = self.training.iloc[:0]
+        if training.selection == "validation":
+            self.training, self.watched = corpora.hold_out(self.training, training.validation_fraction, seed=0)
+        elif training.selection == "test":
+            say("selection: the best epoch is chosen on the evaluation fold; its scores are optimistic")
+            self.watched = self.evaluation
+        self.features = LogMel(config.features).to(self.device)
+        crop = config.augmentation.crop_seconds
+        self.crop = TemporalCrop(None if crop is None else round(crop * config.features.sample_rate))
+        self.mixup = Mixup(config.augmentation, config.features.sample_rate).to(self.device)
+        self.spec_augment = SpecAugment(config.augmentation)
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch; a last batch of a single clip, which a batch norm cannot take, is left out."""
+        whole, rest = divmod(len(self.training), self.config.training.batch_size)
+        if whole == 0 and rest < 2:
+            raise InputError(f"dataset_root: {self.corpus.root} leaves {rest} clips to train on; it needs two or more")
+        return whole + (rest > 1)
+
+    def labels(self, rows: pd.DataFrame) -> np.ndarray:
+        """(clips,) class numbers."""
+        return rows.scene_label.map({name: i for i, name in enumerate(self.classes)}).to_numpy()
+
+    def batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Section 2.2: an epoch's augmented features (batch, 1, time, mel) and soft labels (batch, classes)."""
+        draw = {name: generator(self.config.seed, name, epoch) for name in ("order", "crop", "mixup", "spec_augment")}
+        rows = self.store.rows(self.training.filename)
+        targets = nn.functional.one_hot(torch.tensor(self.labels(self.training)), len(self.classes)).float()
+        order = torch.randperm(len(rows), generator=draw["order"])
+        for chosen in order.split(self.config.training.batch_size)[: self.steps]:
+            starts, length = self.crop.section(len(chosen), self.store.length, draw["crop"])
+            waves = self.store.read(rows[chosen.numpy()], starts.tolist(), length).to(self.device)
+            waves, soft = self.mixup(waves, targets[chosen].to(self.device), draw["mixup"])
+            yield self.spec_augment(self.features(waves), draw["spec_augment"]), soft
+
+    def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation of every mel bin over the training rows, (mel,) each: the baseline's normalisation."""
+        totals = torch.zeros(2, self.config.features.n_mels, dtype=torch.float64)
+        count = 0
+        for waves in self.clips(self.training, "measuring the training fold"):
+            frames = self.features(waves).cpu().double().flatten(0, 2)  # frames, mel
+            totals += torch.stack([frames.sum(0), frames.square().sum(0)])
+            count += len(frames)
+        mean, square = totals / count
+        deviation = (square - mean.square()).clamp(min=1e-12).sqrt()
+        return mean.float().to(self.device), deviation.float().to(self.device)
+
+    def clips(self, rows: pd.DataFrame, title: str) -> Iterator[torch.Tensor]:
+        """Whole clips of rows, (up to 8, samples) at a time."""
+        numbers = self.store.rows(rows.filename)
+        for start in progress(range(0, len(numbers), SCORING_BATCH), title):
+            yield self.store.read(numbers[start : start + SCORING_BATCH]).to(self.device)
+
+    @torch.inference_mode()
+    def evaluate(self, net: nn.Module) -> dict[str, float]:
+        """Scores of the watched rows, whole clips, in the training's precision."""
+        logits = []
+        for waves in self.clips(self.watched, "validation"):
+            with autocast(self.device, self.config.training.precision):
+                logits.append(net(self.features(waves)).float().cpu())
+        probabilities, labels = metrics.softmax(torch.cat(logits).numpy()), self.labels(self.watched)
+        return {"accuracy": metrics.accuracy(probabilities, labels), "log_loss": metrics.log_loss(probabilities, labels)}
+
+    def predict(self, model: compact.Model, rows: pd.DataFrame, file: Path) -> None:
+        """Write the probabilities of whole clips in the DCASE output format."""
+        model.network.to(self.device), model.features.to(self.device)
+        write_predictions(file, rows, np.concatenate([model.probabilities(w) for w in self.clips(rows, "scoring")]),
+                          self.classes)  # fmt: skip
+
+
+def write_predictions(file: Path, rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:
+    """TAB separated: filename, scene_label (the argmax), a probability a class."""
+    table = pd.DataFrame(probabilities, columns=list(classes))
+    table.insert(0, "filename", rows.filename.to_numpy())
+    table.insert(1, "scene_label", np.array(classes)[probabilities.argmax(axis=1)])
+    with replacing(file) as part:
+        table.to_csv(part, sep="\t", index=False, float_format="%.10g")
+
+
+def write_truth(home: Path, rows: pd.DataFrame) -> None:
+    """Add evaluation rows to the experiment's ``truth.tsv``.
+
+    Raises
+    ------
+    InputError : a clip is there already with another label: the experiment was run on another data set.
+    """
+    file = home / "truth.tsv"
+    truth = rows[COLUMNS]
+    if file.exists():
+        old = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
+        truth = pd.concat([old, truth]).drop_duplicates()
+        if truth.filename.duplicated().any():
+            clip = truth.filename[truth.filename.duplicated()].iloc[0]
+            raise InputError(f"{file}: has {clip} with another label or location: another data set; "
+                             "name another experiment")  # fmt: skip
+        if len(truth) == len(old):
+            return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as part:
+        truth.to_csv(part, sep="\t", index=False)
+
+
+def check_parameters(history: list[str]) -> None:
+    """Refuse an injected parameter that a notebook does not have; papermill itself only warns.
+
+    Parameters
+    ----------
+    history : IPython's ``In``
+    """
+    injected = [i for i, cell in enumerate(history) if cell.startswith("# Parameters\n")]
+    if injected and injected[-1] > 0:
+        known, given = (set(re.findall(r"^(\w+)\s*(?::[^=]+)?=", history[i], re.M)) for i in (injected[-1] - 1, injected[-1]))
+        if given - known:
+            raise InputError(f"parameters: unknown {', '.join(sorted(given - known))}; known are {', '.join(sorted(known))}")
+
+
+def commit() -> str:
+    """The repository's commit, with a + where files differ from it; empty outside git."""
+    command = ["git", "-C", str(configuration.ROOT), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def processor() -> str:
+    """The processor's name."""
+    file = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.*)$", file.read_text(), re.M) if file.exists() else []
+    return names[0] if names else platform.processor()
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

@@ -1,0 +1,23 @@
+"""Messages and progress bars on standard error."""
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+
+def say(message: str) -> None:
+    """A line to the person at the terminal or notebook; results go to standard output."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def progress(items: Iterable | None, title: str, **options: Any) -> tqdm:
+    """A progress bar on a terminal and in JupyterLab; silent in batches, whose logs it would fill.
+
+    It is text, not a widget: widgets displayed under papermill can hang it. Jupyter's server names the session of a
+    kernel it starts for a person; papermill and nbval do not.
+    """
+    shown = False if "JPY_SESSION_NAME" in os.environ else None
+    return tqdm(items, title, disable=shown, leave=False, dynamic_ncols=True, **options)

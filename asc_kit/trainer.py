@@ -1,0 +1,247 @@
+"""The training loop of Section 3.1. It knows batches, a network and a state, and nothing of audio.
+
+A checkpoint is written after every epoch: safetensors for the tensors, JSON inside for the rest. Random numbers are
+drawn from generators derived from the seed and the epoch, so that a run that was stopped and started again ends with
+the same bits as one that was not.
+"""
+
+import copy
+import csv
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from asc_kit.config import Training, generator
+from asc_kit.errors import InputError
+from asc_kit.progress import progress, say
+
+Batches = Callable[[int], Iterator[tuple[torch.Tensor, torch.Tensor]]]  # epoch -> (inputs, soft targets)
+Evaluate = Callable[[nn.Module], dict[str, float]]  # -> validation scores
+HISTORY = ("epoch", "learning_rate", "loss", "validation_accuracy", "validation_log_loss")
+
+
+class Average:
+    """Exponential moving average of parameters and running statistics, warmed up over the first steps."""
+
+    def __init__(self, network: nn.Module, decay: float | None, warmup: bool):
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.decay, self.warmup, self.steps = decay or 0.0, warmup, 0
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """One step: average = decay * average + (1 - decay) * network."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.warmup else self.decay
+        old, new = self.network.state_dict(), network.state_dict()
+        floats = [name for name in old if old[name].is_floating_point()]
+        torch._foreach_lerp_([old[n] for n in floats], [new[n] for n in floats], 1 - decay)
+        for name in old.keys() - floats:
+            old[name].copy_(new[name])
+
+
+@dataclass
+class State:
+    """Where a run stands, besides tensors."""
+
+    epoch: int = 0  # finished ones
+    best: float = math.inf  # of what is watched, turned so that less is better
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains a network and keeps all that is needed to go on.
+
+    Parameters
+    ----------
+    network : inputs to logits; has been initialised, and moved to its device
+    training : Section 3.1's choices
+    seed : every random generator is derived from it
+    steps : batches in an epoch
+    folder : where checkpoints lie
+    identity : names the run; a checkpoint of another one is refused
+    """
+
+    def __init__(self, network: nn.Module, training: Training, seed: int, steps: int, folder: Path, identity: str):
+        self.network, self.training, self.seed = network, training, seed
+        self.folder, self.identity = folder, identity
+        self.average = Average(network, training.ema_decay, training.ema_warmup)
+        self.best = copy.deepcopy(self.average.network.state_dict())
+        kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
+        # foreach: one pass over all tensors, the same numbers
+        self.optimizer = kind(network.parameters(), training.max_lr, weight_decay=training.weight_decay, foreach=True)
+        self.schedule = None
+        if training.schedule == "one_cycle":
+            self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+                self.optimizer, training.max_lr, total_steps=training.epochs * steps,
+                cycle_momentum=training.cycle_momentum,
+            )  # fmt: skip
+        self.steps = steps
+        self.state = State()
+
+    def fit(self, batches: Batches, evaluate: Evaluate | None) -> nn.Module:
+        """Train to the end, going on from a checkpoint if there is one.
+
+        Parameters
+        ----------
+        batches : gives an epoch's (inputs, soft targets), ``steps`` of them
+        evaluate : scores the averaged network after each epoch; None takes the last epoch's weights
+
+        Returns
+        -------
+        the averaged network of the best epoch, in eval mode
+
+        Raises
+        ------
+        InputError : the loss is not finite, or the folder holds another run's checkpoint.
+        """
+        self._resume()
+        while self.state.epoch < self.training.epochs and not self._enough():
+            loss = self._epoch(batches)
+            scores = evaluate(self.average.network) if evaluate else {}
+            self._finish_epoch(loss, scores)
+            self._save()
+        self.average.network.load_state_dict(self.best)
+        return self.average.network
+
+    def _epoch(self, batches: Batches) -> float:
+        number = self.state.epoch + 1
+        torch.manual_seed(generator(self.seed, "dropout", number).initial_seed())
+        self.network.train()
+        total, seen, clips = 0.0, 0, self.steps * self.training.batch_size
+        with progress(None, f"epoch {number}/{self.training.epochs}", total=clips, unit="clip") as bar:
+            for inputs, targets in batches(number):
+                loss = self._step(inputs, targets)
+                total, seen = total + loss * len(targets), seen + len(targets)
+                bar.set_postfix(loss=f"{total / seen:.3f}", lr=f"{self._rate():.2g}", refresh=False)
+                bar.update(len(targets))
+        return total / seen
+
+    def _step(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+        with autocast(inputs.device, self.training.precision):
+            logits = self.network(inputs)
+        loss = nn.functional.cross_entropy(logits.float(), targets)
+        if not torch.isfinite(loss):
+            raise InputError(f"loss: became {loss.item()} in epoch {self.state.epoch + 1}; lower max_lr or use "
+                             "precision float32; the last epoch's checkpoint is kept")  # fmt: skip
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        self.average.update(self.network)
+        return loss.item()
+
+    def _rate(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def _finish_epoch(self, loss: float, scores: dict[str, float]) -> None:
+        state = self.state
+        state.epoch += 1
+        row = {"epoch": state.epoch, "learning_rate": self._rate(), "loss": loss}
+        state.history.append(row | {f"validation_{name}": value for name, value in scores.items()})
+        watched = math.nan
+        if scores:
+            watched = scores[self.training.watch] * (-1 if self.training.watch == "accuracy" else 1)
+        early = state.epoch <= min(self.training.best_after, self.training.epochs - 1)
+        if not scores or (watched < state.best and not early):
+            state.best, state.best_epoch = watched, state.epoch
+            self.best = copy.deepcopy(self.average.network.state_dict())
+
+    def _enough(self) -> bool:
+        waited = self.state.epoch - max(self.state.best_epoch, self.training.best_after)
+        return self.training.patience is not None and bool(self.state.history) and waited >= self.training.patience
+
+    # Checkpoints
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.network.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for number, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{k}": v for k, v in values.items()}
+        return {k: v.contiguous() for k, v in tensors.items()}
+
+    def _save(self) -> None:
+        about = {"identity": self.identity, "state": vars(self.state), "average_steps": self.average.steps,
+                 "groups": self.optimizer.state_dict()["param_groups"],
+                 "schedule": self.schedule.state_dict() if self.schedule else None}  # fmt: skip
+        about["schedule"] and about["schedule"].pop("_anneal_func_type", None)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        last = self.folder / "last.safetensors"
+        with replacing(last) as part:
+            save_file(self._tensors(), part, {"checkpoint": json.dumps(about)})
+            if last.exists():
+                os.replace(last, self.folder / "previous.safetensors")
+
+    def _resume(self) -> None:
+        for name in ("last", "previous"):
+            file = self.folder / f"{name}.safetensors"
+            if not file.exists():
+                continue
+            try:
+                with safe_open(file, framework="pt") as handle:
+                    about = json.loads(handle.metadata()["checkpoint"])
+                    tensors = {key: handle.get_tensor(key) for key in handle.keys()}
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+                say(f"warning: {file} is damaged; going on from the one before, or from the start")
+                continue
+            if about["identity"] != self.identity:
+                raise InputError(f"{file}: belongs to another run ({about['identity']}, this is {self.identity}); "
+                                 "name another experiment, or delete its folder to start afresh")  # fmt: skip
+            self._restore(about, tensors)
+            say(f"going on after epoch {self.state.epoch} of {self.training.epochs}")
+            return
+
+    def _restore(self, about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "average": {}, "best": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, key = name.split(".", 1)
+            parts[part][key] = tensor
+        self.network.load_state_dict(parts["network"])
+        self.average.network.load_state_dict(parts["average"])
+        self.average.steps = about["average_steps"]
+        self.best = {k: v.to(self.best[k].device) for k, v in parts["best"].items()}
+        slots: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            number, key = name.split(".")
+            slots.setdefault(int(number), {})[key] = tensor
+        self.optimizer.load_state_dict({"state": slots, "param_groups": about["groups"]})
+        if self.schedule is not None:
+            self.schedule.load_state_dict(about["schedule"])
+        self.state = State(**about["state"])
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bfloat16 for convolutions and products where asked for; everything else stays float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary name beside ``target`` that takes its place when the block ends well, and goes when it does not."""
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.chmod(0o644)  # safetensors writes files that only their owner reads
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_history(file: Path, history: list[dict[str, Any]]) -> None:
+    """``history.csv``: a row an epoch."""
+    with replacing(file) as part, part.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, HISTORY, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
