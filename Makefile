@@ -17,7 +17,6 @@ $(STAMP): requirements.lock pyproject.toml
 	test -x $(RUN)python || $(PYTHON) -m venv .venv
 	$(RUN)python -m pip install --quiet --no-deps -r requirements.lock
 	$(RUN)python -m pip install --quiet --no-deps --no-build-isolation -e .
-	$(RUN)python -m ipykernel install --sys-prefix --name python3 >/dev/null
 	touch $(STAMP)
 
 reproduce: setup

@@ -34,10 +34,15 @@ def cache() -> Path:
     return path(os.environ.get("ASC_CACHE", ".cache"))
 
 
+def digest(*texts: str) -> str:
+    """Twelve hexadecimal digits that name the texts."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+
+
 def generator(seed: int, *names: object) -> torch.Generator:
     """A random generator of its own for each purpose, so that adding one never shifts the others."""
-    digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    name = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(name[:8], "little") >> 1)
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -194,7 +199,7 @@ class Config:
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name this configuration."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+        return digest(json.dumps(self.as_dict(), sort_keys=True))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Config":
@@ -305,7 +310,7 @@ def load(recipe: str | Path) -> Recipe:
 
 def code_digest(*modules: str) -> str:
     """Hash of what the named modules of asc_kit do: comments, docstrings and layout do not count."""
-    digest = hashlib.sha256()
+    trees = []
     for module in modules:
         tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text())
         for node in ast.walk(tree):
@@ -313,5 +318,5 @@ def code_digest(*modules: str) -> str:
             if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
                 if isinstance(getattr(body[0], "value", None), ast.Constant):
                     node.body = body[1:]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:12]
+        trees.append(ast.dump(tree))
+    return digest(*trees)

@@ -5,7 +5,6 @@ run is whole.
 """
 
 import fcntl
-import hashlib
 import json
 import platform
 import re
@@ -50,8 +49,8 @@ def open_corpus(recipe: Recipe, dataset_root: str | Path | None = None) -> Corpu
     if recipe.synthetic is None:
         raise InputError(f"dataset_root: {recipe.name} needs a folder of recordings; give dataset_root "
                          f"(make reproduce EXPERIMENT={recipe.name} DATA=folder)")  # fmt: skip
-    name = hashlib.sha256(f"{sorted(recipe.synthetic.items())} {configuration.code_digest('data/demo')}".encode())
-    root = configuration.cache() / f"synthetic-{name.hexdigest()[:8]}"
+    name = configuration.digest(str(sorted(recipe.synthetic.items())), configuration.code_digest("data/demo"))
+    root = configuration.cache() / f"synthetic-{name}"
     return corpora.read(demo.build(root, demo.Demo(**recipe.synthetic)))
 
 
@@ -79,6 +78,11 @@ class Run:
         """``submission_<id>/seed_<k>``; folds after the first have a folder of their own."""
         fold = f"_fold_{self.config.fold}" if self.config.fold > 1 else ""
         return self.home / f"submission_{self.config.submission}" / f"seed_{self.config.seed}{fold}"
+
+    @property
+    def title(self) -> str:
+        """For people: experiment, submission, seed and configuration."""
+        return f"{self.home.name}/{self.folder.parent.name}/{self.folder.name}, configuration {self.config.hash}"
 
     @property
     def about(self) -> dict[str, Any] | None:
@@ -112,7 +116,7 @@ class Run:
     def _train(self) -> None:
         self._refuse_other()
         if self.about is not None and (self.folder / "predictions.tsv").exists():
-            say(f"{self.folder}: already trained; nothing to do")
+            say(f"{self.title}: already trained; nothing to do")
             return
         started = time.time()
         torch.set_num_threads(self.config.training.threads)
@@ -162,7 +166,7 @@ class Run:
         data = {"name": work.corpus.root.resolve().name, "synthetic": self._synthetic, **work.store.about,
                 "training": len(work.training), "validation": len(work.watched), "evaluation": len(work.evaluation)}
         about = {
-            "recipe": self.recipe.name, "config": self.config.as_dict(), "hash": self.config.hash,
+            "run": f"{self.folder.parent.name}/{self.folder.name}", "recipe": self.recipe.name, "config": self.config.as_dict(), "hash": self.config.hash,
             "commit": commit(), "code": configuration.code_digest(*CODE), "data": data, "classes": work.classes,
             **result, "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
             "machine": {"system": platform.platform(), "processor": processor(), "device": str(work.device),
@@ -268,6 +272,13 @@ def write_predictions(file: Path, rows: pd.DataFrame, probabilities: np.ndarray,
     table.insert(1, "scene_label", np.array(classes)[probabilities.argmax(axis=1)])
     with replacing(file) as part:
         table.to_csv(part, sep="\t", index=False, float_format="%.10g")
+
+
+def prepare(recipe: Recipe, corpus: Corpus, home: Path) -> Store:
+    """Decode a corpus and write the experiment's ``truth.tsv`` for every fold of the recipe."""
+    store = open_store(corpus, recipe.config("4").features.sample_rate)
+    write_truth(home, pd.concat([corpus.split(fold, recipe.folds)[1] for fold in recipe.fold]))
+    return store
 
 
 def write_truth(home: Path, rows: pd.DataFrame) -> None:

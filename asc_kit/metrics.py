@@ -104,7 +104,7 @@ def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Score:
-    """A number with its 95 % interval."""
+    """A number with its 95 % interval, NaN where all clips are from one location."""
 
     value: float
     low: float
@@ -139,6 +139,8 @@ def score(correct: np.ndarray, losses: np.ndarray, labels: np.ndarray, locations
             "log_loss": loss.sum(axis=1) / count.sum(axis=1),
             "log_loss_macro": _mean(loss / count),
         }
+    if len(sums[0]) < 2:  # one location says nothing of others
+        return {name: Score(float(series[0]), np.nan, np.nan) for name, series in values.items()}
     return {name: _interval(series) for name, series in values.items()}
 
 

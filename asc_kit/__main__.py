@@ -1,0 +1,44 @@
+"""Command line: ``python -m asc_kit COMMAND``.
+
+Results go to standard output, messages to standard error; exit status 0 done, 1 the input is at fault, 2 usage.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from asc_kit.errors import InputError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
+
+
+@app.callback()
+def main() -> None:
+    """Low-complexity acoustic scene classification (DCASE 2021 Task 1A), reproduced."""
+
+
+@app.command()
+def run(
+    notebook: Annotated[Path, typer.Argument(help="a notebook of notebooks/")],
+    output: Annotated[Path, typer.Argument(help="where the executed copy goes")],
+    parameter: Annotated[list[str], typer.Option("-p", help="NAME=VALUE, any number of times")] = [],
+) -> None:
+    """Execute a notebook with papermill, refusing parameters it does not have."""
+    from asc_kit import batch
+
+    pairs = [text.partition("=") for text in parameter]
+    for name, sign, _ in pairs:
+        if not sign:
+            raise InputError(f"-p {name}: must read NAME=VALUE")
+    batch.execute(notebook, output, {name: yaml.safe_load(value) for name, _, value in pairs})
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

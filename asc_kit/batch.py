@@ -1,0 +1,62 @@
+"""Notebooks executed with papermill, as the Snakefile does it.
+
+Beyond papermill itself: an unknown parameter is an error before anything starts, a cell has a time limit, a failure is
+one line that names the notebook to open, and the executed notebook holds no times, so that equal runs are equal files.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from asc_kit import config
+from asc_kit.errors import InputError
+from asc_kit.trainer import replacing
+
+CELL_HOURS = 240  # the longest training cell; other notebooks end within minutes
+
+
+def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]) -> None:
+    """Run a notebook and keep the executed copy, also when it fails.
+
+    Raises
+    ------
+    InputError : the notebook is missing, a parameter is unknown, or a cell failed.
+    """
+    notebook, output = config.path(notebook), Path(output)
+    if not notebook.is_file():
+        raise InputError(f"{notebook}: no such notebook; they lie in notebooks/")
+    known = papermill.inspect_notebook(str(notebook))
+    unknown = sorted(parameters.keys() - known.keys())
+    if unknown:
+        raise InputError(f"{notebook.name}: unknown parameter {unknown[0]!r}; known are {', '.join(known)}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(notebook), str(output), parameters, progress_bar=False, cwd=str(config.ROOT),
+            execution_timeout=3600 * CELL_HOURS if notebook.name.startswith("05") else 1800,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        raise InputError(f"{output}: cell {error.exec_count} failed: {error.ename}: {_line(error.evalue)}") from None
+    except (CellTimeoutError, DeadKernelError) as error:
+        raise InputError(f"{output}: {_line(str(error))}") from None
+    _strip_times(output)
+
+
+def _line(text: str) -> str:
+    return next((line for line in text.splitlines() if line.strip()), "no message").removeprefix("InputError: ")
+
+
+def _strip_times(file: Path) -> None:
+    book = nbformat.read(file, as_version=4)
+    book.metadata.pop("papermill", None)
+    for cell in book.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.id = str(cell.get("execution_count"))  # papermill draws the injected cell's id at random
+    with replacing(file) as part:
+        nbformat.write(book, part)

@@ -1,0 +1,137 @@
+"""The experiment's figures (seaborn), each saved as SVG and PNG with the data behind it as CSV."""
+
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from torch import nn
+
+from asc_kit.blocks import FusedMBConv4, MBConv4
+from asc_kit.report.tables import Results
+from asc_kit.trainer import replacing
+
+OURS, REPORT = "measured here", "report (TAU 2020)"
+COLOURS = {OURS: "#0173b2", REPORT: "#de8f05"}  # seaborn's colour-blind safe palette
+matplotlib.rcParams["svg.hashsalt"] = "asc_kit"  # equal data, equal bytes
+sns.set_theme(style="whitegrid", context="notebook")
+
+
+def save(figure: Figure, data: pd.DataFrame, home: Path, name: str) -> None:
+    """Write ``figures/<name>.svg``, ``.png`` and ``.csv``."""
+    folder = home / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 120})):
+        with replacing(folder / f"{name}.{ending}") as part:
+            figure.savefig(part, format=ending, bbox_inches="tight", **options)
+    with replacing(folder / f"{name}.csv") as part:
+        data.to_csv(part, index=False, float_format="%.10g")
+
+
+def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
+    """Training loss and, where there is a validation part, its log loss, by epoch and run."""
+    data = pd.concat([frame.assign(run=name) for name, frame in histories.items()], ignore_index=True)
+    shown = [c for c in ("loss", "validation_log_loss", "validation_accuracy") if data[c].notna().any()]
+    figure, axes = plt.subplots(1, len(shown), figsize=(4.5 * len(shown) + 1, 3.6), squeeze=False)
+    for axis, column in zip(axes[0], shown):
+        sns.lineplot(data, x="epoch", y=column, hue="run", ax=axis, palette="colorblind", legend=axis is axes[0][-1])
+        title = "training loss (augmented clips)" if column == "loss" else column.replace("_", " ")
+        axis.set(title=title, ylabel="")
+    sns.move_legend(axes[0][-1], "center left", bbox_to_anchor=(1, 0.5))
+    return figure, data
+
+
+def by_part(table: pd.DataFrame, key: str) -> tuple[Figure, pd.DataFrame]:
+    """Accuracy and log loss by class or by device (Table 3 or 4), beside the report's."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.4), sharey=True)
+    places = np.arange(len(table))
+    for axis, name in zip(axes, ("accuracy", "log_loss")):
+        numbers = {c: pd.to_numeric(table[c], errors="coerce") for c in table if name in c}
+        known = numbers[name].notna()
+        errors = [(numbers[name] - numbers[f"{name}_low"]).clip(lower=0), (numbers[f"{name}_high"] - numbers[name]).clip(lower=0)]
+        axis.barh(places[known] - 0.2, numbers[name][known], 0.38, color=COLOURS[OURS], label=OURS,
+                  xerr=[e[known].fillna(0) for e in errors], error_kw={"elinewidth": 1})  # fmt: skip
+        axis.barh(places + 0.2, numbers[f"report_{name}"].fillna(0), 0.38, color=COLOURS[REPORT], label=REPORT)
+        axis.set(yticks=places, yticklabels=table[key], xlabel=name.replace("_", " "))
+        axis.grid(axis="y", visible=False)
+    axes[0].invert_yaxis()
+    axes[0].set_xlim(0, 1)
+    axes[0].xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return figure, table
+
+
+def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
+    """Share of each true class that was given each label, largest network, all seeds."""
+    counts = results.scored[results.best].confusion
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    data = pd.DataFrame(share, index=list(results.classes), columns=list(results.classes))
+    figure, axis = plt.subplots(figsize=(0.55 * len(data) + 3, 0.5 * len(data) + 2))
+    sns.heatmap(data, annot=True, fmt=".2f", cmap="cividis", vmin=0, vmax=1, ax=axis, annot_kws={"size": 8})
+    axis.set(xlabel="predicted", ylabel="true", title=f"submission {results.best}")
+    return figure, data.rename_axis("true").reset_index()
+
+
+def mel_bins(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Accuracy and log loss against the number of mel bins (Table 2)."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
+    for axis, name in zip(axes, ("accuracy", "log_loss")):
+        numbers = {c: pd.to_numeric(table[c], errors="coerce") for c in table if name in c}
+        known = numbers[name].notna()
+        errors = [(numbers[name] - numbers[f"{name}_low"])[known], (numbers[f"{name}_high"] - numbers[name])[known]]
+        bins = table.mel_bins.astype(int)
+        axis.errorbar(bins[known], numbers[name][known], yerr=errors, marker="o", capsize=4, color=COLOURS[OURS], label=OURS)
+        axis.plot(bins, numbers[f"report_{name}"], marker="s", linestyle="--", color=COLOURS[REPORT], label=REPORT)
+        axis.set(xlabel="mel bins", ylabel=name.replace("_", " "), xticks=bins)
+    axes[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axes[1].legend()
+    return figure, table
+
+
+def histories(home: Path) -> dict[str, pd.DataFrame]:
+    """``history.csv`` of every run of an experiment, by the run's name."""
+    files = sorted(home.glob("submission_*/seed_*/history.csv"))
+    return {f"{f.parent.parent.name.removeprefix('submission_')}, {f.parent.name}": pd.read_csv(f) for f in files}
+
+
+def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
+    """Make and save every figure that the experiment's runs allow; tables 2, 3 and 4 are taken as made."""
+    curves = histories(results.home)
+    drawn = {"learning_curves": learning_curves(curves)} if curves else {}
+    if results.best:
+        drawn |= {"mel_bins": mel_bins(made[2]), "by_class": by_part(made[3], "scene_label"),
+                  "by_device": by_part(made[4], "device"), "confusion_matrix": confusion_matrix(results)}  # fmt: skip
+    for name, (figure, data) in drawn.items():
+        save(figure, data, results.home, name)
+    return [figure for figure, _ in drawn.values()]
+
+
+def block_diagram(block: MBConv4 | FusedMBConv4) -> Figure:
+    """A block of Figure 1 with its SE of Figure 2, drawn from the built layers."""
+    fused = isinstance(block, FusedMBConv4)
+    inputs, outputs = block.expand.in_channels, block.reduce.out_channels
+
+    def name(conv: nn.Conv2d) -> str:
+        kind = "depthwise " if conv.groups > 1 else ""
+        return f"{kind}conv {'x'.join(map(str, conv.kernel_size))}, {conv.in_channels} -> {conv.out_channels}"
+
+    steps = [f"input, {inputs} channels", f"{name(block.expand)}\nBN, swish"]
+    steps += [] if fused else [f"{name(block.depthwise)}\nBN, swish"]
+    gate = block.squeeze_excite
+    steps += [f"SE: pooling, {name(gate.reduce)}, swish,\n{name(gate.expand)}, sigmoid, x", f"{name(block.reduce)}\nBN"]
+    bare = "1x1 convolution" if inputs != outputs else "identity"
+    steps += [f"+ shortcut ({bare})\noutput, {outputs} channels"]
+    figure, axis = plt.subplots(figsize=(4.6, 0.95 * len(steps)))
+    for place, text in enumerate(steps):
+        axis.text(0.5, -place, text, ha="center", va="center", fontsize=9,
+                  bbox={"boxstyle": "round,pad=0.5", "facecolor": "#e8f1f8", "edgecolor": COLOURS[OURS]})  # fmt: skip
+        if place:
+            axis.annotate("", (0.5, -place + 0.32), (0.5, -place + 0.68), arrowprops={"arrowstyle": "->", "color": "#444"})
+    arc = {"arrowstyle": "->", "color": COLOURS[REPORT], "connectionstyle": "bar,fraction=-0.35"}
+    axis.annotate("", (0.93, 1 - len(steps)), (0.93, 0), arrowprops=arc)
+    axis.set(xlim=(0, 1.35), ylim=(0.5 - len(steps), 0.5), title=f"{type(block).__name__}({inputs}, {outputs})")
+    axis.axis("off")
+    return figure

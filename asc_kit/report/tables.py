@@ -1,0 +1,304 @@
+"""Tables 1 to 7 of an experiment, each beside the report's own numbers.
+
+Tables 2, 3, 4 and 7 are computed from the runs' ``predictions.tsv`` and the experiment's ``truth.tsv`` alone, so that
+a clone without audio recomputes them. A run that is missing is an empty row that says so. Accuracies are fractions
+in the CSV files and per cent in the Markdown.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from asc_kit import config as configuration
+from asc_kit import metrics, network
+from asc_kit.config import MEL_BINS, Recipe
+from asc_kit.data.corpus import COLUMNS
+from asc_kit.errors import InputError
+from asc_kit.report import complexity
+from asc_kit.trainer import replacing
+
+PUBLISHED = Path(__file__).parent / "published"
+NETWORKS = ("1", "2", "3", "4")
+DEVICES = ("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6")
+SCORES = [f"{name}{part}" for name in ("accuracy", "log_loss") for part in ("", "_low", "_high", "_std")]
+
+
+def published(number: int) -> pd.DataFrame:
+    """The report's table in long form: table, row, label, column, value, decimals, note; all text."""
+    return pd.read_csv(PUBLISHED / f"table_{number}.csv", dtype=str, keep_default_na=False)
+
+
+def _report(number: int, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The report's numbers, a row a row; accuracies as fractions."""
+    long = published(number)
+    wide = long.pivot(index="row", columns="column", values="value").reindex(columns=columns).astype(float)
+    if "accuracy" in wide:
+        wide["accuracy"] = (wide["accuracy"] / 100).round(6)
+    return wide.add_prefix("report_")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scored clips of a submission.
+
+    Attributes
+    ----------
+    clips : scene_label, source_label, identifier, label, correct, loss; means over seeds; a row a clip
+    seeds : seed -> its own rows, with the same columns
+    confusion : (class, class) counts over all seeds
+    """
+
+    submission: str
+    clips: pd.DataFrame
+    seeds: dict[int, pd.DataFrame]
+    confusion: np.ndarray
+
+    def where(self, column: str, value: str) -> "Scored":
+        """The clips of one class or device."""
+        keep = {seed: rows[rows[column] == value] for seed, rows in self.seeds.items()}
+        return replace(self, clips=self.clips[self.clips[column] == value], seeds=keep)
+
+    def row(self, log_loss: str = "log_loss") -> dict[str, object]:
+        """`SCORES`, the number of clips and of seeds; log_loss_macro takes the mean of the class-wise means."""
+        total = self._score(self.clips)
+        each = pd.DataFrame([{k: v.value for k, v in self._score(rows).items()} for rows in self.seeds.values()])
+        out: dict[str, object] = {}
+        for name, key in (("accuracy", "accuracy"), ("log_loss", log_loss)):
+            score = total[key]
+            spread = each[key].std() if len(each) > 1 else ""
+            out |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high, f"{name}_std": spread}
+        return out | {"n": len(self.clips), "seeds": len(self.seeds)}
+
+    @staticmethod
+    def _score(rows: pd.DataFrame) -> dict[str, metrics.Score]:
+        return metrics.score(*(rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier")))
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that lies in an experiment's folder.
+
+    Attributes
+    ----------
+    classes : in the order of the probabilities; empty where nothing ran
+    scored : submission -> its scores
+    """
+
+    home: Path
+    recipe: Recipe
+    classes: tuple[str, ...]
+    scored: dict[str, Scored]
+
+    @property
+    def best(self) -> str | None:
+        """Submission 4, or the largest network that ran: whose Tables 3 and 4 are shown."""
+        return next((name for name in ("4", "3", "2", "1", "baseline", "logistic") if name in self.scored), None)
+
+
+def open_results(config: str, experiment: str | None = None, results_dir: str = "results") -> Results:
+    """An experiment by the notebooks' parameters."""
+    recipe = configuration.load(config)
+    return load(configuration.path(results_dir) / (experiment or recipe.name), recipe)
+
+
+def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*") -> Results:
+    """Read an experiment's truth and predictions; ``runs`` names some of its folders.
+
+    Raises
+    ------
+    InputError : predictions that do not fit the truth (unknown or doubled clips, other classes) or are no probabilities.
+    """
+    truth_file = home / "truth.tsv"
+    files = sorted(home.glob(f"{runs}/predictions.tsv")) if truth_file.exists() else []
+    if not files:
+        return Results(home, recipe, (), {})
+    truth = pd.read_csv(truth_file, sep="\t", dtype=str, keep_default_na=False)[COLUMNS].set_index("filename")
+    parts: dict[str, dict[int, list[pd.DataFrame]]] = {}
+    confusion: dict[str, np.ndarray] = {}
+    classes: tuple[str, ...] = ()
+    for file in files:
+        submission = file.parent.parent.name.removeprefix("submission_")
+        seed = int(re.match(r"seed_(\d+)", file.parent.name).group(1))
+        rows, counts, found = score_file(file, truth)
+        if classes and found != classes:
+            raise InputError(f"{file}: has other classes than the other runs; they belong in another experiment")
+        classes = found
+        parts.setdefault(submission, {}).setdefault(seed, []).append(rows)
+        confusion[submission] = confusion.get(submission, 0) + counts
+    scored = {name: _scored(name, seeds, confusion[name], home) for name, seeds in parts.items()}
+    return Results(home, recipe, classes, scored)
+
+
+def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, tuple[str, ...]]:
+    """Rows of `Scored.clips` for one ``predictions.tsv``, its confusion matrix and its classes."""
+    table = pd.read_csv(file, sep="\t").set_index("filename")
+    classes = tuple(table.columns[1:])
+    unknown = table.index.difference(truth.index)
+    if len(unknown):
+        raise InputError(f"{file}: {unknown[0]} is not in truth.tsv ({len(unknown)} such clips)")
+    if table.index.duplicated().any():
+        raise InputError(f"{file}: {table.index[table.index.duplicated()][0]} is there twice")
+    rows = truth.loc[table.index].copy()
+    strange = set(rows.scene_label) - set(classes)
+    if strange:
+        raise InputError(f"{file}: has no column for the class {sorted(strange)[0]!r}")
+    rows["label"] = rows.scene_label.map(classes.index)
+    probabilities, labels = metrics.validate(table[list(classes)].to_numpy(), rows.label.to_numpy())
+    rows["correct"] = (probabilities.argmax(axis=1) == labels).astype(float)
+    rows["loss"] = metrics.clip_losses(probabilities, labels)
+    return rows, metrics.confusion(probabilities, labels), classes
+
+
+def _scored(name: str, seeds: dict[int, list[pd.DataFrame]], confusion: np.ndarray, home: Path) -> Scored:
+    whole = {seed: pd.concat(folds) for seed, folds in sorted(seeds.items())}
+    for seed, rows in whole.items():
+        if rows.index.duplicated().any():
+            clip = rows.index[rows.index.duplicated()][0]
+            raise InputError(f"{home}: seed {seed} of submission {name} scores {clip} in two folds")
+    stacked = pd.concat(whole.values())
+    clips = stacked.groupby(level=0, sort=True)[["correct", "loss"]].mean()
+    fixed = stacked[~stacked.index.duplicated()].loc[clips.index]
+    return Scored(name, fixed.assign(correct=clips.correct, loss=clips.loss), whole, confusion)
+
+
+def _missing(note: str) -> dict[str, object]:
+    return dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": note}
+
+
+def _submission_row(results: Results, name: str) -> dict[str, object]:
+    if name in results.scored:
+        row = results.scored[name].row() | {"note": ""}
+    elif name in results.recipe.submissions:
+        row = _missing(f"missing or failed; see submission_{name}/seed_*/05_train.ipynb")
+    else:
+        row = _missing("not part of this experiment")
+    return {"submission": name, "mel_bins": MEL_BINS.get(name, "")} | row
+
+
+def table_2(results: Results) -> pd.DataFrame:
+    """Mel bins: mel_bins, scores, n, seeds, report_accuracy, report_log_loss, note."""
+    table = pd.DataFrame([_submission_row(results, name) for name in NETWORKS])
+    return _beside(table.drop(columns="submission"), table.mel_bins, 2, ("accuracy", "log_loss"))
+
+
+def table_3(results: Results) -> pd.DataFrame:
+    """Class-wise scores of the largest network that ran; the average's log loss is the mean over classes."""
+    rows = [("average", "log_loss_macro", None)]
+    rows = [(name, "log_loss", ("scene_label", name)) for name in results.classes] + rows
+    return _parts(results, "scene_label", rows, 3)
+
+
+def table_4(results: Results) -> pd.DataFrame:
+    """Device-wise scores, of all clips in the last row; one row ``all`` where devices are not known."""
+    scored = results.scored.get(results.best)
+    found = sorted(set(scored.clips.source_label) - {""}, key=_device_order) if scored else list(DEVICES)
+    rows = [(name, "log_loss", ("source_label", name)) for name in found]
+    return _parts(results, "device", [*rows, ("average" if found else "all", "log_loss", None)], 4)
+
+
+def _device_order(name: str) -> tuple[int, str]:
+    return (DEVICES.index(name) if name in DEVICES else len(DEVICES), name)
+
+
+def _parts(results: Results, key: str, rows: list[tuple[str, str, tuple[str, str] | None]], number: int) -> pd.DataFrame:
+    scored = results.scored.get(results.best)
+    table = []
+    for name, loss, part in rows:
+        if scored is None:
+            values = _missing("no run is there")
+        else:
+            values = (scored.where(*part) if part else scored).row(loss) | {"note": ""}
+        table.append({key: name, "submission": results.best or ""} | values)
+    frame = pd.DataFrame(table)
+    return _beside(frame, frame[key], number, ("accuracy", "log_loss"))
+
+
+def table_7(results: Results) -> pd.DataFrame:
+    """Submissions and baseline; the size is that of the built network for the experiment's number of classes."""
+    names = [name for name in ("baseline", *NETWORKS) if name not in results.scored]
+    order = ["logistic", "baseline", *NETWORKS]
+    shown = sorted({*names, *results.scored, *results.recipe.submissions}, key=order.index)
+    table = pd.DataFrame([_submission_row(results, name) for name in shown])
+    recipe = Recipe("size")
+    sizes = []
+    for name in shown:
+        features = recipe.config(name).features
+        net = None if name == "logistic" else network.build(name, features, len(results.classes) or 10)
+        sizes.append(complexity.size_kb(net) if net else "")
+    table.insert(table.columns.get_loc("n"), "model_size_kb", sizes)
+    return _beside(table, table.submission, 7, ("accuracy", "log_loss", "model_size_kb"))
+
+
+def _beside(table: pd.DataFrame, keys: pd.Series, number: int, columns: tuple[str, ...]) -> pd.DataFrame:
+    report = _report(number, columns).reindex(keys.astype(str)).reset_index(drop=True)
+    note = table.pop("note")
+    return pd.concat([table, report, note], axis=1)
+
+
+def table_6(results: Results) -> pd.DataFrame:
+    """The built network of 160 mel bins, row by row, beside the report's for ten classes."""
+    table = complexity.table_6(network.Network(MEL_BINS["4"], len(results.classes) or 10))
+    report = _report(6, ("parameters", "size_bytes"))
+    report.index = report.index.astype(int)
+    report = report.sort_index().reset_index(drop=True).astype("Int64")
+    return pd.concat([table, report], axis=1)
+
+
+TABLES: dict[int, tuple[str, Callable[[Results], pd.DataFrame]]] = {
+    1: ("Architecture of the models", lambda _: complexity.table_1()),
+    2: ("Models with different numbers of mel bins", table_2),
+    3: ("Class-wise performance of the best model", table_3),
+    4: ("Device-wise performance of the best model", table_4),
+    5: ("Parameters of MBConv4(I, O) and Fused-MBConv4(I, O)", lambda _: complexity.table_5()),
+    6: ("Model size for 160 mel bins", table_6),
+    7: ("Submissions and the baseline", table_7),
+}
+
+
+def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[int, pd.DataFrame]:
+    """Write ``tables/table_<n>.csv`` and ``.md``; returns them by number."""
+    folder = results.home / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    done = {}
+    for number in numbers:
+        title, make = TABLES[number]
+        done[number] = make(results)
+        with replacing(folder / f"table_{number}.csv") as part:
+            done[number].to_csv(part, index=False, float_format="%.10g")
+        with replacing(folder / f"table_{number}.md") as part:
+            part.write_text(f"Table {number}. {title}.\n\n{markdown(pretty(done[number]))}\n")
+    return done
+
+
+def pretty(table: pd.DataFrame) -> pd.DataFrame:
+    """For people: per cent, three decimals of log loss, intervals and spread in one cell; all text."""
+    out = {}
+    for name in table:
+        if name.endswith(("_low", "_high", "_std")):
+            continue
+        cells = zip(*(table[name + part] if name + part in table else [""] * len(table)
+                      for part in ("", "_low", "_high", "_std")))  # fmt: skip
+        out[name.replace("_", " ")] = [_cell(name, *cell) for cell in cells]
+    return pd.DataFrame(out)
+
+
+def _cell(name: str, value: object, low: object, high: object, spread: object) -> str:
+    if pd.isna(value) or value == "":
+        return ""
+    style = "{:.1%}" if "accuracy" in name else "{:.3f}" if "log_loss" in name else "{:.1f}" if "_kb" in name else "{}"
+    text = style.format(value)
+    if not pd.isna(low) and low != "":
+        text += f" [{style.format(low)}, {style.format(high)}]"
+    if spread not in ("", None) and not pd.isna(spread):
+        text += f" ± {style.format(spread)}"
+    return text
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table of text cells."""
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
