@@ -14,9 +14,8 @@ from snakemake.exceptions import WorkflowError
 
 from asc_kit import batch
 from asc_kit import config as kit
-from asc_kit.data.demo import Demo
 from asc_kit.errors import InputError
-from asc_kit.experiment import CODE, Run
+from asc_kit.runs import Run
 
 os.environ["OMP_NUM_THREADS"] = "1"  # jobs share the cores; a run sets the threads of its recipe itself
 RECIPE = str(workflow.configfiles[0]) if workflow.configfiles else "config/demo.yaml"
@@ -62,7 +61,7 @@ def of_run(wildcards) -> dict:
 
 def identity(wildcards) -> str:
     """Changes when a run is out of date: configuration or code (not comments)."""
-    return f"{BY_FOLDER[wildcards.folder].config.hash} {kit.code_digest(*CODE)}"
+    return f"{BY_FOLDER[wildcards.folder].config.hash} {kit.code_digest(*kit.CODE)}"
 
 
 def book(name, output, parameters) -> None:

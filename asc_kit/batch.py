@@ -14,7 +14,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from asc_kit import config
 from asc_kit.errors import InputError
-from asc_kit.trainer import replacing
+from asc_kit.files import replacing
 
 CELL_HOURS = 240  # the longest training cell; other notebooks end within minutes
 

@@ -12,12 +12,14 @@ import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-import torch
 import yaml
 
 from asc_kit.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 ROOT = Path(__file__).resolve().parents[1]  # relative paths count from here, wherever a kernel starts
 MEL_BINS = {"baseline": 40, "1": 32, "2": 64, "3": 128, "4": 160}  # submission -> M, Table 7
@@ -39,8 +41,10 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
-def generator(seed: int, *names: object) -> torch.Generator:
+def generator(seed: int, *names: object) -> "torch.Generator":
     """A random generator of its own for each purpose, so that adding one never shifts the others."""
+    import torch  # here, so that reading a recipe does not take the seconds of its import
+
     name = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(name[:8], "little") >> 1)
 
@@ -176,6 +180,9 @@ BASELINE = {
 }  # fmt: skip
 OWN = {"baseline": BASELINE, "logistic": {"training": dict(selection="none")}}
 PARTS = {"features": Features, "augmentation": Augmentation, "training": Training}
+# The modules that a run's numbers depend on.
+CODE = ("features", "augmentations", "blocks", "network", "trainer", "data/corpus", "data/store",
+        "experiment")  # fmt: skip
 # What a notebook or the command line may change one by one.
 TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))
 

@@ -1,8 +1,4 @@
-"""One run from audio to ``predictions.tsv``: brings corpus, store, augmentations, network and trainer together.
-
-A run lies in ``<results_dir>/<experiment>/submission_<id>/seed_<k>/``; ``run.json`` is written last and says that the
-run is whole.
-"""
+"""One run from audio to ``predictions.tsv``: brings corpus, store, augmentations, network and trainer together."""
 
 import fcntl
 import json
@@ -11,7 +7,6 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -33,11 +28,12 @@ from asc_kit.data.store import Store, open_store
 from asc_kit.deploy import compact
 from asc_kit.errors import InputError
 from asc_kit.features import LogMel
+from asc_kit.files import replacing
 from asc_kit.progress import progress, say
-from asc_kit.trainer import Trainer, autocast, replacing, write_history
+from asc_kit.runs import Run
+from asc_kit.trainer import Trainer, autocast, write_history
 
 SCORING_BATCH = 8  # whole clips at a time
-CODE = ("features", "augmentations", "blocks", "network", "trainer", "data/corpus", "data/store", "experiment")
 LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "safetensors", "pandas")
 
 
@@ -54,132 +50,82 @@ def open_corpus(recipe: Recipe, dataset_root: str | Path | None = None) -> Corpu
     return corpora.read(demo.build(root, demo.Demo(**recipe.synthetic)))
 
 
-@dataclass(frozen=True)
-class Run:
-    """A submission, a seed and a fold of a recipe, and where its files lie."""
+def train(run: Run) -> Run:
+    """Train, score and write a run; a whole one is left as it is, a broken-off one goes on.
 
-    recipe: Recipe
-    config: Config
-    home: Path  # the experiment's folder
-    dataset_root: str | Path | None = None
-
-    @classmethod
-    def of(
-        cls, config: str, submission: object, seed: int = 0, fold: int = 1, dataset_root: str | None = None,
-        experiment: str | None = None, results_dir: str = "results", **changes: Any,
-    ) -> "Run":  # fmt: skip
-        """A run by the notebooks' parameters; ``changes`` are training values, None meaning the recipe's."""
-        recipe = configuration.load(config)
-        home = configuration.path(results_dir) / (experiment or recipe.name)
-        return cls(recipe, recipe.config(submission, seed, fold, **changes), home, dataset_root)
-
-    @property
-    def folder(self) -> Path:
-        """``submission_<id>/seed_<k>``; folds after the first have a folder of their own."""
-        fold = f"_fold_{self.config.fold}" if self.config.fold > 1 else ""
-        return self.home / f"submission_{self.config.submission}" / f"seed_{self.config.seed}{fold}"
-
-    @property
-    def title(self) -> str:
-        """For people: experiment, submission, seed and configuration."""
-        return f"{self.home.name}/{self.folder.parent.name}/{self.folder.name}, configuration {self.config.hash}"
-
-    @property
-    def about(self) -> dict[str, Any] | None:
-        """``run.json``, or None while the run is not whole."""
-        file = self.folder / "run.json"
-        return json.loads(file.read_text()) if file.exists() else None
-
-    def predictions(self, name: str = "predictions") -> pd.DataFrame:
-        """``predictions.tsv``: filename, scene_label, a column a class."""
-        file = self.folder / f"{name}.tsv"
-        if not file.exists():
-            raise InputError(f"{file}: no such run yet; train it with notebooks/05_train.ipynb")
-        return pd.read_csv(file, sep="\t")
-
-    def train(self) -> "Run":
-        """Train, score and write the run; a whole one is left as it is, a broken-off one goes on.
-
-        Raises
-        ------
-        InputError : the folder holds a run of another configuration, or another process is training it.
-        """
-        (self.folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-        with (self.folder / "checkpoint" / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it when this process dies
-            except BlockingIOError:
-                raise InputError(f"{self.folder}: another process is training this run; wait for it") from None
-            self._train()
-        return self
-
-    def _train(self) -> None:
-        self._refuse_other()
-        if self.about is not None and (self.folder / "predictions.tsv").exists():
-            say(f"{self.title}: already trained; nothing to do")
-            return
-        started = time.time()
-        torch.set_num_threads(self.config.training.threads)
-        work = Work(self.config, open_corpus(self.recipe, self.dataset_root))
-        write_truth(self.home, work.evaluation)
-        result = self._fit_reference(work) if self.config.submission == "logistic" else self._train_network(work)
-        self._write_about(work, started, result)
-        for file in (self.folder / "checkpoint").glob("*.safetensors"):
+    Raises
+    ------
+    InputError : the folder holds a run of another configuration, or another process is training it.
+    """
+    checkpoints = run.folder / "checkpoint"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    with (checkpoints / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it when this process dies
+        except BlockingIOError:
+            raise InputError(f"{run.folder}: another process is training this run; wait for it") from None
+        run.refuse_other()
+        if run.about is not None and (run.folder / "predictions.tsv").exists():
+            say(f"{run.title}: already trained; nothing to do")
+            return run
+        _train(run)
+        for file in checkpoints.glob("*.safetensors"):
             file.unlink()
+    return run
 
-    def _refuse_other(self) -> None:
-        if self.about is None:
-            return
-        old, new = _flat(self.about["config"]), _flat(self.config.as_dict())
-        differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
-        if differ:
-            first = f"{differ[0]} is {old.get(differ[0])!r} there, {new.get(differ[0])!r} here"
-            raise InputError(f"{self.folder}: holds a run of another configuration ({first}; {len(differ)} differ: "
-                             f"{', '.join(differ)}); name another experiment")  # fmt: skip
 
-    def _train_network(self, work: "Work") -> dict[str, Any]:
-        training = self.config.training
-        torch.manual_seed(generator(self.config.seed, "weights").initial_seed())
-        net = network.build(self.config.submission, self.config.features, len(work.classes)).to(work.device)
-        if isinstance(net, network.Baseline):
-            net.mean, net.deviation = work.statistics()
-        checkpoints, identity = self.folder / "checkpoint", f"{self.config.hash} on {work.store.fingerprint}"
-        trainer = Trainer(net, training, self.config.seed, work.steps, checkpoints, identity)
-        trained = trainer.fit(work.batches, work.evaluate if len(work.watched) else None)
-        compact.save(trained, self.config, work.classes, self.folder / "model.safetensors")
-        write_history(self.folder / "history.csv", trainer.state.history)
-        model = compact.load(self.folder / "model.safetensors")  # scores come from the float16 file
-        if training.selection == "validation":
-            work.predict(model, work.watched, self.folder / "predictions_validation.tsv")
-        work.predict(model, work.evaluation, self.folder / "predictions.tsv")
-        return {"parameters": model.parameters, "nonzero": model.nonzero, "epochs": trainer.state.epoch,
-                "best_epoch": trainer.state.best_epoch}  # fmt: skip
+def _train(run: Run) -> None:
+    started = time.time()
+    torch.set_num_threads(run.config.training.threads)
+    work = Work(run.config, open_corpus(run.recipe, run.dataset_root))
+    write_truth(run.home, work.evaluation)
+    result = (_fit_reference if run.config.submission == "logistic" else _train_network)(run, work)
+    _write_about(run, work, started, result)
 
-    def _fit_reference(self, work: "Work") -> dict[str, Any]:
-        sides = [reference.statistics(map(work.features, work.clips(rows, "measuring clips")))
-                 for rows in (work.training, work.evaluation)]  # fmt: skip
-        scores = reference.fit_predict(sides[0], work.labels(work.training), sides[1], len(work.classes))
-        write_predictions(self.folder / "predictions.tsv", work.evaluation, scores, work.classes)
-        return {}
 
-    def _write_about(self, work: "Work", started: float, result: dict[str, Any]) -> None:
-        data = {"name": work.corpus.root.resolve().name, "synthetic": self._synthetic, **work.store.about,
-                "training": len(work.training), "validation": len(work.watched), "evaluation": len(work.evaluation)}
-        about = {
-            "run": f"{self.folder.parent.name}/{self.folder.name}", "recipe": self.recipe.name, "config": self.config.as_dict(), "hash": self.config.hash,
-            "commit": commit(), "code": configuration.code_digest(*CODE), "data": data, "classes": work.classes,
-            **result, "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
-            "machine": {"system": platform.platform(), "processor": processor(), "device": str(work.device),
-                        "threads": torch.get_num_threads()},
-            "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.time() - started, 1),
-        }  # fmt: skip
-        with replacing(self.folder / "run.json") as part:
-            part.write_text(json.dumps(about, indent=1) + "\n")
+def _train_network(run: Run, work: "Work") -> dict[str, Any]:
+    config, folder = run.config, run.folder
+    torch.manual_seed(generator(config.seed, "weights").initial_seed())
+    net = network.build(config.submission, config.features, len(work.classes)).to(work.device)
+    if isinstance(net, network.Baseline):
+        net.mean, net.deviation = work.statistics()
+    identity = f"{config.hash} on {work.store.fingerprint}"
+    trainer = Trainer(net, config.training, config.seed, work.steps, folder / "checkpoint", identity)
+    trained = trainer.fit(work.batches, work.evaluate if len(work.watched) else None)
+    compact.save(trained, config, work.classes, folder / "model.safetensors")
+    write_history(folder / "history.csv", trainer.state.history)
+    model = compact.load(folder / "model.safetensors")  # scores come from the float16 file
+    if config.training.selection == "validation":
+        work.predict(model, work.watched, folder / "predictions_validation.tsv")
+    work.predict(model, work.evaluation, folder / "predictions.tsv")
+    return {"parameters": model.parameters, "nonzero": model.nonzero, "epochs": trainer.state.epoch,
+            "best_epoch": trainer.state.best_epoch}  # fmt: skip
 
-    @property
-    def _synthetic(self) -> bool:
-        return not (self.dataset_root or self.recipe.dataset_root)
+
+def _fit_reference(run: Run, work: "Work") -> dict[str, Any]:
+    sides = [reference.statistics(map(work.features, work.clips(rows, "measuring clips")))
+             for rows in (work.training, work.evaluation)]  # fmt: skip
+    scores = reference.fit_predict(sides[0], work.labels(work.training), sides[1], len(work.classes))
+    write_predictions(run.folder / "predictions.tsv", work.evaluation, scores, work.classes)
+    return {}
+
+
+def _write_about(run: Run, work: "Work", started: float, result: dict[str, Any]) -> None:
+    synthetic = not (run.dataset_root or run.recipe.dataset_root)
+    data = {"name": work.corpus.root.resolve().name, "synthetic": synthetic, **work.store.about,
+            "training": len(work.training), "validation": len(work.watched), "evaluation": len(work.evaluation)}
+    about = {
+        "run": f"{run.folder.parent.name}/{run.folder.name}", "recipe": run.recipe.name,
+        "config": run.config.as_dict(), "hash": run.config.hash, "commit": commit(),
+        "code": configuration.code_digest(*configuration.CODE), "data": data, "classes": work.classes, **result,
+        "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
+        "machine": {"system": platform.platform(), "processor": processor(), "device": str(work.device),
+                    "threads": torch.get_num_threads()},
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - started, 1),
+    }  # fmt: skip
+    with replacing(run.folder / "run.json") as part:
+        part.write_text(json.dumps(about, indent=1) + "\n")
 
 
 class Work:
@@ -304,20 +250,6 @@ def write_truth(home: Path, rows: pd.DataFrame) -> None:
         truth.to_csv(part, sep="\t", index=False)
 
 
-def check_parameters(history: list[str]) -> None:
-    """Refuse an injected parameter that a notebook does not have; papermill itself only warns.
-
-    Parameters
-    ----------
-    history : IPython's ``In``
-    """
-    injected = [i for i, cell in enumerate(history) if cell.startswith("# Parameters\n")]
-    if injected and injected[-1] > 0:
-        known, given = (set(re.findall(r"^(\w+)\s*(?::[^=]+)?=", history[i], re.M)) for i in (injected[-1] - 1, injected[-1]))
-        if given - known:
-            raise InputError(f"parameters: unknown {', '.join(sorted(given - known))}; known are {', '.join(sorted(known))}")
-
-
 def commit() -> str:
     """The repository's commit, with a + where files differ from it; empty outside git."""
     command = ["git", "-C", str(configuration.ROOT), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
@@ -332,10 +264,3 @@ def processor() -> str:
     file = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.*)$", file.read_text(), re.M) if file.exists() else []
     return names[0] if names else platform.processor()
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

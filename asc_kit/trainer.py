@@ -11,7 +11,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch import nn
 
 from asc_kit.config import Training, generator
 from asc_kit.errors import InputError
+from asc_kit.files import replacing
 from asc_kit.progress import progress, say
 
 Batches = Callable[[int], Iterator[tuple[torch.Tensor, torch.Tensor]]]  # epoch -> (inputs, soft targets)
@@ -175,8 +175,7 @@ class Trainer:
     def _save(self) -> None:
         about = {"identity": self.identity, "state": vars(self.state), "average_steps": self.average.steps,
                  "groups": self.optimizer.state_dict()["param_groups"],
-                 "schedule": self.schedule.state_dict() if self.schedule else None}  # fmt: skip
-        about["schedule"] and about["schedule"].pop("_anneal_func_type", None)
+                 "schedule_step": self.schedule.last_epoch if self.schedule else 0}  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         last = self.folder / "last.safetensors"
         with replacing(last) as part:
@@ -218,25 +217,13 @@ class Trainer:
             slots.setdefault(int(number), {})[key] = tensor
         self.optimizer.load_state_dict({"state": slots, "param_groups": about["groups"]})
         if self.schedule is not None:
-            self.schedule.load_state_dict(about["schedule"])
+            self.schedule.last_epoch = about["schedule_step"]  # the rest of it follows from the configuration
         self.state = State(**about["state"])
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """bfloat16 for convolutions and products where asked for; everything else stays float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """A temporary name beside ``target`` that takes its place when the block ends well, and goes when it does not."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.chmod(0o644)  # safetensors writes files that only their owner reads
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_history(file: Path, history: list[dict[str, Any]]) -> None:

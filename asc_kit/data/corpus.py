@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from asc_kit.errors import InputError
 
@@ -73,6 +72,8 @@ class Corpus:
 
 def fold_numbers(table: pd.DataFrame, folds: int, seed: int) -> pd.Series:
     """Fold, from 1, of every row: classes spread evenly, each identifier in one fold."""
+    from sklearn.model_selection import StratifiedGroupKFold  # here: its import takes a second
+
     places = table.identifier.nunique()
     if places < folds:
         raise InputError(f"identifier: {places} locations are too few for {folds} folds with none on two sides")

@@ -16,7 +16,7 @@ from asc_kit.config import Config
 from asc_kit.errors import InputError
 from asc_kit.features import LogMel
 from asc_kit.metrics import softmax
-from asc_kit.trainer import replacing
+from asc_kit.files import replacing
 
 
 @dataclass(frozen=True)

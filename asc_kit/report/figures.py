@@ -12,7 +12,7 @@ from torch import nn
 
 from asc_kit.blocks import FusedMBConv4, MBConv4
 from asc_kit.report.tables import Results
-from asc_kit.trainer import replacing
+from asc_kit.files import replacing
 
 OURS, REPORT = "measured here", "report (TAU 2020)"
 COLOURS = {OURS: "#0173b2", REPORT: "#de8f05"}  # seaborn's colour-blind safe palette

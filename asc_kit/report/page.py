@@ -9,7 +9,7 @@ import jinja2
 import pandas as pd
 
 from asc_kit.report.tables import TABLES, Results, pretty
-from asc_kit.trainer import replacing
+from asc_kit.files import replacing
 
 CAPTIONS = {
     "mel_bins": "Accuracy and log loss against the number of mel bins, with 95 % intervals.",

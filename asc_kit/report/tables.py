@@ -19,7 +19,7 @@ from asc_kit.config import MEL_BINS, Recipe
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.errors import InputError
 from asc_kit.report import complexity
-from asc_kit.trainer import replacing
+from asc_kit.files import replacing
 
 PUBLISHED = Path(__file__).parent / "published"
 NETWORKS = ("1", "2", "3", "4")

@@ -1,0 +1,93 @@
+"""What a run is called and where it lies; light, so that the Snakefile can ask without importing torch.
+
+A run lies in ``<results_dir>/<experiment>/submission_<id>/seed_<k>/``; ``run.json`` is written last and says that the
+run is whole.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from asc_kit import config as configuration
+from asc_kit.config import Config, Recipe
+from asc_kit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Run:
+    """A submission, a seed and a fold of a recipe, and where its files lie."""
+
+    recipe: Recipe
+    config: Config
+    home: Path  # the experiment's folder
+    dataset_root: str | Path | None = None
+
+    @classmethod
+    def of(
+        cls, config: str, submission: object, seed: int = 0, fold: int = 1, dataset_root: str | None = None,
+        experiment: str | None = None, results_dir: str = "results", **changes: Any,
+    ) -> "Run":  # fmt: skip
+        """A run by the notebooks' parameters; ``changes`` are training values, None meaning the recipe's."""
+        recipe = configuration.load(config)
+        home = configuration.path(results_dir) / (experiment or recipe.name)
+        return cls(recipe, recipe.config(submission, seed, fold, **changes), home, dataset_root)
+
+    @property
+    def folder(self) -> Path:
+        """``submission_<id>/seed_<k>``; folds after the first have a folder of their own."""
+        fold = f"_fold_{self.config.fold}" if self.config.fold > 1 else ""
+        return self.home / f"submission_{self.config.submission}" / f"seed_{self.config.seed}{fold}"
+
+    @property
+    def title(self) -> str:
+        """For people: experiment, submission, seed and configuration."""
+        return f"{self.home.name}/{self.folder.parent.name}/{self.folder.name}, configuration {self.config.hash}"
+
+    @property
+    def about(self) -> dict[str, Any] | None:
+        """``run.json``, or None while the run is not whole."""
+        file = self.folder / "run.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def predictions(self, name: str = "predictions") -> pd.DataFrame:
+        """``predictions.tsv``: filename, scene_label, a column a class."""
+        file = self.folder / f"{name}.tsv"
+        if not file.exists():
+            raise InputError(f"{file}: no such run yet; train it with notebooks/05_train.ipynb")
+        return pd.read_csv(file, sep="\t")
+
+    def refuse_other(self) -> None:
+        """Raise `InputError` where the folder holds a run of another configuration; its first difference is named."""
+        if self.about is None:
+            return
+        old, new = _flat(self.about["config"]), _flat(self.config.as_dict())
+        differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+        if differ:
+            first = f"{differ[0]} is {old.get(differ[0])!r} there, {new.get(differ[0])!r} here"
+            raise InputError(f"{self.folder}: holds a run of another configuration ({first}; {len(differ)} differ: "
+                             f"{', '.join(differ)}); name another experiment")  # fmt: skip
+
+
+def check_parameters(history: list[str]) -> None:
+    """Refuse an injected parameter that a notebook does not have; papermill itself only warns.
+
+    Parameters
+    ----------
+    history : IPython's ``In``
+    """
+    injected = [i for i, cell in enumerate(history) if cell.startswith("# Parameters\n")]
+    if injected and injected[-1] > 0:
+        known, given = (set(re.findall(r"^(\w+)\s*(?::[^=]+)?=", history[i], re.M)) for i in (injected[-1] - 1, injected[-1]))
+        if given - known:
+            raise InputError(f"parameters: unknown {', '.join(sorted(given - known))}; known are {', '.join(sorted(known))}")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

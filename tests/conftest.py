@@ -1,0 +1,70 @@
+"""Fixtures: everything the tests derive goes to a temporary folder, and notebooks run their recipe's smoke part."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+# The notebooks build on each other's runs in this order; one worker runs them.
+CHAIN = ("05_train", "06_evaluate", "07_mel_bins", "08_submissions", "12_report")
+
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=40)
+settings.load_profile("fixed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ["ASC_SMOKE"] = "1"
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["PATH"] = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    if not hasattr(config, "workerinput"):  # once, not in every worker
+        os.environ["ASC_CACHE"] = tempfile.mkdtemp(prefix="asc-kit-tests-")
+        shutil.rmtree(ROOT / "results" / "demo-smoke", ignore_errors=True)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["ASC_CACHE"], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Cells of a notebook, and tests of a module, stay together on one worker (--dist loadgroup)."""
+    for item in items:
+        stem = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("runs" if stem in CHAIN else stem))
+
+
+def write_corpus(root: Path, clips: list[tuple[str, str, str, str]], seconds: float = 1.0, rate: int = 44100) -> Path:
+    """A tiny data set: (filename, scene_label, identifier, source_label), a noise of its own in every clip."""
+    (root / "audio").mkdir(parents=True)
+    lines = ["\t".join(("filename", "scene_label", "identifier", "source_label"))]
+    for number, row in enumerate(clips):
+        random = np.random.default_rng(number)
+        soundfile.write(root / row[0], 0.1 * random.standard_normal(round(seconds * rate)), rate, subtype="PCM_16")
+        lines.append("\t".join(row))
+    (root / "meta.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Two classes, six locations, two clips in each, devices a and b, no split."""
+    rows = []
+    for place in range(6):
+        scene = ("bus", "park")[place % 2]
+        rows += [(f"audio/{scene}-oslo-{place}-{s}-{'ab'[s]}.wav", scene, f"oslo-{place}", "ab"[s]) for s in range(2)]
+    return write_corpus(tmp_path / "tiny", rows)
+
+
+def real(name: str) -> Path:
+    """A folder of real recordings; the test is skipped where they are absent."""
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"real recordings not here: {name} is not beside the repository (shared/data/{name})")
+    return folder

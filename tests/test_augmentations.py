@@ -1,0 +1,156 @@
+"""Section 2.2: the crop, BC learning's mixup in float64 numpy and at its limits, and SpecAugment."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asc_kit.augmentations import Loudness, Mixup, SpecAugment, TemporalCrop, a_weighting, mix
+from asc_kit.config import Augmentation, generator
+
+
+def numpy_gain(wave: np.ndarray, rate: int = 44100) -> float:
+    """A-weighted level of the loudest window, written from the formulas of the original."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(4096) / 4096)
+    f = np.fft.rfftfreq(4096, 1 / rate) ** 2
+    f[0] = 1.0
+    a = 2 + 20 * (2 * np.log10(12194) + 2 * np.log10(f) - np.log10(f + 12194**2) - np.log10(f + 20.6**2)
+                  - 0.5 * np.log10(f + 107.7**2) - 0.5 * np.log10(f + 737.9**2))  # fmt: skip
+    weight = 10 ** (np.maximum(a, -80) / 10)
+    loudest = 1e-8
+    for start in range(0, len(wave) - 4096 + 1, 2048):
+        spectrum = np.abs(np.fft.rfft(wave[start : start + 4096].astype(np.float64) * window)) ** 2
+        loudest = max(loudest, float((spectrum * weight).sum()))
+    return 10 * np.log10(loudest)
+
+
+def numpy_mix(x1, x2, r, g1, g2):
+    t = 1 / (1 + 10 ** ((g1 - g2) / 20) * (1 - r) / r)
+    return (t * x1 + (1 - t) * x2) / np.sqrt(t**2 + (1 - t) ** 2)
+
+
+def waves(count: int = 2, samples: int = 30000) -> torch.Tensor:
+    random = np.random.default_rng(1)
+    return torch.from_numpy((random.standard_normal((count, samples)) * np.geomspace(0.3, 0.003, count)[:, None]).astype("f4"))
+
+
+def test_a_weighting_has_its_standard_values():
+    level = a_weighting(44100)
+    hertz = torch.linspace(0, 22050, 2049)
+    for frequency, expected in ((1000, 0.0), (100, -19.1), (10000, -2.5), (31.5, -39.4)):
+        nearest = int((hertz - frequency).abs().argmin())
+        assert level[nearest].item() == pytest.approx(expected, abs=0.6)
+    assert level.min() == -80
+
+
+def test_loudness_equals_float64_numpy():
+    x = waves(3)
+    assert Loudness(44100)(x).numpy() == pytest.approx([numpy_gain(w) for w in x.numpy()], abs=1e-3)
+
+
+def test_silence_has_the_floor_and_a_short_clip_a_level():
+    assert Loudness(44100)(torch.zeros(1, 9000)).item() == pytest.approx(-80)
+    assert torch.isfinite(Loudness(44100)(waves(1, 1000))).all()
+
+
+@given(r=st.floats(0.01, 0.99), g1=st.floats(-60, 20), g2=st.floats(-60, 20))
+def test_mix_equals_the_formula(r, g1, g2):
+    x = waves(2, 50).double()
+    mixed = mix(x[:1], x[1:], torch.tensor([r], dtype=torch.float64), torch.tensor([[g1], [g2]], dtype=torch.float64))
+    assert np.allclose(mixed[0].numpy(), numpy_mix(x[0].numpy(), x[1].numpy(), r, g1, g2), rtol=1e-9, atol=1e-12)
+
+
+def test_limits_of_the_mix():
+    x = waves(2)
+    gains = Loudness(44100)(x)[:, None]
+    assert torch.equal(mix(x[:1], x[1:], torch.ones(1), gains), x[:1])
+    assert torch.equal(mix(x[:1], x[1:], torch.zeros(1), gains), x[1:])
+    r = torch.tensor([0.3])
+    equal = mix(x[:1], x[1:], r, torch.zeros(2, 1))
+    assert torch.allclose(equal, (0.3 * x[:1] + 0.7 * x[1:]) / (0.3**2 + 0.7**2) ** 0.5)
+    silent = torch.stack([x[0], torch.zeros_like(x[0])])
+    assert torch.isfinite(mix(silent[:1], silent[1:], r, Loudness(44100)(silent)[:, None])).all()
+
+
+def test_mixed_halves_are_heard_alike():
+    """At r = 1/2 both shares of a mix of a loud and a quiet clip have the same A-weighted level."""
+    x = waves(2)
+    gains = Loudness(44100)(x)
+    ratio = 10 ** ((gains[0] - gains[1]) / 20)
+    t = 0.5 / (0.5 + ratio * 0.5)
+    parts = torch.stack([t * x[0], (1 - t) * x[1]])
+    assert Loudness(44100)(parts)[0].item() == pytest.approx(Loudness(44100)(parts)[1].item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["modified", "standard"])
+def test_mixup_labels_keep_their_sum_and_repeat(kind):
+    mixup = Mixup(Augmentation(mixup=kind), 44100)
+    x, y = waves(6, 9000), torch.eye(6)
+    first, second = (mixup(x, y, generator(3, "mixup", 1)) for _ in range(2))
+    assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    assert torch.allclose(first[1].sum(1), torch.ones(6)) and not torch.equal(first[1], y)
+    assert not torch.equal(first[0], mixup(x, y, generator(3, "mixup", 2))[0])
+
+
+def test_standard_mixup_is_the_weighted_sum():
+    x, y = waves(4, 100), torch.eye(4)
+    mixed, soft = Mixup(Augmentation(mixup="standard"), 44100)(x, y, generator(0, "m"))
+    assert torch.allclose(mixed, soft @ x, atol=1e-6)
+
+
+def test_ratio_follows_beta_with_the_reports_alpha():
+    r = Mixup(Augmentation(), 44100)._ratio(20000, generator(0, "r"))
+    assert r.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert r.var().item() == pytest.approx(1 / (4 * (2 * 0.6 + 1)), abs=0.003)  # variance of Beta(a, a)
+
+
+def test_partner_of_another_class():
+    mixup = Mixup(Augmentation(mixup_partner="other_class"), 44100)
+    y = torch.eye(2)[[0, 0, 0, 1, 1, 0, 1, 0]]
+    partner = mixup._partner(y, generator(0, "p"))
+    assert (y.argmax(1) != y[partner].argmax(1)).all()
+    assert torch.equal(mixup._partner(torch.eye(2)[[0, 0]], generator(0, "p")), torch.arange(2))  # there is no other
+
+
+@given(samples=st.integers(1, 50), length=st.integers(1, 80), seed=st.integers(0, 99))
+def test_crop_lies_inside_and_is_contiguous(samples, length, seed):
+    wave = torch.arange(length).float().repeat(3, 1)
+    cropped = TemporalCrop(samples)(wave, generator(seed, "crop"))
+    assert cropped.shape == (3, min(samples, length))
+    assert (cropped.diff(dim=1) == 1).all()
+
+
+def test_crop_reaches_both_ends():
+    starts, _ = TemporalCrop(8).section(2000, 10, generator(0, "crop"))
+    assert set(starts.tolist()) == {0, 1, 2}
+
+
+def test_spec_augment_masks_whole_bins_and_frames_with_the_mean():
+    x = torch.randn(16, 1, 512, 64, generator=generator(0, "x"))
+    augment = SpecAugment(Augmentation())
+    before = x.clone()
+    y = augment(x, generator(1, "s"))
+    assert torch.equal(x, before)
+    masked = y != x
+    mean = x.mean((0, 1, 2)).expand_as(x)
+    assert torch.equal(y[masked], mean[masked])
+    assert 0 < masked.float().mean() < 2 / 8 + 2 / 8
+    rows = masked[:, 0].all(2).sum(1)  # whole frames masked, of 512: two masks below 64
+    assert rows.max() <= 2 * 63 and rows.float().mean().item() == pytest.approx(60, abs=20)
+    columns = masked[:, 0].all(1).sum(1)  # two below 8 of 64
+    assert columns.max() <= 2 * 7
+
+
+def test_spec_augment_zero_fill_and_no_masks():
+    x = torch.ones(4, 1, 64, 32)
+    assert set(SpecAugment(Augmentation(mask_fill="zero"))(x, generator(0, "s")).unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(SpecAugment(Augmentation(time_masks=0, mel_masks=0))(x, generator(0, "s")), x)
+
+
+def test_all_are_inert_under_eval():
+    x, y = waves(4, 9000), torch.eye(4)
+    mixed, labels = Mixup(Augmentation(), 44100).eval()(x, y, generator(0, "m"))
+    assert mixed is x and labels is y
+    assert torch.equal(TemporalCrop(10).eval()(x, generator(0, "c")), x)
+    assert SpecAugment(Augmentation()).eval()(x, generator(0, "s")) is x
