@@ -59,9 +59,9 @@ def save(trained: nn.Module, config: Config, classes: tuple[str, ...], file: Pat
         tensors[name] = value.detach().cpu().half().contiguous()
         if not torch.isfinite(tensors[name]).all():
             raise InputError(f"{file}: {name} does not fit into float16 (largest {value.abs().max():.3g}); not written")
-    about = {"config": json.dumps(config.as_dict(), sort_keys=True), "classes": json.dumps(classes), "kit": "asc_kit"}
+    about = json.dumps({"config": config.as_dict(), "classes": classes}, sort_keys=True)
     with replacing(file) as part:
-        save_file(tensors, part, about)
+        save_file(tensors, part, {"asc_kit": about})  # one key: safetensors writes several in random order
 
 
 def load(file: str | Path) -> Model:
@@ -73,8 +73,8 @@ def load(file: str | Path) -> Model:
     """
     about, tensors = _read(Path(file))
     try:
-        config = Config.from_dict(json.loads(about["config"]))
-        classes = tuple(json.loads(about["classes"]))
+        inside = json.loads(about["asc_kit"])
+        config, classes = Config.from_dict(inside["config"]), tuple(inside["classes"])
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{file}: holds no asc_kit configuration; give a model.safetensors of this kit") from None
     net = network.build(config.submission, config.features, len(classes))

@@ -1,0 +1,111 @@
+"""Configuration, recipes, and that the environment's files say the same."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from asc_kit import config
+from asc_kit.errors import InputError
+
+
+def recipe(tmp_path, text):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    return config.load(file)
+
+
+def test_defaults_are_the_reports_values():
+    settings = config.Recipe("report").config(4)
+    f, a, t = settings.features, settings.augmentation, settings.training
+    assert (f.window, f.hop, f.sample_rate, f.n_mels, f.f_min, f.f_max) == (2760, 690, 44100, 160, 10, 16000)
+    assert (a.crop_seconds, a.mixup, a.mixup_alpha) == (8, "modified", 0.6)
+    assert (t.epochs, t.batch_size, t.optimizer, t.max_lr, t.ema_decay) == (500, 64, "adamw", 0.01, 0.999)
+    assert config.load("config/report.yaml").configs()[-1] == settings
+
+
+def test_submissions_are_the_four_mel_sizes_and_the_baseline():
+    r = config.Recipe("x")
+    assert [r.config(s).features.n_mels for s in (1, 2, 3, 4, "baseline")] == [32, 64, 128, 160, 40]
+    b = r.config("baseline")
+    assert (b.training.optimizer, b.training.max_lr, b.training.batch_size, b.training.epochs) == ("adam", 1e-3, 16, 200)
+    assert b.augmentation.mixup is None and b.augmentation.crop_seconds is None
+
+
+def test_hash_follows_every_value_and_nothing_else():
+    r = config.Recipe("x")
+    base = r.config(2, 0, 1)
+    assert base.hash == config.Recipe("other name").config("2").hash
+    others = [r.config(2, 1), r.config(2, 0, 2), r.config(3), r.config(2, epochs=3), r.config(2, mixup_alpha=0.5)]
+    assert len({c.hash for c in [base, *others]}) == 6
+    assert config.Config.from_dict(base.as_dict()) == base
+
+
+def test_none_keeps_the_recipes_value(tmp_path):
+    r = recipe(tmp_path, "training: {epochs: 7}\n")
+    assert r.config(1, epochs=None).training.epochs == 7
+    assert r.config(1, epochs=9).training.epochs == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("epochs: 3\n", "unknown parameter 'epochs'"), ("training: {epoch: 3}\n", "unknown parameter 'epoch'"),
+     ("training: {epochs: 0}\n", "epochs: 0 is too small"), ("training: {epochs: many}\n", "epochs: 'many'"),
+     ("training: {selection: best}\n", "selection: 'best'"), ("submissions: [5]\n", "submission: '5' is unknown"),
+     ("training: [1\n", "not YAML"), ("- 1\n", "give names and values"), ("augmentation: {mixup_alpha: 0}\n", "mixup_alpha"),
+     ("augmentation: {crop_seconds: -1}\n", "crop_seconds"), ("baseline: {epochs: 3}\n", "unknown parameter 'epochs'"),
+     ("training: {ema_decay: 1.0}\n", "ema_decay")],
+)  # fmt: skip
+def test_wrong_recipe_is_one_line(tmp_path, text, what):
+    with pytest.raises(InputError, match=re.escape(what)) as caught:
+        recipe(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_recipe():
+    with pytest.raises(InputError, match="no such recipe"):
+        config.load("config/nowhere.yaml")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_recipe_of_the_kit_loads(file):
+    assert config.load(file).configs()
+
+
+def test_wrong_seed_or_fold():
+    for seed, fold in ((-1, 1), (0, 0), ("0", 1)):
+        with pytest.raises(InputError, match="seed, fold"):
+            config.Recipe("x").config(1, seed, fold)
+
+
+def test_code_digest_ignores_words_and_sees_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "config.py"))
+    module = tmp_path / "m.py"
+    module.write_text('"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1  # why\n')
+    first = config.code_digest("m")
+    module.write_text('"""Other."""\n\n\ndef f(x):\n    return (x + 1)\n')
+    assert config.code_digest("m") == first
+    module.write_text("def f(x):\n    return x + 2\n")
+    assert config.code_digest("m") != first
+
+
+def test_environment_yml_pins_what_pyproject_pins():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = {*project["dependencies"], *extras["lab"], *extras["test"]}
+    text = (ROOT / "environment.yml").read_text()
+    parts = yaml.safe_load(text)["dependencies"]
+    pip = next(part["pip"] for part in parts if isinstance(part, dict))
+    assert {line for line in pip if not line.startswith("-e")} == wanted
+    assert all("==" in line for line in wanted)
+    reasons = [line for line in text.splitlines() if "==" in line]
+    assert all("#" in line and len(line.split("#")[1].strip()) > 3 for line in reasons)
+
+
+def test_lock_holds_every_pin():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lock = {line.split(" ;")[0].strip() for line in (ROOT / "requirements.lock").read_text().splitlines()}
+    for line in [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]:
+        assert line in lock, line

@@ -1,0 +1,192 @@
+"""Tables 2, 3, 4 and 7 from predictions and truth alone."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from asc_kit.config import Recipe
+from asc_kit.errors import InputError
+from asc_kit.report import complexity, figures, page, tables
+
+CLASSES = ["airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall", "street_pedestrian",
+           "street_traffic", "tram"]  # fmt: skip
+DEVICES = ["a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"]
+RECIPE = Recipe("toy", submissions=("1", "4"))
+
+
+def experiment(home, runs, devices=DEVICES, classes=CLASSES):
+    """A truth of 2 places x classes x devices, and predictions right with a probability that falls by device."""
+    truth = pd.DataFrame([(f"audio/{c}-{p}-{d}.wav", c, f"{c}-{p}", d) for c in classes for p in range(2) for d in devices],
+                         columns=["filename", "scene_label", "identifier", "source_label"])  # fmt: skip
+    home.mkdir(exist_ok=True)
+    truth.to_csv(home / "truth.tsv", sep="\t", index=False)
+    for (submission, folder), seed in runs.items():
+        random = np.random.default_rng(seed)
+        p = random.dirichlet(np.ones(len(classes)), len(truth))
+        p[np.arange(len(truth)), truth.scene_label.map(list(classes).index)] += random.random(len(truth)) * 1.5
+        p /= p.sum(1, keepdims=True)
+        table = pd.DataFrame(p, columns=classes)
+        table.insert(0, "filename", truth.filename)
+        table.insert(1, "scene_label", np.array(classes)[p.argmax(1)])
+        target = home / f"submission_{submission}" / folder
+        target.mkdir(parents=True, exist_ok=True)
+        table.sample(frac=1, random_state=0).to_csv(target / "predictions.tsv", sep="\t", index=False)
+    return truth
+
+
+def by_hand(home, truth, submission, seed=0):
+    p = pd.read_csv(home / f"submission_{submission}" / f"seed_{seed}" / "predictions.tsv", sep="\t").set_index("filename")
+    p = p.loc[truth.filename]
+    right = p.scene_label.to_numpy() == truth.scene_label.to_numpy()
+    loss = -np.log([row[c] for (_, row), c in zip(p.iterrows(), truth.scene_label)])
+    return right, loss
+
+
+def test_scores_of_every_table_equal_those_by_hand(tmp_path):
+    truth = experiment(tmp_path, {("1", "seed_0"): 1, ("4", "seed_0"): 4})
+    made = tables.write(tables.load(tmp_path, RECIPE))
+    right, loss = by_hand(tmp_path, truth, 4)
+    table = made[3].set_index("scene_label")
+    assert table.submission.eq("4").all() and list(table.index) == [*CLASSES, "average"]
+    for name in CLASSES:
+        mine = (truth.scene_label == name).to_numpy()
+        assert table.accuracy[name] == pytest.approx(right[mine].mean(), abs=1e-12)
+        assert table.log_loss[name] == pytest.approx(loss[mine].mean(), abs=1e-8)
+    assert table.log_loss["average"] == pytest.approx(table.log_loss[CLASSES].mean(), abs=1e-8)
+    table = made[4].set_index("device")
+    assert list(table.index) == [*DEVICES, "average"]
+    for name in DEVICES:
+        mine = (truth.source_label == name).to_numpy()
+        assert table.accuracy[name] == pytest.approx(right[mine].mean(), abs=1e-12)  # balanced classes
+        assert table.log_loss[name] == pytest.approx(loss[mine].mean(), abs=1e-8)
+    assert table.n.tolist() == [20] * 9 + [180]
+    table = made[7].set_index("submission")
+    assert table.accuracy["4"] == pytest.approx(right.mean(), abs=1e-12)
+    assert table.accuracy_low["4"] < table.accuracy["4"] < table.accuracy_high["4"]
+    assert made[2].set_index("mel_bins").accuracy[160] == table.accuracy["4"]
+
+
+def test_a_missing_run_is_an_empty_row_that_says_so(tmp_path):
+    experiment(tmp_path, {("1", "seed_0"): 1})
+    made = tables.write(tables.load(tmp_path, RECIPE))
+    row = pd.read_csv(tmp_path / "tables" / "table_7.csv").set_index("submission").loc["4"]
+    assert row[tables.SCORES].isna().all() and row.n == 0 and "missing or failed" in row.note
+    assert row.report_accuracy == 0.705 and row.model_size_kb == pytest.approx(121.77, abs=0.01)
+    assert made[7].set_index("submission").note["2"] == "not part of this experiment"
+    assert made[3].submission.eq("1").all()  # the largest that ran
+
+
+def test_nothing_ran(tmp_path):
+    made = tables.write(tables.load(tmp_path, RECIPE))
+    assert all((tmp_path / "tables" / f"table_{n}.{e}").exists() for n in range(1, 8) for e in ("csv", "md"))
+    assert made[4].device.tolist() == [*DEVICES, "average"] and made[7].accuracy.eq("").all()
+
+
+def test_columns_are_those_promised(tmp_path):
+    experiment(tmp_path, {("4", "seed_0"): 4})
+    made = tables.write(tables.load(tmp_path, RECIPE))
+    keys = {2: ["mel_bins"], 3: ["scene_label"], 4: ["device"], 7: ["submission", "mel_bins"]}
+    assert list(made[1]) == ["block", "stride", "kernel", "channels"]
+    assert list(made[5]) == ["layer", "mbconv4", "fused_mbconv4"]
+    assert list(made[6]) == ["block", "parameters", "size_bytes", "report_parameters", "report_size_bytes"]
+    for number, names in keys.items():
+        assert set(names + ["accuracy", "log_loss", "n", "report_accuracy", "report_log_loss"]) <= set(made[number])
+        assert set(tables.SCORES) <= set(made[number])
+
+
+def test_the_reports_own_numbers_stand_beside(tmp_path):
+    made = tables.write(tables.load(tmp_path, RECIPE))
+    assert made[7].set_index("submission").report_accuracy.to_dict() == {
+        "baseline": 0.477, "1": 0.644, "2": 0.688, "3": 0.709, "4": 0.705}  # fmt: skip
+    sizes = made[7].set_index("submission")[["model_size_kb", "report_model_size_kb"]].astype(float).round(1)
+    assert sizes.model_size_kb.tolist() == sizes.report_model_size_kb.tolist() == [90.3, 121.3, 121.4, 121.6, 121.8]
+    assert made[6].parameters.tolist() == made[6].report_parameters.tolist()
+
+
+def test_several_seeds_give_mean_and_spread(tmp_path):
+    truth = experiment(tmp_path, {("4", f"seed_{k}"): k for k in range(3)})
+    row = tables.table_7(tables.load(tmp_path, RECIPE)).set_index("submission").loc["4"]
+    each = [by_hand(tmp_path, truth, 4, k)[0].mean() for k in range(3)]
+    assert row.seeds == 3 and row.n == 180
+    assert row.accuracy == pytest.approx(np.mean(each)) and row.accuracy_std == pytest.approx(np.std(each, ddof=1))
+
+
+def test_folds_are_put_together(tmp_path):
+    truth = experiment(tmp_path, {("4", "seed_0"): 0})
+    file = tmp_path / "submission_4" / "seed_0" / "predictions.tsv"
+    whole = pd.read_csv(file, sep="\t")
+    first = whole.filename.isin(truth.filename[:100])
+    whole[first].to_csv(file, sep="\t", index=False)
+    (tmp_path / "submission_4" / "seed_0_fold_2").mkdir()
+    whole[~first].to_csv(tmp_path / "submission_4" / "seed_0_fold_2" / "predictions.tsv", sep="\t", index=False)
+    scored = tables.load(tmp_path, RECIPE).scored["4"]
+    assert len(scored.clips) == 180 and list(scored.seeds) == [0]
+    whole.to_csv(file, sep="\t", index=False)
+    with pytest.raises(InputError, match="in two folds"):
+        tables.load(tmp_path, RECIPE)
+
+
+def test_without_devices_table_4_is_one_row(tmp_path):
+    experiment(tmp_path, {("4", "seed_0"): 0}, devices=[""], classes=["cafe/restaurant", "park"])
+    table = tables.table_4(tables.load(tmp_path, RECIPE))
+    assert table.device.tolist() == ["all"] and table.n.tolist() == [4]
+
+
+def break_(file, kind):
+    table = pd.read_csv(file, sep="\t")
+    if kind == "unknown":
+        table.loc[0, "filename"] = "audio/nobody.wav"
+    elif kind == "twice":
+        table = pd.concat([table, table[:1]])
+    elif kind == "class":
+        table = table.drop(columns="bus")
+    elif kind == "NaN":
+        table.loc[3, "bus"] = np.nan
+    table.to_csv(file, sep="\t", index=False)
+
+
+@pytest.mark.parametrize(("kind", "what"), [("unknown", "nobody.wav is not in truth"), ("twice", "there twice"),
+                                            ("class", "no column for the class 'bus'"), ("NaN", "row 3 holds NaN")])  # fmt: skip
+def test_predictions_that_do_not_fit_are_refused(tmp_path, kind, what):
+    experiment(tmp_path, {("4", "seed_0"): 0})
+    break_(tmp_path / "submission_4" / "seed_0" / "predictions.tsv", kind)
+    with pytest.raises(InputError, match=what):
+        tables.load(tmp_path, RECIPE)
+
+
+def test_equal_runs_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        experiment(tmp_path / name, {("1", "seed_0"): 1, ("4", "seed_0"): 4})
+        results = tables.load(tmp_path / name, RECIPE)
+        figures.write(results, tables.write(results))
+    files = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()]
+    assert len(files) >= 14 + 12
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_page_is_whole_and_needs_no_network(tmp_path):
+    experiment(tmp_path, {("1", "seed_0"): 1, ("4", "seed_0"): 4})
+    about = {"run": "submission_4/seed_0", "data": {"name": "toy", "synthetic": True, "fingerprint": "f" * 16, "clips": 180,
+             "length": 441000, "sample_rate": 44100, "notes": [], "training": 1, "evaluation": 180}, "seconds": 1.0,
+             "hash": "h", "code": "c", "commit": "", "machine": {"processor": "p"}}  # fmt: skip
+    (tmp_path / "submission_4" / "seed_0" / "run.json").write_text(json.dumps(about))
+    results = tables.load(tmp_path, RECIPE)
+    made = tables.write(results)
+    figures.write(results, made)
+    text = page.write(results, made).read_text()
+    assert all(f'id="table-{n}"' in text for n in range(1, 8))
+    assert "Synthetic data." in text and text.count("<svg") == 4 and text.count("aria-label") == 4
+    assert "http" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", "").replace("https://matplotlib.org", "")  # fmt: skip
+    assert "62,346" in text or "62346" in text
+
+
+def test_table_sizes_follow_the_number_of_classes(tmp_path):
+    experiment(tmp_path, {("4", "seed_0"): 0}, classes=["x", "y", "z"])
+    results = tables.load(tmp_path, RECIPE)
+    assert tables.table_6(results).parameters.iloc[-1] == 62346 - 7 * 101
+    assert tables.table_7(results).set_index("submission").model_size_kb["4"] == (62346 - 7 * 101) * 2 / 1024
+    assert complexity.BYTES == 2
