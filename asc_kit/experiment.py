@@ -112,8 +112,14 @@ def _fit_reference(run: Run, work: "Work") -> dict[str, Any]:
 
 def _write_about(run: Run, work: "Work", started: float, result: dict[str, Any]) -> None:
     synthetic = not (run.dataset_root or run.recipe.dataset_root)
-    data = {"name": work.corpus.root.resolve().name, "synthetic": synthetic, **work.store.about,
-            "training": len(work.training), "validation": len(work.watched), "evaluation": len(work.evaluation)}
+    data = {
+        "name": work.corpus.root.resolve().name,
+        "synthetic": synthetic,
+        **work.store.about,
+        "training": len(work.training),
+        "validation": len(work.watched),
+        "evaluation": len(work.evaluation),
+    }
     about = {
         "run": f"{run.folder.parent.name}/{run.folder.name}", "recipe": run.recipe.name,
         "config": run.config.as_dict(), "hash": run.config.hash, "commit": commit(),
@@ -202,7 +208,10 @@ class Work:
             with autocast(self.device, self.config.training.precision):
                 logits.append(net(self.features(waves)).float().cpu())
         probabilities, labels = metrics.softmax(torch.cat(logits).numpy()), self.labels(self.watched)
-        return {"accuracy": metrics.accuracy(probabilities, labels), "log_loss": metrics.log_loss(probabilities, labels)}
+        return {
+            "accuracy": metrics.accuracy(probabilities, labels),
+            "log_loss": metrics.log_loss(probabilities, labels),
+        }
 
     def predict(self, model: compact.Model, rows: pd.DataFrame, file: Path) -> None:
         """Write the probabilities of whole clips in the DCASE output format."""

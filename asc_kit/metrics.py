@@ -61,7 +61,9 @@ def validate(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
         raise InputError(f"probabilities: row {int(np.flatnonzero(totals == 0)[0])} is all zeros")
     off = int((np.abs(totals - 1) > 1e-6).sum())
     if off:
-        warnings.warn(f"probabilities: {off} of {len(labels)} rows do not sum to one; they were normalised", stacklevel=3)
+        warnings.warn(
+            f"probabilities: {off} of {len(labels)} rows do not sum to one; they were normalised", stacklevel=3
+        )
     return probabilities / totals, labels.astype(np.int64)
 
 
@@ -128,7 +130,9 @@ def score(correct: np.ndarray, losses: np.ndarray, labels: np.ndarray, locations
     _, place = np.unique(locations, return_inverse=True)
     _, scene = np.unique(labels, return_inverse=True)
     shape = (place.max() + 1, scene.max() + 1)
-    sums = [_sums(place, scene, values, shape) for values in (np.ones(len(labels)), correct, losses)]  # locations, classes
+    sums = [
+        _sums(place, scene, values, shape) for values in (np.ones(len(labels)), correct, losses)
+    ]  # locations, classes
     random = np.random.default_rng(0)
     drawn = random.multinomial(len(sums[0]), np.full(len(sums[0]), 1 / len(sums[0])), size=RESAMPLES)
     weights = np.vstack([np.ones(len(sums[0])), drawn])  # the first row is the data as they are

@@ -43,7 +43,9 @@ class Network(nn.Module):
     axis_order : "frequency_time" reads kernels and strides the other way round
     """
 
-    def __init__(self, n_mels: int, n_classes: int, rows: tuple[Row, ...] = TABLE_1, axis_order: str = "time_frequency"):
+    def __init__(
+        self, n_mels: int, n_classes: int, rows: tuple[Row, ...] = TABLE_1, axis_order: str = "time_frequency"
+    ):
         super().__init__()
         self.axis_order = axis_order
         stem, *middle, head = rows

@@ -81,9 +81,13 @@ def check_parameters(history: list[str]) -> None:
     """
     injected = [i for i, cell in enumerate(history) if cell.startswith("# Parameters\n")]
     if injected and injected[-1] > 0:
-        known, given = (set(re.findall(r"^(\w+)\s*(?::[^=]+)?=", history[i], re.M)) for i in (injected[-1] - 1, injected[-1]))
+        known, given = (
+            set(re.findall(r"^(\w+)\s*(?::[^=]+)?=", history[i], re.M)) for i in (injected[-1] - 1, injected[-1])
+        )
         if given - known:
-            raise InputError(f"parameters: unknown {', '.join(sorted(given - known))}; known are {', '.join(sorted(known))}")
+            raise InputError(
+                f"parameters: unknown {', '.join(sorted(given - known))}; known are {', '.join(sorted(known))}"
+            )
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

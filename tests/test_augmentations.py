@@ -32,7 +32,9 @@ def numpy_mix(x1, x2, r, g1, g2):
 
 def waves(count: int = 2, samples: int = 30000) -> torch.Tensor:
     random = np.random.default_rng(1)
-    return torch.from_numpy((random.standard_normal((count, samples)) * np.geomspace(0.3, 0.003, count)[:, None]).astype("f4"))
+    return torch.from_numpy(
+        (random.standard_normal((count, samples)) * np.geomspace(0.3, 0.003, count)[:, None]).astype("f4")
+    )
 
 
 def test_a_weighting_has_its_standard_values():

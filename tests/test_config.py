@@ -30,7 +30,12 @@ def test_submissions_are_the_four_mel_sizes_and_the_baseline():
     r = config.Recipe("x")
     assert [r.config(s).features.n_mels for s in (1, 2, 3, 4, "baseline")] == [32, 64, 128, 160, 40]
     b = r.config("baseline")
-    assert (b.training.optimizer, b.training.max_lr, b.training.batch_size, b.training.epochs) == ("adam", 1e-3, 16, 200)
+    assert (b.training.optimizer, b.training.max_lr, b.training.batch_size, b.training.epochs) == (
+        "adam",
+        1e-3,
+        16,
+        200,
+    )
     assert b.augmentation.mixup is None and b.augmentation.crop_seconds is None
 
 

@@ -25,7 +25,9 @@ def test_tau_names_give_city_location_and_device(tmp_path):
 def test_own_folds_are_used(tiny):
     names = corpus.read(tiny).table.filename.tolist()
     (tiny / "evaluation_setup").mkdir()
-    (tiny / "evaluation_setup" / "fold1_train.csv").write_text("filename\tscene_label\n" + "".join(f"{n}\tbus\n" for n in names[:4]))
+    (tiny / "evaluation_setup" / "fold1_train.csv").write_text(
+        "filename\tscene_label\n" + "".join(f"{n}\tbus\n" for n in names[:4])
+    )
     (tiny / "evaluation_setup" / "fold1_evaluate.csv").write_text("filename\n" + "\n".join(names[6:8]) + "\n")
     read = corpus.read(tiny)
     training, evaluation = read.split(1, 5)
@@ -56,7 +58,9 @@ def test_split_and_validation_hold_out_locations(tiny):
 
 
 def test_no_devices_no_labels_of_them(tmp_path):
-    folder = write_corpus(tmp_path / "plain", [("audio/x.wav", "bus", "here", ""), ("audio/y.wav", "park", "there", "")])
+    folder = write_corpus(
+        tmp_path / "plain", [("audio/x.wav", "bus", "here", ""), ("audio/y.wav", "park", "there", "")]
+    )
     assert set(corpus.read(folder).table.source_label) == {""}
 
 
@@ -102,7 +106,10 @@ def test_the_real_split_lists_are_read(tmp_path):
         (folder / "evaluation_setup").mkdir(parents=True)
         for file in real(f"tau2020_splits/{release}").iterdir():
             (folder / "evaluation_setup" / file.name).write_text(file.read_text())
-        lists = [(folder / "evaluation_setup" / f"fold1_{s}.csv").read_text().split("\n", 1)[1] for s in ("train", "evaluate")]
+        lists = [
+            (folder / "evaluation_setup" / f"fold1_{s}.csv").read_text().split("\n", 1)[1]
+            for s in ("train", "evaluate")
+        ]
         (folder / "meta.csv").write_text("filename\tscene_label\n" + "".join(lists))
         training, evaluation = corpus.read(folder).split(1, 5)
         assert (len(training), len(evaluation)) == counts

@@ -42,7 +42,9 @@ def test_table_6_row_by_row():
 
 def test_table_1_is_the_reports():
     ours, report = complexity.table_1(), tables.published(1)
-    cells = [(i, row.block, c, row[c]) for i, row in ours.iterrows() for c in ("stride", "kernel", "channels") if row[c]]
+    cells = [
+        (i, row.block, c, row[c]) for i, row in ours.iterrows() for c in ("stride", "kernel", "channels") if row[c]
+    ]
     assert cells == [(int(r.row) - 1, r.label, r.column, r.value) for r in report.itertuples()]
 
 

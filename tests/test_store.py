@@ -56,7 +56,10 @@ def test_fingerprint_is_of_the_samples_not_of_the_place(tiny, tmp_path):
     import shutil
 
     shutil.copytree(tiny, tmp_path / "copy")
-    assert store.open_store(corpus.read(tmp_path / "copy"), 44100).fingerprint == store.open_store(corpus.read(tiny), 44100).fingerprint
+    assert (
+        store.open_store(corpus.read(tmp_path / "copy"), 44100).fingerprint
+        == store.open_store(corpus.read(tiny), 44100).fingerprint
+    )
 
 
 def test_other_rates_and_channels_are_converted_and_said(tiny, capsys):
@@ -68,7 +71,10 @@ def test_other_rates_and_channels_are_converted_and_said(tiny, capsys):
     decoded, _ = soundfile.read(tiny / names[0], dtype="float32")
     expected = store.to_int16(soxr.resample(decoded.mean(1), 48000, 44100))
     assert np.array_equal(opened.samples[0], expected)
-    assert opened.about["notes"] == ["1 of 12 clips: 2 channels mixed down", "1 of 12 clips: 48000 Hz resampled to 44100 Hz"]
+    assert opened.about["notes"] == [
+        "1 of 12 clips: 2 channels mixed down",
+        "1 of 12 clips: 48000 Hz resampled to 44100 Hz",
+    ]
     assert "48000 Hz resampled" in capsys.readouterr().err
 
 
@@ -82,7 +88,14 @@ def test_a_little_longer_or_shorter_is_cut_or_padded_counted_and_said(tiny):
 
 
 def test_full_scale_float_is_clipped_not_wrapped():
-    assert store.to_int16(np.array([2.0, 1.0, -1.0, -2.0, 0.5 / 32768, 0.4 / 32768])).tolist() == [32767, 32767, -32768, -32768, 0, 0]
+    assert store.to_int16(np.array([2.0, 1.0, -1.0, -2.0, 0.5 / 32768, 0.4 / 32768])).tolist() == [
+        32767,
+        32767,
+        -32768,
+        -32768,
+        0,
+        0,
+    ]
 
 
 def damage(file, kind):
@@ -160,7 +173,9 @@ def test_killed_build_leaves_nothing_that_is_taken_for_whole(tiny):
 
 def test_two_processes_build_one_store(tiny):
     code = f"from asc_kit.data import corpus, store; print(store.open_store(corpus.read({str(tiny)!r}), 44100).fingerprint)"
-    both = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     prints = {p.communicate()[0] for p in both}
     assert len(prints) == 1 and all(p.returncode == 0 for p in both)
 

@@ -37,7 +37,9 @@ def experiment(home, runs, devices=DEVICES, classes=CLASSES):
 
 
 def by_hand(home, truth, submission, seed=0):
-    p = pd.read_csv(home / f"submission_{submission}" / f"seed_{seed}" / "predictions.tsv", sep="\t").set_index("filename")
+    p = pd.read_csv(home / f"submission_{submission}" / f"seed_{seed}" / "predictions.tsv", sep="\t").set_index(
+        "filename"
+    )
     p = p.loc[truth.filename]
     right = p.scene_label.to_numpy() == truth.scene_label.to_numpy()
     loss = -np.log([row[c] for (_, row), c in zip(p.iterrows(), truth.scene_label)])

@@ -130,13 +130,18 @@ def test_without_average_the_raw_weights_are_evaluated(tmp_path):
     assert same(result, raw)
 
 
-@pytest.mark.parametrize(("watch", "scores", "best"), [("log_loss", [3, 1, 2, 2, 2, 2, 2], 2), ("accuracy", [0.1, 0.3, 0.5, 0.4], 3)])
+@pytest.mark.parametrize(
+    ("watch", "scores", "best"), [("log_loss", [3, 1, 2, 2, 2, 2, 2], 2), ("accuracy", [0.1, 0.3, 0.5, 0.4], 3)]
+)
 def test_early_stopping_keeps_the_best_epoch(tmp_path, watch, scores, best):
     seen = []
 
     def evaluate(net):
         seen.append(copy.deepcopy(net.state_dict()))
-        return {watch: scores[min(len(seen), len(scores)) - 1], {"log_loss": "accuracy", "accuracy": "log_loss"}[watch]: 0.0}
+        return {
+            watch: scores[min(len(seen), len(scores)) - 1],
+            {"log_loss": "accuracy", "accuracy": "log_loss"}[watch]: 0.0,
+        }
 
     t = trainer(tmp_path, epochs=20, patience=3, watch=watch)
     result = t.fit(batches, evaluate)
@@ -170,7 +175,9 @@ def test_bfloat16_trains_float32_weights(tmp_path):
 
 
 def test_generators_are_independent_by_name():
-    draws = {name: torch.rand(3, generator=generator(0, *name)).tolist() for name in (("a",), ("b",), ("a", 1), ("a", 2))}
+    draws = {
+        name: torch.rand(3, generator=generator(0, *name)).tolist() for name in (("a",), ("b",), ("a", 1), ("a", 2))
+    }
     assert len({str(v) for v in draws.values()}) == 4
     assert torch.rand(3, generator=generator(0, "a")).tolist() == draws[("a",)]
 

@@ -141,7 +141,9 @@ def _build(root: Path, names: list[str], sample_rate: int, folder: Path) -> None
             if error.errno != errno.ENOSPC:
                 raise
             need = len(files) * length * 2 / 2**30
-            raise InputError(f"ASC_CACHE: the disk of {folder.parent} is full; the store needs {need:.2f} GiB") from None
+            raise InputError(
+                f"ASC_CACHE: the disk of {folder.parent} is full; the store needs {need:.2f} GiB"
+            ) from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
 

@@ -15,8 +15,8 @@ from asc_kit import network
 from asc_kit.config import Config
 from asc_kit.errors import InputError
 from asc_kit.features import LogMel
-from asc_kit.metrics import softmax
 from asc_kit.files import replacing
+from asc_kit.metrics import softmax
 
 
 @dataclass(frozen=True)

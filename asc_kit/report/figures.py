@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from asc_kit.blocks import FusedMBConv4, MBConv4
-from asc_kit.report.tables import Results
 from asc_kit.files import replacing
+from asc_kit.report.tables import Results
 
 OURS, REPORT = "measured here", "report (TAU 2020)"
 COLOURS = {OURS: "#0173b2", REPORT: "#de8f05"}  # seaborn's colour-blind safe palette
@@ -51,7 +51,10 @@ def by_part(table: pd.DataFrame, key: str) -> tuple[Figure, pd.DataFrame]:
     for axis, name in zip(axes, ("accuracy", "log_loss")):
         numbers = {c: pd.to_numeric(table[c], errors="coerce") for c in table if name in c}
         known = numbers[name].notna()
-        errors = [(numbers[name] - numbers[f"{name}_low"]).clip(lower=0), (numbers[f"{name}_high"] - numbers[name]).clip(lower=0)]
+        errors = [
+            (numbers[name] - numbers[f"{name}_low"]).clip(lower=0),
+            (numbers[f"{name}_high"] - numbers[name]).clip(lower=0),
+        ]
         axis.barh(places[known] - 0.2, numbers[name][known], 0.38, color=COLOURS[OURS], label=OURS,
                   xerr=[e[known].fillna(0) for e in errors], error_kw={"elinewidth": 1})  # fmt: skip
         axis.barh(places + 0.2, numbers[f"report_{name}"].fillna(0), 0.38, color=COLOURS[REPORT], label=REPORT)
@@ -83,7 +86,9 @@ def mel_bins(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         known = numbers[name].notna()
         errors = [(numbers[name] - numbers[f"{name}_low"])[known], (numbers[f"{name}_high"] - numbers[name])[known]]
         bins = table.mel_bins.astype(int)
-        axis.errorbar(bins[known], numbers[name][known], yerr=errors, marker="o", capsize=4, color=COLOURS[OURS], label=OURS)
+        axis.errorbar(
+            bins[known], numbers[name][known], yerr=errors, marker="o", capsize=4, color=COLOURS[OURS], label=OURS
+        )
         axis.plot(bins, numbers[f"report_{name}"], marker="s", linestyle="--", color=COLOURS[REPORT], label=REPORT)
         axis.set(xlabel="mel bins", ylabel=name.replace("_", " "), xticks=bins)
     axes[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
@@ -129,7 +134,9 @@ def block_diagram(block: MBConv4 | FusedMBConv4) -> Figure:
         axis.text(0.5, -place, text, ha="center", va="center", fontsize=9,
                   bbox={"boxstyle": "round,pad=0.5", "facecolor": "#e8f1f8", "edgecolor": COLOURS[OURS]})  # fmt: skip
         if place:
-            axis.annotate("", (0.5, -place + 0.32), (0.5, -place + 0.68), arrowprops={"arrowstyle": "->", "color": "#444"})
+            axis.annotate(
+                "", (0.5, -place + 0.32), (0.5, -place + 0.68), arrowprops={"arrowstyle": "->", "color": "#444"}
+            )
     arc = {"arrowstyle": "->", "color": COLOURS[REPORT], "connectionstyle": "bar,fraction=-0.35"}
     axis.annotate("", (0.93, 1 - len(steps)), (0.93, 0), arrowprops=arc)
     axis.set(xlim=(0, 1.35), ylim=(0.5 - len(steps), 0.5), title=f"{type(block).__name__}({inputs}, {outputs})")

@@ -8,8 +8,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from asc_kit.report.tables import TABLES, Results, pretty
 from asc_kit.files import replacing
+from asc_kit.report.tables import TABLES, Results, pretty
 
 CAPTIONS = {
     "mel_bins": "Accuracy and log loss against the number of mel bins, with 95 % intervals.",
@@ -48,7 +48,12 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> Path:
         file = home / "figures" / f"{name}.svg"
         if file.exists():
             drawing = file.read_text()
-            figures[name] = (caption, drawing[drawing.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{html.escape(caption)}"', 1))
+            figures[name] = (
+                caption,
+                drawing[drawing.index("<svg") :].replace(
+                    "<svg", f'<svg role="img" aria-label="{html.escape(caption)}"', 1
+                ),
+            )
     text = TEMPLATE.render(
         recipe=results.recipe,
         home=home.name,

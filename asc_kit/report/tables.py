@@ -18,8 +18,8 @@ from asc_kit import metrics, network
 from asc_kit.config import MEL_BINS, Recipe
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.errors import InputError
-from asc_kit.report import complexity
 from asc_kit.files import replacing
+from asc_kit.report import complexity
 
 PUBLISHED = Path(__file__).parent / "published"
 NETWORKS = ("1", "2", "3", "4")
@@ -204,7 +204,9 @@ def _device_order(name: str) -> tuple[int, str]:
     return (DEVICES.index(name) if name in DEVICES else len(DEVICES), name)
 
 
-def _parts(results: Results, key: str, rows: list[tuple[str, str, tuple[str, str] | None]], number: int) -> pd.DataFrame:
+def _parts(
+    results: Results, key: str, rows: list[tuple[str, str, tuple[str, str] | None]], number: int
+) -> pd.DataFrame:
     scored = results.scored.get(results.best)
     table = []
     for name, loss, part in rows:

@@ -1,0 +1,211 @@
+"""One run from audio to predictions, in seconds, on a tiny corpus and on real recordings."""
+
+import fcntl
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import real
+
+from asc_kit import metrics
+from asc_kit.config import Recipe, load
+from asc_kit.data import corpus, store
+from asc_kit.deploy import compact
+from asc_kit.errors import InputError
+from asc_kit.experiment import Work, open_corpus, prepare, train, write_truth
+from asc_kit.runs import Run, check_parameters
+
+TEXT = """
+folds: 3
+augmentation: {crop_seconds: 0.5}
+training: {epochs: 2, batch_size: 4, validation_fraction: 0.5}
+baseline: {training: {epochs: 2, batch_size: 4, validation_fraction: 0.5, best_after: 0}}
+"""
+
+
+@pytest.fixture
+def start(tmp_path, tiny):
+    (tmp_path / "toy.yaml").write_text(TEXT)
+
+    def run(submission="1", experiment="toy", **values):
+        return Run.of(str(tmp_path / "toy.yaml"), submission, values.pop("seed", 0), values.pop("fold", 1), str(tiny),
+                      experiment, str(tmp_path / "results"), **values)  # fmt: skip
+
+    return run
+
+
+def files(run):
+    return {p.name for p in run.folder.iterdir() if p.is_file()}
+
+
+def test_a_run_leaves_what_is_promised(start):
+    run = train(start())
+    assert files(run) == {
+        "model.safetensors",
+        "predictions.tsv",
+        "predictions_validation.tsv",
+        "history.csv",
+        "run.json",
+    }
+    assert not list((run.folder / "checkpoint").glob("*.safetensors"))
+    p = run.predictions()
+    assert list(p.columns) == ["filename", "scene_label", "bus", "park"]
+    truth = pd.read_csv(run.home / "truth.tsv", sep="\t")
+    assert list(truth) == ["filename", "scene_label", "identifier", "source_label"]
+    assert set(p.filename) == set(truth.filename)
+    assert (p.scene_label == p[["bus", "park"]].idxmax(axis=1)).all()
+    about = run.about
+    assert about["config"] == run.config.as_dict() and about["hash"] == run.config.hash
+    assert about["parameters"] == 62090 - 8 * 101 and 0 < about["nonzero"] <= about["parameters"]
+    assert about["data"]["training"] + about["data"]["validation"] + about["data"]["evaluation"] == 12
+    assert not about["data"]["synthetic"] and about["seconds"] > 0 and "torch" in about["versions"]
+    history = pd.read_csv(run.folder / "history.csv")
+    assert history.epoch.tolist() == [1, 2] and history.validation_log_loss.notna().all()
+
+
+@pytest.mark.parametrize("submission", ["1", "baseline"])
+def test_predictions_are_those_of_the_stored_float16_weights_on_whole_clips(start, tiny, submission):
+    run = train(start(submission))
+    model = compact.load(run.folder / "model.safetensors")
+    opened = store.open_store(corpus.read(tiny), 44100)
+    p = run.predictions()
+    again = model.probabilities(opened.read(opened.rows(p.filename)))
+    assert np.abs(again - p[["bus", "park"]].to_numpy()).max() < 1e-6
+
+
+def test_validation_locations_are_in_no_other_part(start, tiny):
+    run = train(start())
+    places = corpus.read(tiny).table.set_index("filename").identifier
+    validation = set(places[run.predictions("predictions_validation").filename])
+    evaluation = set(places[run.predictions().filename])
+    work = Work(run.config, corpus.read(tiny))
+    training = set(work.training.identifier)
+    assert validation and not validation & evaluation and not validation & training and not evaluation & training
+
+
+def test_equal_runs_are_equal_bytes(start):
+    runs = [train(start(experiment=name)) for name in ("first", "second")]
+    for name in ("model.safetensors", "predictions.tsv", "predictions_validation.tsv", "history.csv"):
+        assert (runs[0].folder / name).read_bytes() == (runs[1].folder / name).read_bytes(), name
+    other = train(start(experiment="third", seed=1))
+    assert (other.folder / "model.safetensors").read_bytes() != (runs[0].folder / "model.safetensors").read_bytes()
+
+
+def test_a_whole_run_is_left_as_it_is(start, capsys):
+    run = train(start())
+    before = {p: p.stat().st_mtime_ns for p in run.folder.iterdir() if p.is_file()}
+    train(start())
+    assert {p: p.stat().st_mtime_ns for p in run.folder.iterdir() if p.is_file()} == before
+    assert "already trained" in capsys.readouterr().err
+
+
+def test_another_configuration_is_refused_with_its_keys(start):
+    train(start())
+    with pytest.raises(InputError, match=r"training.epochs is 2 there, 3 here.*name another experiment"):
+        train(start(epochs=3))
+
+
+def test_a_run_that_another_process_trains_is_refused(start):
+    run = start()
+    (run.folder / "checkpoint").mkdir(parents=True)
+    with (run.folder / "checkpoint" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another process is training"):
+            train(run)
+
+
+@pytest.mark.parametrize(("selection", "validation", "said"), [("none", 0, ""), ("test", 4, "optimistic")])
+def test_selection(start, selection, validation, said, capsys):
+    run = train(start(selection=selection))
+    assert run.about["data"]["training"] == 8 and run.about["data"]["validation"] == validation
+    assert "predictions_validation.tsv" not in files(run)
+    assert said in capsys.readouterr().err
+    if selection == "none":
+        assert run.about["best_epoch"] == 2  # the last
+
+
+def test_logistic_regression_is_scored_on_the_same_clips(start):
+    floor, net = train(start("logistic")), train(start("1"))
+    assert floor.predictions().filename.tolist() == net.predictions().filename.tolist()
+    assert floor.about["data"]["training"] == 8 and files(floor) == {"predictions.tsv", "run.json"}
+
+
+def test_baseline_is_normalised_with_the_training_fold_alone(start, tiny):
+    run = start("baseline")
+    work = Work(run.config, corpus.read(tiny))
+    mean, deviation = work.statistics()
+    opened = store.open_store(corpus.read(tiny), 44100)
+    frames = work.features(opened.read(opened.rows(work.training.filename)))[:, 0].double().numpy().reshape(-1, 40)
+    assert mean.numpy() == pytest.approx(frames.mean(0), rel=1e-5)
+    assert deviation.numpy() == pytest.approx(frames.std(0), rel=1e-4)
+
+
+def test_batches_are_features_and_soft_labels(start, tiny):
+    work = Work(start().config, corpus.read(tiny))
+    epoch = list(work.batches(1))
+    assert len(epoch) == work.steps == 1
+    x, y = epoch[0]
+    assert x.shape == (4, 1, 32, 32) and torch.allclose(y.sum(1), torch.ones(4))
+    assert torch.equal(x, next(iter(work.batches(1)))[0]) and not torch.equal(x, next(iter(work.batches(2)))[0])
+
+
+def test_folds_have_folders_of_their_own(start):
+    assert start(fold=2).folder.name == "seed_0_fold_2" and start().folder.name == "seed_0"
+    with pytest.raises(InputError, match="fold: 4 is none of the 3"):
+        train(start(fold=4))
+
+
+def test_truth_of_another_data_set_is_refused(tmp_path):
+    rows = pd.DataFrame([["a.wav", "bus", "x", "a"]], columns=["filename", "scene_label", "identifier", "source_label"])
+    write_truth(tmp_path, rows)
+    write_truth(tmp_path, rows.assign(filename="b.wav"))
+    assert len(pd.read_csv(tmp_path / "truth.tsv", sep="\t")) == 2
+    with pytest.raises(InputError, match="a.wav with another label"):
+        write_truth(tmp_path, rows.assign(scene_label="park"))
+
+
+def test_recipe_without_data_says_how_to_give_it():
+    with pytest.raises(InputError, match="make reproduce EXPERIMENT=tut2017 DATA=folder"):
+        open_corpus(load("config/tut2017.yaml"))
+
+
+def test_synthetic_corpus_is_made_once(tmp_path, monkeypatch):
+    recipe = Recipe("x", synthetic={"seconds": 0.5, "locations": 1, "segments": 1, "evaluation_locations": 1})
+    first = open_corpus(recipe)
+    stamp = (first.root / "meta.csv").stat().st_mtime_ns
+    assert open_corpus(recipe).root == first.root and (first.root / "meta.csv").stat().st_mtime_ns == stamp
+    assert len(first.classes) == 10
+
+
+def test_unknown_parameter_in_a_notebook():
+    declared = 'config: str = "x"  # recipe\nepochs: int = None\n'
+    check_parameters(["", declared, "# Parameters\nepochs = 3\n", "import x"])
+    check_parameters(["", declared, "import x"])
+    with pytest.raises(InputError, match="unknown epoch; known are config, epochs"):
+        check_parameters(["", declared, "# Parameters\nepoch = 3\n"])
+
+
+def test_one_step_on_real_recordings(tmp_path):
+    """The 120 clips of TAU 2022: one epoch of one batch size trains, scores and lies in the tables' form."""
+    run = Run.of("config/tut2017.yaml", 1, dataset_root=str(real("tau2022_clips")), experiment="real",
+                 results_dir=str(tmp_path), epochs=1)  # fmt: skip
+    p = train(run).predictions()
+    assert len(p) == 25 and p.shape[1] == 12 and np.isfinite(p.iloc[:, 2:].to_numpy()).all()
+
+
+def test_logistic_regression_on_real_recordings(tmp_path):
+    """Fifteen classes, locations apart: well above chance, as the notes say."""
+    run = Run.of("config/tut2017.yaml", "logistic", dataset_root=str(real("tut2017")), results_dir=str(tmp_path))
+    p = train(run).predictions()
+    truth = pd.read_csv(run.home / "truth.tsv", sep="\t").set_index("filename").loc[p.filename]
+    labels = truth.scene_label.map(list(p.columns[2:]).index).to_numpy()
+    assert 0.45 < metrics.accuracy(p.iloc[:, 2:].to_numpy(), labels) < 0.70
+    assert json.loads((run.folder / "run.json").read_text())["data"]["clips"] == 392
+
+
+def test_prepare_writes_truth_for_every_fold(tmp_path, tiny):
+    recipe = Recipe("x", fold=(1, 2, 3), folds=3)
+    prepare(recipe, corpus.read(tiny), tmp_path)
+    assert len(pd.read_csv(tmp_path / "truth.tsv", sep="\t")) == 12

@@ -1,0 +1,143 @@
+"""The ways a user starts the kit: papermill, python -m asc_kit, Snakemake; and what they say when the input is at fault."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+from asc_kit import batch
+from asc_kit.config import TRAINING_VALUES
+
+RECIPE = {
+    "folds": 3, "submissions": [1, "logistic"], "augmentation": {"crop_seconds": 0.5},
+    "training": {"epochs": 2, "batch_size": 4, "selection": "none"},
+}  # fmt: skip
+
+
+def start(*command, **options):
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=ROOT, **options)
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    file = tmp_path / "toy.yaml"
+    file.write_text(yaml.safe_dump(RECIPE))
+    return file
+
+
+def test_papermill_alone_trains_a_run(tmp_path, tiny, recipe):
+    values = dict(
+        config=recipe, submission=1, seed=3, dataset_root=tiny, experiment="mine", results_dir=tmp_path / "r", epochs=1
+    )
+    flags = [part for name, value in values.items() for part in ("-p", name, value)]
+    done = start("papermill", "notebooks/05_train.ipynb", tmp_path / "out.ipynb", *flags)
+    assert done.returncode == 0, done.stderr[-2000:]
+    folder = tmp_path / "r" / "mine" / "submission_1" / "seed_3"
+    about = json.loads((folder / "run.json").read_text())
+    assert (
+        about["epochs"] == 1
+        and about["config"]["seed"] == 3
+        and len(pd.read_csv(folder / "predictions.tsv", sep="\t")) == 4
+    )
+    wrong = start("papermill", "notebooks/05_train.ipynb", tmp_path / "no.ipynb", *flags, "-p", "epoch", 1)
+    assert wrong.returncode == 1 and "InputError: parameters: unknown epoch" in wrong.stderr
+    assert json.loads((folder / "run.json").read_text()) == about
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "what"),
+    [
+        (["run", "notebooks/05_train.ipynb", "OUT", "-p", "epoch=1"], 1, "unknown parameter 'epoch'"),
+        (["run", "notebooks/99.ipynb", "OUT"], 1, "no such notebook"),
+        (["run", "notebooks/05_train.ipynb", "OUT", "-p", "epochs"], 1, "must read NAME=VALUE"),
+        (["run", "notebooks/05_train.ipynb", "OUT", "-p", "submission=7"], 1, "submission: 7 is unknown"),
+        (["run", "notebooks/01_corpus.ipynb", "OUT", "-p", "dataset_root=/nowhere"], 1, "/nowhere: no such folder"),
+        (["run"], 2, "Missing argument"), (["nothing"], 2, "No such command"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line_and_the_exit_status_tells(tmp_path, arguments, status, what):
+    out = tmp_path / "out.ipynb"
+    done = start(sys.executable, "-m", "asc_kit", *[out if a == "OUT" else a for a in arguments])
+    assert done.returncode == status and what in done.stderr and "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == (status == 1)
+
+
+def test_executed_copies_of_equal_runs_are_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        batch.execute("notebooks/04_architecture.ipynb", tmp_path / f"{name}.ipynb", {"n_mels": 64})
+    assert (tmp_path / "a.ipynb").read_bytes() == (tmp_path / "b.ipynb").read_bytes()
+
+
+def test_training_notebooks_offer_every_training_value():
+    for name in ("05_train", "06_evaluate"):
+        known = batch.papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))
+        assert list(known)[-len(TRAINING_VALUES) :] == list(TRAINING_VALUES)
+        assert all(known[value]["default"] == "None" for value in TRAINING_VALUES)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda f: f.stem)
+def test_notebooks_are_tidy(file):
+    """A parameters cell whose lines carry defaults, an assertion, no long cell, and all or no outputs."""
+    cells = nbformat.read(file, as_version=4).cells
+    code = [c for c in cells if c.cell_type == "code"]
+    parameters = [c for c in code if "parameters" in c.metadata.get("tags", [])]
+    assert len(parameters) == 1 and parameters[0] is code[0]
+    assert any("assert" in c.source for c in code) and cells[0].source.startswith("# ")
+    assert all(len(c.source.splitlines()) <= 25 for c in code if c is not parameters[0])
+    golden = any("nbval-check-output" in c.metadata.get("tags", []) for c in code)
+    assert all(bool(c.execution_count) == golden for c in code), "golden notebooks are executed, the others stripped"
+    assert str(ROOT) not in file.read_text()
+
+
+def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path, tiny, recipe):
+    home = tmp_path / "r" / "mine"
+    command = ["snakemake", "--cores", 2, "--configfile", recipe, "--directory", tmp_path / "work", "--workflow-profile",
+               ROOT / "profiles" / "default", "--snakefile", ROOT / "Snakefile", "--config", f"dataset_root={tiny}",
+               "name=mine", f"results_dir={tmp_path / 'r'}"]  # fmt: skip
+    (tmp_path / "work").mkdir()
+    trap = home / "submission_1" / "seed_0" / "checkpoint"
+    trap.mkdir(parents=True)
+    (trap / "lock").mkdir()  # a file that cannot be opened: this run fails, whatever it does
+    failed = start(*command)
+    assert failed.returncode == 1
+    assert f"submission 1, seed 0, fold 1: FAILED; open {trap.parent / '05_train.ipynb'}" in failed.stderr
+    assert "submission logistic, seed 0, fold 1: done" in failed.stderr
+    table = pd.read_csv(home / "tables" / "table_7.csv").set_index("submission")
+    assert table.n["logistic"] == 4 and table.n["1"] == 0 and "missing or failed" in table.note["1"]
+    assert (home / "index.html").exists() and (trap.parent / "05_train.ipynb").exists()
+
+    (trap / "lock").rmdir()
+    mended = start(*command)
+    assert mended.returncode == 0, mended.stderr[-3000:]
+    table = pd.read_csv(home / "tables" / "table_7.csv").set_index("submission")
+    assert table.n["1"] == 4 and 0 <= table.accuracy["1"] <= 1
+    assert "rule floor" not in mended.stdout + mended.stderr  # the run that was there stays
+    again = start(*command)
+    assert again.returncode == 0 and "Nothing to be done" in again.stderr + again.stdout
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [(["submission=1"], "unknown 'submission'"), (["submissions=[9]"], "submission: '9' is unknown"),
+     (["dataset_root=/nowhere"], "/nowhere holds no meta.csv")],
+)  # fmt: skip
+def test_snakemake_refuses_before_anything_starts(tmp_path, config, what):
+    done = start(
+        "snakemake", "--cores", 1, "--configfile", "config/demo.yaml", "--config", f"results_dir={tmp_path}", *config
+    )
+    assert done.returncode != 0 and what in done.stderr and "Traceback" not in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_experiment_without_data_says_how_to_name_it(tmp_path):
+    done = start(
+        "snakemake", "--cores", 1, "--configfile", "config/tut2017.yaml", "--config", f"results_dir={tmp_path}"
+    )
+    assert done.returncode != 0 and "make reproduce EXPERIMENT=tut2017 DATA=DIR" in done.stderr
