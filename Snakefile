@@ -74,7 +74,7 @@ def book(name, output, parameters) -> None:
 def files_state() -> str:
     """Changes with the data set: its own settings, or its lists and audio by name, size and time."""
     if not DATA:
-        return f"{recipe.synthetic} {kit.code_digest('data/demo')}"
+        return f"{recipe.synthetic} {kit.code_digest('data/demo', 'data/sounds')}"
     files = sorted(p for p in kit.path(DATA).rglob("*") if p.is_file())
     return kit.digest(*(f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files))
 

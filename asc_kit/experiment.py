@@ -45,7 +45,7 @@ def open_corpus(recipe: Recipe, dataset_root: str | Path | None = None) -> Corpu
     if recipe.synthetic is None:
         raise InputError(f"dataset_root: {recipe.name} needs a folder of recordings; give dataset_root "
                          f"(make reproduce EXPERIMENT={recipe.name} DATA=folder)")  # fmt: skip
-    name = configuration.digest(str(sorted(recipe.synthetic.items())), configuration.code_digest("data/demo"))
+    name = configuration.digest(str(sorted(recipe.synthetic.items())), configuration.code_digest("data/demo", "data/sounds"))
     root = configuration.cache() / f"synthetic-{name}"
     return corpora.read(demo.build(root, demo.Demo(**recipe.synthetic)))
 

@@ -45,7 +45,9 @@ def test_same_bytes_whatever_the_folder_and_the_workers(corpus, tmp_path):
 
 def test_another_seed_is_another_corpus():
     segment = next(demo.plan(TINY))
-    assert not np.allclose(demo.synthesise(segment, TINY), demo.synthesise(segment, Demo(seed=7, seconds=0.5)))
+    assert not np.allclose(
+        demo.synthesise(segment, TINY.seed, TINY.seconds), demo.synthesise(segment, Demo(seed=7, seconds=0.5))
+    )
 
 
 def test_layout(corpus):
@@ -90,7 +92,7 @@ def test_device_a_is_flat_and_the_others_are_not(device):
     power = [np.abs(np.fft.rfft(x)) ** 2 for x in (noise, apply_device(noise, device))]
     octaves = [slice(int(f / 2**0.5 * 10), int(f * 2**0.5 * 10)) for f in demo.BANDS[2:]]
     change = np.array([10 * np.log10(power[1][o].mean() / power[0][o].mean()) for o in octaves])
-    assert np.ptp(change) < 1.5 if device == "a" else np.ptp(change) > 4
+    assert np.ptp(change) < 1.5 if device == "a" else np.ptp(change) > 2.5
 
 
 @pytest.mark.parametrize("device", DEVICES)
