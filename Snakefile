@@ -44,24 +44,15 @@ except InputError as error:
 
 HOME = RESULTS / NAME
 SHARED = dict(config=str(RECIPE), experiment=NAME, results_dir=str(RESULTS))
-BY_FOLDER = {str(run.folder): run for run in RUNS}
 LIBRARY = kit.ROOT / "asc_kit"
-NETWORKS = [run for run in RUNS if run.config.submission != "logistic"]
-FLOORS = [run for run in RUNS if run.config.submission == "logistic"]
 SCORED = [f"{run.folder}/predictions.tsv" for run in RUNS]
 TABLE_BOOKS = ("07_mel_bins", "08_submissions", "12_report")
 
 
-def of_run(wildcards) -> dict:
+def of_run(run) -> dict:
     """Notebook parameters of a run."""
-    run = BY_FOLDER[wildcards.folder]
     values = dict(submission=run.config.submission, seed=run.config.seed, fold=run.config.fold)
     return SHARED | values | ({"dataset_root": str(DATA)} if DATA else {})
-
-
-def identity(wildcards) -> str:
-    """Changes when a run is out of date: configuration or code (not comments)."""
-    return f"{BY_FOLDER[wildcards.folder].config.hash} {kit.code_digest(*kit.CODE)}"
 
 
 def book(name, output, parameters) -> None:
@@ -102,10 +93,6 @@ onerror:
     summary()
 
 
-wildcard_constraints:
-    folder=r".*/submission_\w+/seed_\d+(_fold_\d+)?",
-
-
 rule all:
     input:
         f"{HOME}/index.html",
@@ -123,51 +110,39 @@ rule corpus:
         book("01_corpus", log[0], SHARED | ({"dataset_root": str(DATA)} if DATA else {}))
 
 
-rule train:
-    input:
-        f"{HOME}/truth.tsv",
-    output:
-        "{folder}/model.safetensors",
-        "{folder}/history.csv",
-        "{folder}/predictions.tsv",
-        "{folder}/run.json",
-    log:
-        "{folder}/05_train.ipynb",
-    params:
-        identity=identity,
-    threads: lambda wildcards: BY_FOLDER[wildcards.folder].config.training.threads
-    # the longest first, so that two cores end together
-    priority: 1
-    run:
-        book("05_train", log[0], of_run(wildcards))
+for run in RUNS:
+    own = f"{run.config.submission}_{run.folder.name}"
+    files = ["predictions.tsv", "run.json"] + ["model.safetensors", "history.csv"] * (run.config.submission != "logistic")
 
+    rule:
+        name:
+            f"train_{own}"
+        input:
+            f"{HOME}/truth.tsv",
+        output:
+            [f"{run.folder}/{name}" for name in files],
+        log:
+            f"{run.folder}/05_train.ipynb",
+        params:
+            values=of_run(run),
+            # changes when the run is out of date: its configuration, or code (not comments)
+            identity=f"{run.config.hash} {kit.code_digest(*kit.CODE)}",
+        threads: run.config.training.threads
+        priority: run.config.features.n_mels  # the longest first, so that the cores end together
+        run:
+            book("05_train", log[0], params.values)
 
-rule floor:
-    input:
-        f"{HOME}/truth.tsv",
-    output:
-        "{folder}/predictions.tsv",
-        "{folder}/run.json",
-    log:
-        "{folder}/05_train.ipynb",
-    params:
-        identity=identity,
-    wildcard_constraints:
-        folder=r".*/submission_logistic/seed_\d+(_fold_\d+)?",
-    run:
-        book("05_train", log[0], of_run(wildcards))
-
-
-ruleorder: floor > train
-
-
-rule evaluate:
-    input:
-        "{folder}/predictions.tsv",
-    output:
-        "{folder}/06_evaluate.ipynb",
-    run:
-        book("06_evaluate", output[0], of_run(wildcards))
+    rule:
+        name:
+            f"evaluate_{own}"
+        input:
+            f"{run.folder}/predictions.tsv",
+        output:
+            f"{run.folder}/06_evaluate.ipynb",
+        params:
+            values=of_run(run),
+        run:
+            book("06_evaluate", output[0], params.values)
 
 
 rule tables:
