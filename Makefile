@@ -15,8 +15,9 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11: name another with make PYTHON=python3.11" >&2; exit 1; }
 	test -x $(RUN)python || $(PYTHON) -m venv .venv
-	$(RUN)python -m pip install --quiet --no-deps -r requirements.lock
-	$(RUN)python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@echo "installing the locked packages into .venv (about 5 GB); this takes a few minutes"
+	$(RUN)python -m pip install -qq --no-deps -r requirements.lock
+	$(RUN)python -m pip install -qq --no-deps --no-build-isolation -e .
 	touch $(STAMP)
 
 reproduce: setup
@@ -29,9 +30,9 @@ test: setup
 lab: setup
 	$(RUN)jupyter lab notebooks
 
-# The results of EXPERIMENT and what was derived from data; the environment stays.
+# The demo's results and what was derived from data; the environment and other results stay.
 clean:
-	rm -rf .snakemake .cache build asc_kit.egg-info results/$(EXPERIMENT)
+	rm -rf .snakemake .cache build asc_kit.egg-info results/demo results/demo-smoke
 
 lock:
 	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header pyproject.toml -o requirements.lock

@@ -40,5 +40,6 @@ if __name__ == "__main__":
     try:
         app()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or 'disk'}: {error.strerror or error}")

@@ -195,6 +195,7 @@ class Config:
     seed: int
     fold: int
     folds: int  # how many are drawn where the data set brings no split
+    split_seed: int  # what they and the validation part are drawn from, whatever the run's seed
     features: Features
     augmentation: Augmentation
     training: Training
@@ -212,7 +213,7 @@ class Config:
     def from_dict(cls, values: dict[str, Any]) -> "Config":
         """The inverse of `as_dict`; unknown keys raise."""
         parts = {name: _build(part, values[name], name) for name, part in PARTS.items()}
-        return cls(**{k: values[k] for k in ("submission", "seed", "fold", "folds")}, **parts)
+        return cls(**{k: values[k] for k in ("submission", "seed", "fold", "folds", "split_seed")}, **parts)
 
 
 def _build(kind: type, values: dict[str, Any], where: str) -> Any:
@@ -240,6 +241,7 @@ class Recipe:
     seeds: tuple = (0,)
     fold: tuple = (1,)
     folds: int = 5
+    split_seed: int = 0
     features: dict = field(default_factory=dict)
     augmentation: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
@@ -275,7 +277,7 @@ class Recipe:
             if part == "features":
                 values["n_mels"] = MEL_BINS[name]
             parts[part] = _build(kind, values, f"{self.name}: {part}")
-        return Config(name, seed, fold, self.folds, **parts)
+        return Config(name, seed, fold, self.folds, self.split_seed, **parts)
 
     def configs(self) -> list[Config]:
         """Every run of the recipe, in Table 7's order."""

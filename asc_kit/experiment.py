@@ -45,7 +45,9 @@ def open_corpus(recipe: Recipe, dataset_root: str | Path | None = None) -> Corpu
     if recipe.synthetic is None:
         raise InputError(f"dataset_root: {recipe.name} needs a folder of recordings; give dataset_root "
                          f"(make reproduce EXPERIMENT={recipe.name} DATA=folder)")  # fmt: skip
-    name = configuration.digest(str(sorted(recipe.synthetic.items())), configuration.code_digest("data/demo", "data/sounds"))
+    name = configuration.digest(
+        str(sorted(recipe.synthetic.items())), configuration.code_digest("data/demo", "data/sounds")
+    )
     root = configuration.cache() / f"synthetic-{name}"
     return corpora.read(demo.build(root, demo.Demo(**recipe.synthetic)))
 
@@ -111,10 +113,9 @@ def _fit_reference(run: Run, work: "Work") -> dict[str, Any]:
 
 
 def _write_about(run: Run, work: "Work", started: float, result: dict[str, Any]) -> None:
-    synthetic = not (run.dataset_root or run.recipe.dataset_root)
     data = {
         "name": work.corpus.root.resolve().name,
-        "synthetic": synthetic,
+        "synthetic": work.corpus.synthetic,
         **work.store.about,
         "training": len(work.training),
         "validation": len(work.watched),
@@ -145,10 +146,12 @@ class Work:
             raise InputError("device: cuda was asked for, but torch finds none; use auto or cpu")
         self.device = torch.device("cuda" if cuda else "cpu")
         self.store: Store = open_store(corpus, config.features.sample_rate)
-        self.training, self.evaluation = corpus.split(config.fold, config.folds)
+        self.training, self.evaluation = corpus.split(config.fold, config.folds, config.split_seed)
         self.watched = self.training.iloc[:0]
         if training.selection == "validation":
-            self.training, self.watched = corpora.hold_out(self.training, training.validation_fraction, seed=0)
+            self.training, self.watched = corpora.hold_out(
+                self.training, training.validation_fraction, config.split_seed
+            )
         elif training.selection == "test":
             say("selection: the best epoch is chosen on the evaluation fold; its scores are optimistic")
             self.watched = self.evaluation
@@ -232,7 +235,7 @@ def write_predictions(file: Path, rows: pd.DataFrame, probabilities: np.ndarray,
 def prepare(recipe: Recipe, corpus: Corpus, home: Path) -> Store:
     """Decode a corpus and write the experiment's ``truth.tsv`` for every fold of the recipe."""
     store = open_store(corpus, recipe.config("4").features.sample_rate)
-    write_truth(home, pd.concat([corpus.split(fold, recipe.folds)[1] for fold in recipe.fold]))
+    write_truth(home, pd.concat([corpus.split(fold, recipe.folds, recipe.split_seed)[1] for fold in recipe.fold]))
     return store
 
 

@@ -1,7 +1,6 @@
 """Small displays for the notebooks."""
 
 import os
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,11 +15,6 @@ def listen(wave: np.ndarray, sample_rate: int, synthetic: bool) -> Audio | str:
     if synthetic or "JPY_SESSION_NAME" in os.environ:
         return Audio(wave, rate=sample_rate, normalize=True)
     return "real recording: open this notebook in JupyterLab to hear it"
-
-
-def is_synthetic(root: Path) -> bool:
-    """Whether a corpus is the kit's own."""
-    return root.name.startswith("synthetic-")
 
 
 def show_mel(level: np.ndarray, features: Features, axis: Axes, title: str = "") -> None:

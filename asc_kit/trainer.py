@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
+from tqdm import tqdm
 
 from asc_kit.config import Training, generator
 from asc_kit.errors import InputError
@@ -106,25 +107,28 @@ class Trainer:
         InputError : the loss is not finite, or the folder holds another run's checkpoint.
         """
         self._resume()
-        while self.state.epoch < self.training.epochs and not self._enough():
-            loss = self._epoch(batches)
-            scores = evaluate(self.average.network) if evaluate else {}
-            self._finish_epoch(loss, scores)
-            self._save()
+        clips = self.steps * self.training.batch_size
+        options = {"total": self.training.epochs * clips, "initial": self.state.epoch * clips, "unit": "clip"}
+        with progress(None, "training", **options) as bar:  # clips a second, and the time left without early stopping
+            while self.state.epoch < self.training.epochs and not self._enough():
+                loss = self._epoch(batches, bar)
+                scores = evaluate(self.average.network) if evaluate else {}
+                self._finish_epoch(loss, scores)
+                self._save()
         self.average.network.load_state_dict(self.best)
         return self.average.network
 
-    def _epoch(self, batches: Batches) -> float:
+    def _epoch(self, batches: Batches, bar: tqdm) -> float:
         number = self.state.epoch + 1
         torch.manual_seed(generator(self.seed, "dropout", number).initial_seed())
         self.network.train()
-        total, seen, clips = 0.0, 0, self.steps * self.training.batch_size
-        with progress(None, f"epoch {number}/{self.training.epochs}", total=clips, unit="clip") as bar:
-            for inputs, targets in batches(number):
-                loss = self._step(inputs, targets)
-                total, seen = total + loss * len(targets), seen + len(targets)
-                bar.set_postfix(loss=f"{total / seen:.3f}", lr=f"{self._rate():.2g}", refresh=False)
-                bar.update(len(targets))
+        bar.set_description(f"epoch {number}/{self.training.epochs}", refresh=False)
+        total, seen = 0.0, 0
+        for inputs, targets in batches(number):
+            loss = self._step(inputs, targets)
+            total, seen = total + loss * len(targets), seen + len(targets)
+            bar.set_postfix(loss=f"{total / seen:.3f}", lr=f"{self._rate():.2g}", refresh=False)
+            bar.update(len(targets))
         return total / seen
 
     def _step(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:

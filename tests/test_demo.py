@@ -45,9 +45,7 @@ def test_same_bytes_whatever_the_folder_and_the_workers(corpus, tmp_path):
 
 def test_another_seed_is_another_corpus():
     segment = next(demo.plan(TINY))
-    assert not np.allclose(
-        demo.synthesise(segment, TINY.seed, TINY.seconds), demo.synthesise(segment, 7, TINY.seconds)
-    )
+    assert not np.allclose(demo.synthesise(segment, TINY.seed, TINY.seconds), demo.synthesise(segment, 7, TINY.seconds))
 
 
 def test_layout(corpus):

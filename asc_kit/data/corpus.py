@@ -38,6 +38,12 @@ class Corpus:
         """Scene labels in alphabetical order: the order of every probability."""
         return tuple(sorted(self.table.scene_label.unique()))
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether the kit made it; its README says so."""
+        readme = self.root / "README.md"
+        return readme.is_file() and readme.read_text(errors="replace").startswith("SYNTHETIC")
+
     def used(self) -> list[str]:
         """File names that some fold uses: TAU 2020 lists 23,035 clips and uses 16,930."""
         if not self.lists:
@@ -45,13 +51,13 @@ class Corpus:
         wanted = {name for lists in self.lists.values() for side in lists for name in side}
         return [name for name in self.table.filename if name in wanted]
 
-    def split(self, fold: int, folds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def split(self, fold: int, folds: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Training and evaluation rows of a fold, counted from 1.
 
         Parameters
         ----------
         fold : the data set's own, or one of those drawn
-        folds : how many are drawn (from one fixed seed) where the data set brings none
+        folds, seed : how many are drawn, and from what, where the data set brings none
 
         Raises
         ------
@@ -63,7 +69,7 @@ class Corpus:
             return tuple(self._rows(names) for names in self.lists[fold])
         if not 1 <= fold <= folds:
             raise InputError(f"fold: {fold} is none of the {folds} folds drawn by location")
-        inside = fold_numbers(self.table, folds, seed=0) == fold
+        inside = fold_numbers(self.table, folds, seed) == fold
         return self.table[~inside].reset_index(drop=True), self.table[inside].reset_index(drop=True)
 
     def _rows(self, names: tuple[str, ...]) -> pd.DataFrame:

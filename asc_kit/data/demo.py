@@ -2,8 +2,8 @@
 
 It stands in for the real recordings wherever those are not at hand, and shares their difficulty in small: ten scene
 classes that overlap, locations that never stand on both sides, devices that the training fold has not heard. A scene
-is a mixture of sounds (``sounds.py``), each with traits of its location and of its segment; a device is a filter, self-noise
-and a compressor (`DEVICES`). Its accuracies say that the machinery works, and nothing about real scenes.
+is a mixture of sounds (``sounds.py``), each with traits of its location and of its segment; a device is a filter,
+self-noise and a compressor (`DEVICES`). Its accuracies say that the machinery works, and nothing about real scenes.
 
 Every random number comes from a generator seeded by what it is for, so that the same settings give the same bytes.
 """
@@ -58,12 +58,12 @@ class Demo:
 
 @dataclass(frozen=True)
 class Device:
-    """A recorder: dB at `sounds.BANDS`, gain in dB, RMS of its self-noise in dBFS, and the compressor above ``threshold``."""
+    """A recorder: dB at `sounds.BANDS`, gain in dB, RMS of its self-noise in dBFS, and a compressor."""
 
     response: tuple[float, ...]
     gain: float
     noise: float
-    threshold: float = -40.0  # dBFS
+    threshold: float = -40.0  # dBFS, above which it compresses
     ratio: float = 1.0
 
 

@@ -1,4 +1,4 @@
-"""The sounds of the SYNTHETIC corpus: beds, engines, rails, steps, voices, birds, chimes; and scenes mixed from them."""
+"""The sounds of the SYNTHETIC corpus: beds, engines, rails, steps, voices, birds; and scenes mixed from them."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -44,7 +44,7 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.Data
     return figure, data
 
 
-def by_part(table: pd.DataFrame, key: str) -> tuple[Figure, pd.DataFrame]:
+def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd.DataFrame]:
     """Accuracy and log loss by class or by device (Table 3 or 4), beside the report's."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.4), sharey=True)
     places = np.arange(len(table))
@@ -55,7 +55,7 @@ def by_part(table: pd.DataFrame, key: str) -> tuple[Figure, pd.DataFrame]:
             (numbers[name] - numbers[f"{name}_low"]).clip(lower=0),
             (numbers[f"{name}_high"] - numbers[name]).clip(lower=0),
         ]
-        axis.barh(places[known] - 0.2, numbers[name][known], 0.38, color=COLOURS[OURS], label=OURS,
+        axis.barh(places[known] - 0.2, numbers[name][known], 0.38, color=COLOURS[OURS], label=ours,
                   xerr=[e[known].fillna(0) for e in errors], error_kw={"elinewidth": 1})  # fmt: skip
         axis.barh(places + 0.2, numbers[f"report_{name}"].fillna(0), 0.38, color=COLOURS[REPORT], label=REPORT)
         axis.set(yticks=places, yticklabels=table[key], xlabel=name.replace("_", " "))
@@ -74,11 +74,15 @@ def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
     data = pd.DataFrame(share, index=list(results.classes), columns=list(results.classes))
     figure, axis = plt.subplots(figsize=(0.55 * len(data) + 3, 0.5 * len(data) + 2))
     sns.heatmap(data, annot=True, fmt=".2f", cmap="cividis", vmin=0, vmax=1, ax=axis, annot_kws={"size": 8})
-    axis.set(xlabel="predicted", ylabel="true", title=f"submission {results.best}")
+    axis.set(
+        xlabel="predicted",
+        ylabel="true",
+        title=f"submission {results.best}" + (f", {results.said}" if results.synthetic else ""),
+    )
     return figure, data.rename_axis("true").reset_index()
 
 
-def mel_bins(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def mel_bins(table: pd.DataFrame, ours: str = OURS) -> tuple[Figure, pd.DataFrame]:
     """Accuracy and log loss against the number of mel bins (Table 2)."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
     for axis, name in zip(axes, ("accuracy", "log_loss")):
@@ -87,13 +91,18 @@ def mel_bins(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         errors = [(numbers[name] - numbers[f"{name}_low"])[known], (numbers[f"{name}_high"] - numbers[name])[known]]
         bins = table.mel_bins.astype(int)
         axis.errorbar(
-            bins[known], numbers[name][known], yerr=errors, marker="o", capsize=4, color=COLOURS[OURS], label=OURS
+            bins[known], numbers[name][known], yerr=errors, marker="o", capsize=4, color=COLOURS[OURS], label=ours
         )
         axis.plot(bins, numbers[f"report_{name}"], marker="s", linestyle="--", color=COLOURS[REPORT], label=REPORT)
         axis.set(xlabel="mel bins", ylabel=name.replace("_", " "), xticks=bins)
     axes[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
     axes[1].legend()
     return figure, table
+
+
+def label(results: Results) -> str:
+    """What the legends call the experiment's own numbers."""
+    return f"{OURS} ({results.said})" if results.synthetic else OURS
 
 
 def histories(home: Path) -> dict[str, pd.DataFrame]:
@@ -104,11 +113,11 @@ def histories(home: Path) -> dict[str, pd.DataFrame]:
 
 def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
     """Make and save every figure that the experiment's runs allow; tables 2, 3 and 4 are taken as made."""
-    curves = histories(results.home)
+    curves, ours = histories(results.home), label(results)
     drawn = {"learning_curves": learning_curves(curves)} if curves else {}
     if results.best:
-        drawn |= {"mel_bins": mel_bins(made[2]), "by_class": by_part(made[3], "scene_label"),
-                  "by_device": by_part(made[4], "device"), "confusion_matrix": confusion_matrix(results)}  # fmt: skip
+        drawn |= {"mel_bins": mel_bins(made[2], ours), "by_class": by_part(made[3], "scene_label", ours),
+                  "by_device": by_part(made[4], "device", ours), "confusion_matrix": confusion_matrix(results)}  # fmt: skip
     for name, (figure, data) in drawn.items():
         save(figure, data, results.home, name)
     return [figure for figure, _ in drawn.values()]

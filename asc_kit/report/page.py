@@ -22,17 +22,15 @@ TEMPLATE = jinja2.Template((Path(__file__).parent / "page.html").read_text(), au
 
 
 def runs(home: Path) -> pd.DataFrame:
-    """What was run and on what: a row a ``run.json``."""
+    """What was run and on what, a row a ``run.json``; times stand there alone, so that equal runs give equal pages."""
     rows = []
     for about in _abouts(home):
-        rows.append({
-            "run": about["run"], "epochs": about.get("epochs", ""),
-            "best epoch": about.get("best_epoch", ""), "parameters": about.get("parameters", ""),
-            "non-zero in float16": about.get("nonzero", ""), "training clips": about["data"]["training"],
-            "evaluation clips": about["data"]["evaluation"], "seconds": about["seconds"],
-            "configuration": about["hash"], "code": about["code"], "data": about["data"]["fingerprint"],
-            "commit": about["commit"], "machine": about["machine"]["processor"],
-        })  # fmt: skip
+        row = {name.replace("_", " "): about.get(name, "") for name in ("run", "epochs", "best_epoch", "parameters")}
+        row |= {"non-zero in float16": about.get("nonzero", ""), "training clips": about["data"]["training"],
+                "evaluation clips": about["data"]["evaluation"], "configuration": about["hash"], "code": about["code"],
+                "data": about["data"]["fingerprint"], "commit": about["commit"],
+                "machine": about["machine"]["processor"]}  # fmt: skip
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -47,17 +45,12 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> Path:
     for name, caption in CAPTIONS.items():
         file = home / "figures" / f"{name}.svg"
         if file.exists():
-            drawing = file.read_text()
-            figures[name] = (
-                caption,
-                drawing[drawing.index("<svg") :].replace(
-                    "<svg", f'<svg role="img" aria-label="{html.escape(caption)}"', 1
-                ),
-            )
+            drawing = file.read_text().partition("<svg")[2]
+            figures[name] = (caption, f'<svg role="img" aria-label="{html.escape(caption)}"{drawing}')
     text = TEMPLATE.render(
         recipe=results.recipe,
         home=home.name,
-        synthetic=any(about["data"]["synthetic"] for about in abouts),
+        synthetic=results.synthetic,
         data=abouts[0]["data"] if abouts else None,
         notes=sorted({note for about in abouts for note in about["data"]["notes"]}),
         tables=[(number, TABLES[number][0], _table(made[number])) for number in (7, 2, 3, 4, 1, 5, 6)],

@@ -5,6 +5,7 @@ a clone without audio recomputes them. A run that is missing is an empty row tha
 in the CSV files and per cent in the Markdown.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -86,12 +87,19 @@ class Results:
     ----------
     classes : in the order of the probabilities; empty where nothing ran
     scored : submission -> its scores
+    synthetic : whether a run's data was the kit's own; the tables then say so in every row
     """
 
     home: Path
     recipe: Recipe
     classes: tuple[str, ...]
     scored: dict[str, Scored]
+    synthetic: bool = False
+
+    @property
+    def said(self) -> str:
+        """The note beside every measured number."""
+        return "synthetic data" if self.synthetic else ""
 
     @property
     def best(self) -> str | None:
@@ -110,7 +118,7 @@ def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*") -> Resul
 
     Raises
     ------
-    InputError : predictions that do not fit the truth (unknown or doubled clips, other classes) or are no probabilities.
+    InputError : predictions that do not fit the truth (unknown or doubled clips, other classes), or are none.
     """
     truth_file = home / "truth.tsv"
     files = sorted(home.glob(f"{runs}/predictions.tsv")) if truth_file.exists() else []
@@ -130,7 +138,8 @@ def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*") -> Resul
         parts.setdefault(submission, {}).setdefault(seed, []).append(rows)
         confusion[submission] = confusion.get(submission, 0) + counts
     scored = {name: _scored(name, seeds, confusion[name], home) for name, seeds in parts.items()}
-    return Results(home, recipe, classes, scored)
+    abouts = [json.loads(file.read_text()) for file in home.glob(f"{runs}/run.json")]
+    return Results(home, recipe, classes, scored, any(about["data"]["synthetic"] for about in abouts))
 
 
 def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, tuple[str, ...]]:
@@ -171,7 +180,7 @@ def _missing(note: str) -> dict[str, object]:
 
 def _submission_row(results: Results, name: str) -> dict[str, object]:
     if name in results.scored:
-        row = results.scored[name].row() | {"note": ""}
+        row = results.scored[name].row() | {"note": results.said}
     elif name in results.recipe.submissions:
         row = _missing(f"missing or failed; see submission_{name}/seed_*/05_train.ipynb")
     else:
@@ -213,7 +222,7 @@ def _parts(
         if scored is None:
             values = _missing("no run is there")
         else:
-            values = (scored.where(*part) if part else scored).row(loss) | {"note": ""}
+            values = (scored.where(*part) if part else scored).row(loss) | {"note": results.said}
         table.append({key: name, "submission": results.best or ""} | values)
     frame = pd.DataFrame(table)
     return _beside(frame, frame[key], number, ("accuracy", "log_loss"))
@@ -272,7 +281,8 @@ def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[in
         with replacing(folder / f"table_{number}.csv") as part:
             done[number].to_csv(part, index=False, float_format="%.10g")
         with replacing(folder / f"table_{number}.md") as part:
-            part.write_text(f"Table {number}. {title}.\n\n{markdown(pretty(done[number]))}\n")
+            said = f" Measured on {results.said}." if results.synthetic and number in (2, 3, 4, 7) else ""
+            part.write_text(f"Table {number}. {title}.{said}\n\n{markdown(pretty(done[number]))}\n")
     return done
 
 
@@ -285,6 +295,8 @@ def pretty(table: pd.DataFrame) -> pd.DataFrame:
         cells = zip(*(table[name + part] if name + part in table else [""] * len(table)
                       for part in ("", "_low", "_high", "_std")))  # fmt: skip
         out[name.replace("_", " ")] = [_cell(name, *cell) for cell in cells]
+    if not any(out.get("note", [])):
+        out.pop("note", None)
     return pd.DataFrame(out)
 
 
