@@ -3,18 +3,21 @@
 #   snakemake --cores N --configfile config/NAME.yaml [--config dataset_root=DIR name=NAME submissions='[2]' seeds='[0,1]']
 #
 # profiles/default/config.yaml adds: go on when a run fails, and go on after a killed workflow. A run of another
-# configuration, of other code or on other data is out of date. Checkpoints are no outputs: a failed job's outputs are
-# deleted, and a run must be able to go on.
+# configuration, of other code (words and layout do not count) or on other data is out of date. Checkpoints are no
+# outputs: a failed job's outputs are deleted, and a run must be able to go on.
 import os
 import sys
 from dataclasses import replace
-from pathlib import Path
 
+import nbformat
+import yaml
 from snakemake.exceptions import WorkflowError
 
 from asc_kit import batch
 from asc_kit import config as kit
+from asc_kit.data import corpus as corpora
 from asc_kit.errors import InputError
+from asc_kit.files import locked
 from asc_kit.runs import Run
 
 os.environ["OMP_NUM_THREADS"] = "1"  # jobs share the cores; a run sets the threads of its recipe itself
@@ -23,36 +26,39 @@ OVERRIDES = ("dataset_root", "name", "submissions", "seeds", "results_dir")
 
 try:
     recipe = kit.load(RECIPE)
-    given = {k: v for k, v in config.items() if k in OVERRIDES}
-    from_file = {k for k in config if k in kit.Recipe.__dataclass_fields__ or k in ("smoke", "results_dir")}
-    if set(config) - from_file:
-        raise InputError(f"--config: unknown {sorted(set(config) - from_file)[0]!r}; known are {', '.join(OVERRIDES)}")
+    written = yaml.safe_load(kit.path(RECIPE).read_text())
+    given = {k: v for k, v in config.items() if k not in written or written[k] != v}
+    unknown = sorted(given.keys() - set(OVERRIDES))
+    if unknown:
+        raise InputError(f"--config: unknown {unknown[0]!r}; it takes {', '.join(OVERRIDES)}, and the recipe the rest")
     several = {k: tuple(v if isinstance(v, list) else [v]) for k, v in given.items() if k in ("submissions", "seeds")}
     recipe = replace(recipe, **several)
     recipe = replace(recipe, submissions=tuple(map(str, recipe.submissions)))
-    DATA = given.get("dataset_root") or recipe.dataset_root
-    NAME = given.get("name") or recipe.name
-    RESULTS = kit.path(given.get("results_dir", "results"))
-    RUNS = [Run(recipe, settings, RESULTS / NAME, DATA) for settings in recipe.configs()]
+    DATA = str(given.get("dataset_root") or recipe.dataset_root or "")
+    NAME = str(given.get("name") or recipe.name)
+    RESULTS = kit.path(str(given.get("results_dir", "results")))
+    HOME = RESULTS / NAME
+    RUNS = [Run(recipe, settings, HOME, DATA) for settings in recipe.configs()]
     if not DATA and recipe.synthetic is None:
         raise InputError(f"dataset_root: {NAME} needs a folder of recordings; give it with --config dataset_root=DIR, "
                          f"or make reproduce EXPERIMENT={recipe.name} DATA=DIR")
-    if DATA and not (kit.path(DATA) / "meta.csv").is_file():
-        raise InputError(f"dataset_root: {kit.path(DATA)} holds no meta.csv; give a data set in the DCASE layout")
+    CORPUS = corpora.read(kit.path(DATA)) if DATA else None
+    if workflow.is_main_process:  # two at once would delete each other's outputs
+        guard = locked(kit.cache() / "locks" / f"{kit.digest(str(HOME))}.workflow",
+                       f"{NAME}: another snakemake is working on it; wait for it")
+        guard.__enter__()  # held until this process ends
 except InputError as error:
     sys.exit(f"error: {error}")
 
-HOME = RESULTS / NAME
-SHARED = dict(config=str(RECIPE), experiment=NAME, results_dir=str(RESULTS))
-LIBRARY = kit.ROOT / "asc_kit"
+SHARED = dict(config=RECIPE, experiment=NAME, results_dir=str(RESULTS))
+WITH_DATA = SHARED | ({"dataset_root": DATA} if DATA else {})
 SCORED = [f"{run.folder}/predictions.tsv" for run in RUNS]
 TABLE_BOOKS = ("07_mel_bins", "08_submissions", "12_report")
 
 
 def of_run(run) -> dict:
     """Notebook parameters of a run."""
-    values = dict(submission=run.config.submission, seed=run.config.seed, fold=run.config.fold)
-    return SHARED | values | ({"dataset_root": str(DATA)} if DATA else {})
+    return WITH_DATA | dict(submission=run.config.submission, seed=run.config.seed, fold=run.config.fold)
 
 
 def book(name, output, parameters) -> None:
@@ -63,21 +69,37 @@ def book(name, output, parameters) -> None:
 
 
 def files_state() -> str:
-    """Changes with the data set: its own settings, or its lists and audio by name, size and time."""
-    if not DATA:
+    """Changes with the data set: its own settings, or its lists and the audio they use by name, size and time."""
+    if CORPUS is None:
         return f"{recipe.synthetic} {kit.code_digest('data/demo', 'data/sounds')}"
-    files = sorted(p for p in kit.path(DATA).rglob("*") if p.is_file())
-    return kit.digest(*(f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files))
+    status = [(name, (CORPUS.root / name).stat()) for name in CORPUS.used() if (CORPUS.root / name).exists()]
+    files = [f"{name} {s.st_size} {s.st_mtime_ns}" for name, s in status]
+    return kit.digest(CORPUS.table.to_csv(), str(CORPUS.lists), *files)
+
+
+def made_by(name) -> str:
+    """Changes with a notebook's code, and with the code that makes the tables."""
+    cells = nbformat.read(f"{workflow.basedir}/notebooks/{name}.ipynb", as_version=4).cells
+    library = ("metrics", "lab", "report/tables", "report/figures", "report/page", "report/complexity")
+    return kit.digest(recipe.title, *(cell.source for cell in cells), kit.code_digest(*library))
 
 
 def summary() -> None:
     """What is there, and the notebook to open for what is not."""
-    lines = []
+    steps = {"corpus": (HOME / "truth.tsv", HOME / "01_corpus.ipynb")}
     for run in RUNS:
-        whole = (run.folder / "predictions.tsv").exists() and (run.folder / "run.json").exists()
-        note = "done" if whole else f"FAILED; open {run.folder / '05_train.ipynb'}"
-        lines.append(f"  submission {run.config.submission}, seed {run.config.seed}, fold {run.config.fold}: {note}")
-    print("\n".join([f"{NAME}:", *lines, f"  page: {HOME / 'index.html'}"]), file=sys.stderr)
+        title = f"submission {run.config.submission}, seed {run.config.seed}, fold {run.config.fold}"
+        steps[title] = (run.folder / "run.json", run.folder / "05_train.ipynb")
+        steps[f"{title}, evaluation"] = (run.folder / "06_evaluate.ipynb", run.folder / "06_evaluate.ipynb")
+    steps["page"] = (HOME / "index.html", HOME / "12_report.ipynb")
+    print(f"{NAME}:", file=sys.stderr)
+    for title, (made, notebook) in steps.items():
+        state = "done" if made.exists() else f"FAILED; open {notebook}" if notebook.exists() else "not made"
+        print(f"  {title}: {state}", file=sys.stderr)
+    print(f"  {HOME / 'index.html'}", file=sys.stderr)
+
+
+STATE = files_state()
 
 
 onsuccess:
@@ -105,9 +127,10 @@ rule corpus:
     log:
         f"{HOME}/01_corpus.ipynb",
     params:
-        state=files_state(),
+        state=STATE,
+        code=made_by("01_corpus"),
     run:
-        book("01_corpus", log[0], SHARED | ({"dataset_root": str(DATA)} if DATA else {}))
+        book("01_corpus", log[0], WITH_DATA)
 
 
 for run in RUNS:
@@ -118,15 +141,14 @@ for run in RUNS:
         name:
             f"train_{own}"
         input:
-            f"{HOME}/truth.tsv",
+            ancient(f"{HOME}/truth.tsv"),  # rewritten for other folds too; what counts of the data is in params
         output:
             [f"{run.folder}/{name}" for name in files],
         log:
             f"{run.folder}/05_train.ipynb",
         params:
             values=of_run(run),
-            # changes when the run is out of date: its configuration, or code (not comments)
-            identity=f"{run.config.hash} {kit.code_digest(*kit.CODE)}",
+            identity=f"{run.config.hash} {kit.code_digest(*kit.CODE)} {STATE}",
         threads: run.config.training.threads
         priority: run.config.features.n_mels  # the longest first, so that the cores end together
         run:
@@ -141,6 +163,7 @@ for run in RUNS:
             f"{run.folder}/06_evaluate.ipynb",
         params:
             values=of_run(run),
+            code=made_by("06_evaluate"),
         run:
             book("06_evaluate", output[0], params.values)
 
@@ -152,6 +175,8 @@ rule tables:
         f"{HOME}/{{name}}.ipynb",
     wildcard_constraints:
         name="07_mel_bins|08_submissions",
+    params:
+        code=lambda wildcards: made_by(wildcards.name),
     run:
         book(wildcards.name, output[0], SHARED)
 
@@ -161,11 +186,12 @@ rule report:
         SCORED,
         f"{HOME}/07_mel_bins.ipynb",
         f"{HOME}/08_submissions.ipynb",
-        sources=[str(p) for p in sorted((LIBRARY / "report").rglob("*")) if p.suffix in (".py", ".csv", ".html")],
     output:
         f"{HOME}/index.html",
         [f"{HOME}/tables/table_{n}.{ending}" for n in range(1, 8) for ending in ("csv", "md")],
     log:
         f"{HOME}/12_report.ipynb",
+    params:
+        code=made_by("12_report"),
     run:
         book("12_report", log[0], SHARED)

@@ -102,7 +102,7 @@ class Mixup(nn.Module):
     def forward(
         self, waveforms: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mix each clip with another of the batch.
+        """Mix each clip with one of the batch; with "any" partner that may be itself, once a batch on average.
 
         Parameters
         ----------

@@ -42,7 +42,7 @@ def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise InputError(f"{output}: cell {error.exec_count} failed: {error.ename}: {_line(error.evalue)}") from None
-    except (CellTimeoutError, DeadKernelError) as error:
+    except (CellTimeoutError, DeadKernelError, OSError) as error:
         raise InputError(f"{output}: {_line(str(error))}") from None
     _strip_times(output)
 

@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType, UnionType
@@ -75,14 +76,20 @@ class _Checked:
             value = getattr(self, name)
             if not _fits(value, hint):
                 raise InputError(f"{name}: {value!r} is not possible; give {_words(hint)}")
-            low = self.__dataclass_fields__[name].metadata.get("low")
-            if low is not None and value is not None and value < low:
-                raise InputError(f"{name}: {value!r} is too small; give {low} or more")
+            low, high = (self.__dataclass_fields__[name].metadata.get(side) for side in ("low", "high"))
+            if low is not None and value is not None and not low <= value <= high:
+                limits = f"{low:g} to {high:g}" if high < float("inf") else f"{low:g} or more"
+                raise InputError(f"{name}: {value!r} is out of range; give {limits}")
+
+
+def between(low: float, high: float, default: Any) -> Any:
+    """A field with a smallest and a largest value."""
+    return field(default=default, metadata={"low": low, "high": high})
 
 
 def at_least(low: float, default: Any) -> Any:
     """A field with a smallest value."""
-    return field(default=default, metadata={"low": low})
+    return between(low, float("inf"), default)
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,8 @@ class Features(_Checked):
     mel_scale: Literal["slaney", "htk"] = "slaney"  # open
     mel_norm: Literal["slaney", None] = "slaney"  # open; only shifts a bin, which the first batch norm absorbs
     log: Literal["db", "ln"] = "db"  # 10 log10 max(x, amin), or ln(x + amin)
-    amin: float = 1e-10  # open: floor of the power
-    top_db: float | None = None  # open: floor below a clip's maximum, dB
+    amin: float = at_least(1e-30, 1e-10)  # open: floor of the power
+    top_db: float | None = at_least(1, None)  # open: floor below a clip's maximum, dB
     last_frame: bool = True  # the frame centred on the clip's end: 640 = 1 + 441000 // 690
     axis_order: Literal["time_frequency", "frequency_time"] = "time_frequency"  # open: how Table 1's strides read
 
@@ -122,21 +129,14 @@ class Features(_Checked):
 class Augmentation(_Checked):
     """Section 2.2; alpha and the crop are the report's, the rest is open."""
 
-    crop_seconds: float | None = 8.0  # None: whole clips
+    crop_seconds: float | None = at_least(0.1, 8.0)  # None: whole clips
     mixup: Literal["modified", "standard", None] = "modified"
-    mixup_alpha: float = 0.6
+    mixup_alpha: float = between(1e-3, 1e3, 0.6)
     mixup_partner: Literal["any", "other_class"] = "any"  # open
     time_masks: int = at_least(0, 2)  # SpecAugment, as PANNs
     mel_masks: int = at_least(0, 2)
-    mask_fraction: float = at_least(0, 0.125)  # widest mask: 64 of 512 frames, M / 8 bins
+    mask_fraction: float = between(0, 1, 0.125)  # widest mask: 64 of 512 frames, M / 8 bins
     mask_fill: Literal["mean", "zero"] = "mean"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.mixup_alpha <= 0:
-            raise InputError(f"mixup_alpha: {self.mixup_alpha} must be above 0; mixup=None turns mixup off")
-        if self.crop_seconds is not None and self.crop_seconds <= 0:
-            raise InputError(f"crop_seconds: {self.crop_seconds} must be above 0; None takes whole clips")
 
 
 @dataclass(frozen=True)
@@ -147,26 +147,19 @@ class Training(_Checked):
     batch_size: int = at_least(2, 64)
     optimizer: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
-    max_lr: float = 0.01
+    max_lr: float = between(1e-9, 10, 0.01)
     weight_decay: float = at_least(0, 0.01)  # AdamW's standard
     cycle_momentum: bool = False  # open: "standard parameters" argues against cycling beta1
-    ema_decay: float | None = 0.999  # None: the raw weights
+    ema_decay: float | None = between(0, 0.999999, 0.999)  # None: the raw weights
     ema_warmup: bool = True  # open: min(decay, (1 + n) / (10 + n)), or short runs report the random start
     selection: Literal["validation", "test", "none"] = "validation"  # open: what early stopping watches
-    validation_fraction: float = 0.15  # of the training fold, by location
+    validation_fraction: float = between(0.05, 0.9, 0.15)  # of the training fold, by location
     watch: Literal["log_loss", "accuracy"] = "log_loss"  # open
-    patience: int | None = 100  # open: epochs without a better value; None: the whole schedule
+    patience: int | None = at_least(1, 100)  # open: epochs without a better value; None: the whole schedule
     best_after: int = at_least(0, 0)  # epochs before which no epoch is taken as the best
     precision: Literal["float32", "bfloat16"] = "float32"  # autocast; the weights stay float32
     threads: int = at_least(1, 1)  # two single-thread runs beat one with two threads
     device: Literal["auto", "cpu", "cuda"] = "auto"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.validation_fraction < 1:
-            raise InputError(f"validation_fraction: {self.validation_fraction} must lie between 0 and 1")
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise InputError(f"ema_decay: {self.ema_decay} must lie in [0, 1)")
 
 
 # The 2021 baseline's own features and recipe [18], read in its repository's task1a.yaml and dcase_util.
@@ -181,7 +174,7 @@ BASELINE = {
 OWN = {"baseline": BASELINE, "logistic": {"training": dict(selection="none")}}
 PARTS = {"features": Features, "augmentation": Augmentation, "training": Training}
 # The modules that a run's numbers depend on.
-CODE = ("features", "augmentations", "blocks", "network", "trainer", "data/corpus", "data/store",
+CODE = ("features", "metrics", "reference", "deploy/compact", "augmentations", "blocks", "network", "trainer", "data/corpus", "data/store",
         "experiment")  # fmt: skip
 # What a notebook or the command line may change one by one.
 TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))
@@ -218,7 +211,18 @@ class Config:
 
 def _build(kind: type, values: dict[str, Any], where: str) -> Any:
     _known(values, [f.name for f in fields(kind)], where)
-    return kind(**values)
+    hints = get_type_hints(kind)
+    return kind(**{name: _read(value, hints[name]) for name, value in values.items()})
+
+
+def _read(value: Any, hint: Any) -> Any:
+    """The word off (which YAML reads as False) turns off what may be None; YAML reads 1e-3 as text."""
+    if (value == "off" or value is False) and _fits(None, hint):
+        return None
+    if isinstance(value, str) and _fits(0.5, hint):
+        with suppress(ValueError):
+            return float(value)
+    return value
 
 
 def _known(values: Any, names: Any, where: str) -> None:
@@ -302,6 +306,13 @@ def load(recipe: str | Path) -> Recipe:
     except yaml.YAMLError as error:
         raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     _known(values, {f.name for f in fields(Recipe)} | {"smoke"}, str(file))
+    for name, hint in get_type_hints(Recipe).items():
+        if name in values and values[name] is None and name in PARTS:
+            values[name] = {}  # a heading with nothing under it
+        kinds = {dict: dict, str: (str, NoneType), int: int, tuple: (list, int, str)}
+        kind = kinds.get(hint, (dict, NoneType) if name == "synthetic" else (str, NoneType))
+        if name in values and not isinstance(values[name], kind):
+            raise InputError(f"{file}: {name}: {values[name]!r} is of the wrong kind")
     smoke = values.pop("smoke", {})
     values.setdefault("name", file.stem)
     if os.environ.get("ASC_SMOKE") == "1" and smoke:
@@ -313,7 +324,13 @@ def load(recipe: str | Path) -> Recipe:
     result = Recipe(**values)
     _known(result.baseline, PARTS, f"{file}: baseline")
     result = replace(result, submissions=tuple(map(str, result.submissions)))
-    result.configs()  # every run is checked before any starts
+    if not result.configs():  # every run is checked before any starts
+        raise InputError(f"{file}: names no run; give submissions, seeds and fold at least one each")
+    from asc_kit.data.demo import Demo  # here: the corpus of a recipe is no part of a configuration
+
+    if result.synthetic is not None:
+        _known(result.synthetic, [f.name for f in fields(Demo)], f"{file}: synthetic")
+        Demo(**result.synthetic)
     return result
 
 

@@ -1,6 +1,5 @@
 """One run from audio to ``predictions.tsv``: brings corpus, store, augmentations, network and trainer together."""
 
-import fcntl
 import json
 import platform
 import re
@@ -28,7 +27,7 @@ from asc_kit.data.store import Store, open_store
 from asc_kit.deploy import compact
 from asc_kit.errors import InputError
 from asc_kit.features import LogMel
-from asc_kit.files import replacing
+from asc_kit.files import locked, replacing
 from asc_kit.progress import progress, say
 from asc_kit.runs import Run
 from asc_kit.trainer import Trainer, autocast, write_history
@@ -59,27 +58,36 @@ def train(run: Run) -> Run:
     ------
     InputError : the folder holds a run of another configuration, or another process is training it.
     """
+    started = time.time()
+    torch.set_num_threads(run.config.training.threads)
+    work = Work(run.config, open_corpus(run.recipe, run.dataset_root))  # faults of the data show before a file is made
     checkpoints = run.folder / "checkpoint"
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    with (checkpoints / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it when this process dies
-        except BlockingIOError:
-            raise InputError(f"{run.folder}: another process is training this run; wait for it") from None
+    with locked(checkpoints / "lock", f"{run.folder}: another process is training this run; wait for it"):
         run.refuse_other()
         if run.about is not None and (run.folder / "predictions.tsv").exists():
-            say(f"{run.title}: already trained; nothing to do")
+            _say_trained(run, work)
             return run
-        _train(run)
+        _train(run, work, started)
         for file in checkpoints.glob("*.safetensors"):
             file.unlink()
     return run
 
 
-def _train(run: Run) -> None:
-    started = time.time()
-    torch.set_num_threads(run.config.training.threads)
-    work = Work(run.config, open_corpus(run.recipe, run.dataset_root))
+def _say_trained(run: Run, work: "Work") -> None:
+    there, here = run.about["data"]["fingerprint"], work.store.fingerprint
+    if there != here:
+        raise InputError(f"{run.folder}: holds a run on other data (fingerprint {there}, this is {here}); "
+                         "name another experiment")  # fmt: skip
+    other = "" if run.about["code"] == code() else ", by other code than this: delete its folder to train it again"
+    say(f"{run.title}: already trained{other}; nothing to do")
+
+
+def code() -> str:
+    """Names the code that a run's numbers depend on; words and layout do not count."""
+    return configuration.code_digest(*configuration.CODE)
+
+
+def _train(run: Run, work: "Work", started: float) -> None:
     write_truth(run.home, work.evaluation)
     result = (_fit_reference if run.config.submission == "logistic" else _train_network)(run, work)
     _write_about(run, work, started, result)
@@ -92,7 +100,7 @@ def _train_network(run: Run, work: "Work") -> dict[str, Any]:
     if isinstance(net, network.Baseline):
         net.mean, net.deviation = work.statistics()
     identity = f"{config.hash} on {work.store.fingerprint}"
-    trainer = Trainer(net, config.training, config.seed, work.steps, folder / "checkpoint", identity)
+    trainer = Trainer(net, config.training, config.seed, work.steps, folder / "checkpoint", identity, code())
     trained = trainer.fit(work.batches, work.evaluate if len(work.watched) else None)
     compact.save(trained, config, work.classes, folder / "model.safetensors")
     write_history(folder / "history.csv", trainer.state.history)
@@ -124,7 +132,7 @@ def _write_about(run: Run, work: "Work", started: float, result: dict[str, Any])
     about = {
         "run": f"{run.folder.parent.name}/{run.folder.name}", "recipe": run.recipe.name,
         "config": run.config.as_dict(), "hash": run.config.hash, "commit": commit(),
-        "code": configuration.code_digest(*configuration.CODE), "data": data, "classes": work.classes, **result,
+        "code": code(), "data": data, "classes": work.classes, **result,
         "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         "machine": {"system": platform.platform(), "processor": processor(), "device": str(work.device),
                     "threads": torch.get_num_threads()},
@@ -246,8 +254,11 @@ def write_truth(home: Path, rows: pd.DataFrame) -> None:
     ------
     InputError : a clip is there already with another label: the experiment was run on another data set.
     """
-    file = home / "truth.tsv"
-    truth = rows[COLUMNS]
+    with locked(configuration.cache() / "locks" / f"{configuration.digest(str(home))}.truth"):
+        _add_truth(home / "truth.tsv", rows[COLUMNS])
+
+
+def _add_truth(file: Path, truth: pd.DataFrame) -> None:
     if file.exists():
         old = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
         truth = pd.concat([old, truth]).drop_duplicates()

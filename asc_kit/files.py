@@ -1,9 +1,16 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and locks that die with their holder."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asc_kit.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @contextmanager
@@ -16,3 +23,36 @@ def replacing(target: Path) -> Iterator[Path]:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_tensors(tensors: dict[str, "torch.Tensor"], target: Path, about: str) -> None:
+    """Write safetensors whose metadata is one text, under the key ``asc_kit``.
+
+    Several keys would be written in random order, and equal runs would not be equal bytes.
+    """
+    from safetensors import SafetensorError  # here: they import torch
+    from safetensors.torch import save_file
+
+    with replacing(target) as part:
+        try:
+            save_file(tensors, part, {"asc_kit": about})
+        except SafetensorError as error:  # what a full disk looks like from there
+            raise InputError(f"{target}: cannot be written ({' '.join(str(error).split())})") from None
+
+
+@contextmanager
+def locked(file: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold a file's lock, which the system frees when its holder dies.
+
+    Parameters
+    ----------
+    file : made if need be
+    busy : the `InputError` raised where another process holds it; None waits
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            raise InputError(busy) from None
+        yield

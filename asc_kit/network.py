@@ -95,9 +95,10 @@ class Baseline(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_mels))
         self.register_buffer("deviation", torch.ones(n_mels))
-        self.conv1, self.norm1 = nn.Conv2d(1, 16, 7, padding=3), nn.BatchNorm2d(16)
-        self.conv2, self.norm2 = nn.Conv2d(16, 16, 7, padding=3), nn.BatchNorm2d(16)
-        self.conv3, self.norm3 = nn.Conv2d(16, 32, 7, padding=3), nn.BatchNorm2d(32)
+        keras = {"eps": 1e-3, "momentum": 0.01}  # Keras' defaults; its momentum of 0.99 is torch's 0.01
+        self.conv1, self.norm1 = nn.Conv2d(1, 16, 7, padding=3), nn.BatchNorm2d(16, **keras)
+        self.conv2, self.norm2 = nn.Conv2d(16, 16, 7, padding=3), nn.BatchNorm2d(16, **keras)
+        self.conv3, self.norm3 = nn.Conv2d(16, 32, 7, padding=3), nn.BatchNorm2d(32, **keras)
         self.dropout = nn.Dropout(0.3)
         self.dense = nn.Linear(32 * (n_mels // 5 // 4), 100)
         self.classifier = nn.Linear(100, n_classes)

@@ -33,7 +33,7 @@ class Run:
     ) -> "Run":  # fmt: skip
         """A run by the notebooks' parameters; ``changes`` are training values, None meaning the recipe's."""
         recipe = configuration.load(config)
-        home = configuration.path(results_dir) / (experiment or recipe.name)
+        home = configuration.path(results_dir) / str(experiment or recipe.name)
         return cls(recipe, recipe.config(submission, seed, fold, **changes), home, dataset_root)
 
     @property

@@ -17,13 +17,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
 from asc_kit.config import Training, generator
 from asc_kit.errors import InputError
-from asc_kit.files import replacing
+from asc_kit.files import replacing, write_tensors
 from asc_kit.progress import progress, say
 
 Batches = Callable[[int], Iterator[tuple[torch.Tensor, torch.Tensor]]]  # epoch -> (inputs, soft targets)
@@ -71,11 +70,14 @@ class Trainer:
     steps : batches in an epoch
     folder : where checkpoints lie
     identity : names the run; a checkpoint of another one is refused
+    code : names the code; a checkpoint of other code is left alone, and the run starts afresh
     """
 
-    def __init__(self, network: nn.Module, training: Training, seed: int, steps: int, folder: Path, identity: str):
+    def __init__(
+        self, network: nn.Module, training: Training, seed: int, steps: int, folder: Path, identity: str, code: str = ""
+    ):
         self.network, self.training, self.seed = network, training, seed
-        self.folder, self.identity = folder, identity
+        self.folder, self.identity, self.code = folder, identity, code
         self.average = Average(network, training.ema_decay, training.ema_warmup)
         self.best = copy.deepcopy(self.average.network.state_dict())
         kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
@@ -177,15 +179,14 @@ class Trainer:
         return {k: v.contiguous() for k, v in tensors.items()}
 
     def _save(self) -> None:
-        about = {"identity": self.identity, "state": vars(self.state), "average_steps": self.average.steps,
+        about = {"identity": self.identity, "code": self.code, "state": vars(self.state), "average_steps": self.average.steps,
                  "groups": self.optimizer.state_dict()["param_groups"],
                  "schedule_step": self.schedule.last_epoch if self.schedule else 0}  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         last = self.folder / "last.safetensors"
-        with replacing(last) as part:
-            save_file(self._tensors(), part, {"checkpoint": json.dumps(about)})
-            if last.exists():
-                os.replace(last, self.folder / "previous.safetensors")
+        if last.exists():
+            os.replace(last, self.folder / "previous.safetensors")
+        write_tensors(self._tensors(), last, json.dumps(about))
 
     def _resume(self) -> None:
         for name in ("last", "previous"):
@@ -194,7 +195,7 @@ class Trainer:
                 continue
             try:
                 with safe_open(file, framework="pt") as handle:
-                    about = json.loads(handle.metadata()["checkpoint"])
+                    about = json.loads(handle.metadata()["asc_kit"])
                     tensors = {key: handle.get_tensor(key) for key in handle.keys()}
             except (SafetensorError, OSError, KeyError, TypeError, ValueError):
                 say(f"warning: {file} is damaged; going on from the one before, or from the start")
@@ -202,6 +203,9 @@ class Trainer:
             if about["identity"] != self.identity:
                 raise InputError(f"{file}: belongs to another run ({about['identity']}, this is {self.identity}); "
                                  "name another experiment, or delete its folder to start afresh")  # fmt: skip
+            if about["code"] != self.code:
+                say(f"{file}: was made by other code; starting afresh")
+                return
             self._restore(about, tensors)
             say(f"going on after epoch {self.state.epoch} of {self.training.epochs}")
             return

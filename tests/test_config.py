@@ -57,16 +57,26 @@ def test_none_keeps_the_recipes_value(tmp_path):
 @pytest.mark.parametrize(
     ("text", "what"),
     [("epochs: 3\n", "unknown parameter 'epochs'"), ("training: {epoch: 3}\n", "unknown parameter 'epoch'"),
-     ("training: {epochs: 0}\n", "epochs: 0 is too small"), ("training: {epochs: many}\n", "epochs: 'many'"),
+     ("training: {epochs: 0}\n", "epochs: 0 is out of range; give 1 or more"), ("training: {epochs: many}\n", "epochs: 'many'"),
      ("training: {selection: best}\n", "selection: 'best'"), ("submissions: [5]\n", "submission: '5' is unknown"),
      ("training: [1\n", "not YAML"), ("- 1\n", "give names and values"), ("augmentation: {mixup_alpha: 0}\n", "mixup_alpha"),
      ("augmentation: {crop_seconds: -1}\n", "crop_seconds"), ("baseline: {epochs: 3}\n", "unknown parameter 'epochs'"),
-     ("training: {ema_decay: 1.0}\n", "ema_decay")],
+     ("training: {ema_decay: 1.0}\n", "ema_decay"), ("training: {max_lr: .nan}\n", "max_lr"),
+     ("training: {patience: 0}\n", "patience"), ("augmentation: {mask_fraction: 3}\n", "mask_fraction"),
+     ("training: 5\n", "training: 5 is of the wrong kind"), ("folds: x\n", "folds: 'x' is of the wrong kind"),
+     ("submissions: []\n", "names no run"), ("synthetic: {sconds: 1}\n", "unknown parameter 'sconds'")],
 )  # fmt: skip
 def test_wrong_recipe_is_one_line(tmp_path, text, what):
     with pytest.raises(InputError, match=re.escape(what)) as caught:
         recipe(tmp_path, text)
     assert "\n" not in str(caught.value)
+
+
+def test_off_and_scientific_numbers_are_read(tmp_path):
+    r = recipe(tmp_path, "training: {max_lr: 1e-3, patience: off}\naugmentation:\n")
+    assert r.config(1).training.max_lr == 0.001
+    off = r.config(1, mixup="off", patience="off", crop_seconds="off")
+    assert off.augmentation.mixup is None and off.training.patience is None and off.augmentation.crop_seconds is None
 
 
 def test_missing_recipe():

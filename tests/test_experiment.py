@@ -2,12 +2,16 @@
 
 import fcntl
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
-from conftest import real
+from conftest import ROOT, real
 
 from asc_kit import metrics
 from asc_kit.config import Recipe, load
@@ -99,6 +103,31 @@ def test_a_whole_run_is_left_as_it_is(start, capsys):
     train(start())
     assert {p: p.stat().st_mtime_ns for p in run.folder.iterdir() if p.is_file()} == before
     assert "already trained" in capsys.readouterr().err
+
+
+def test_a_whole_run_on_other_data_is_refused(start, tiny, capsys):
+    train(start())
+    clip = tiny / corpus.read(tiny).table.filename[0]
+    soundfile.write(clip, np.zeros(44100), 44100, subtype="PCM_16")
+    with pytest.raises(InputError, match="holds a run on other data"):
+        train(start())
+
+
+@pytest.mark.parametrize("submission", ["1", "baseline"])
+def test_killed_and_started_again_gives_the_same_bytes(start, submission):
+    """Crop, mixup, SpecAugment or dropout, validation and the best epoch: all of a run, killed after its first epochs."""
+    whole = train(start(submission, "whole", epochs=12))
+    run = start(submission, "killed", epochs=12)
+    code = f"from asc_kit.runs import Run; from asc_kit.experiment import train\ntrain({run!r})"
+    code = "from pathlib import PosixPath\nfrom asc_kit.config import *\n" + code
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    while not (run.folder / "checkpoint" / "previous.safetensors").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -9 and run.about is None
+    train(run)
+    for name in ("model.safetensors", "predictions.tsv", "predictions_validation.tsv", "history.csv"):
+        assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
 
 
 def test_another_configuration_is_refused_with_its_keys(start):

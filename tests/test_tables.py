@@ -146,11 +146,16 @@ def break_(file, kind):
         table = table.drop(columns="bus")
     elif kind == "NaN":
         table.loc[3, "bus"] = np.nan
+    elif kind == "words":
+        table["bus"] = "much"
+    elif kind == "other table":
+        table = table.rename(columns={"filename": "name"})
     table.to_csv(file, sep="\t", index=False)
 
 
 @pytest.mark.parametrize(("kind", "what"), [("unknown", "nobody.wav is not in truth"), ("twice", "there twice"),
-                                            ("class", "no column for the class 'bus'"), ("NaN", "row 3 holds NaN")])  # fmt: skip
+                                            ("class", "no column for the class 'bus'"), ("NaN", "predictions.tsv: .*row 3 holds NaN"),
+                                            ("words", "is no predictions.tsv"), ("other table", "is no predictions.tsv")])  # fmt: skip
 def test_predictions_that_do_not_fit_are_refused(tmp_path, kind, what):
     experiment(tmp_path, {("4", "seed_0"): 0})
     break_(tmp_path / "submission_4" / "seed_0" / "predictions.tsv", kind)
@@ -171,19 +176,35 @@ def test_equal_runs_equal_bytes(tmp_path):
 
 def test_page_is_whole_and_needs_no_network(tmp_path):
     experiment(tmp_path, {("1", "seed_0"): 1, ("4", "seed_0"): 4})
-    about = {"run": "submission_4/seed_0", "data": {"name": "toy", "synthetic": True, "fingerprint": "f" * 16, "clips": 180,
-             "length": 441000, "sample_rate": 44100, "notes": [], "training": 1, "evaluation": 180}, "seconds": 1.0,
-             "hash": "h", "code": "c", "commit": "", "machine": {"processor": "p"}}  # fmt: skip
+    about = {
+        "run": "submission_4/seed_0", "config": RECIPE.config(4).as_dict(), "seconds": 1.0, "hash": "h", "code": "c",
+        "commit": "", "machine": {"processor": "p"}, "versions": {"torch": "t"},
+        "data": {"name": "toy", "synthetic": True, "fingerprint": "f" * 16, "clips": 180, "length": 441000,
+                 "sample_rate": 44100, "notes": [], "training": 1, "evaluation": 180},
+    }  # fmt: skip
     (tmp_path / "submission_4" / "seed_0" / "run.json").write_text(json.dumps(about))
     results = tables.load(tmp_path, RECIPE)
     made = tables.write(results)
     figures.write(results, made)
     text = page.write(results, made).read_text()
     assert all(f'id="table-{n}"' in text for n in range(1, 8))
+    assert (
+        set(made[3].note) == {"synthetic data"}
+        and "Measured on synthetic data." in (tmp_path / "tables" / "table_3.md").read_text()
+    )
     assert "Synthetic data." in text and text.count("<svg") == 4 and text.count("aria-label") == 4
     assert "http" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", "").replace("https://matplotlib.org", "")  # fmt: skip
     assert "62,346" in text or "62346" in text
+
+
+def test_a_run_that_is_not_the_recipes_is_said_so(tmp_path):
+    experiment(tmp_path, {("4", "seed_0"): 0})
+    seeds = Recipe("toy", submissions=("4",), seeds=(0, 1))
+    about = {"config": seeds.config(4, epochs=3, selection="test").as_dict(), "data": {"synthetic": False}}
+    (tmp_path / "submission_4" / "seed_0" / "run.json").write_text(json.dumps(about))
+    note = tables.table_7(tables.load(tmp_path, seeds)).set_index("submission").note["4"]
+    assert "not as the recipe has it" in note and "1 of 2 runs are missing" in note and "optimistic" in note
 
 
 def test_table_sizes_follow_the_number_of_classes(tmp_path):

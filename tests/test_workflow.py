@@ -125,14 +125,14 @@ def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path,
 
 @pytest.mark.parametrize(
     ("config", "what"),
-    [(["submission=1"], "unknown 'submission'"), (["submissions=[9]"], "submission: '9' is unknown"),
-     (["dataset_root=/nowhere"], "/nowhere holds no meta.csv")],
+    [(["submission=1"], "unknown 'submission'"), (["training={epochs: 3}"], "unknown 'training'"), (["submissions=[9]"], "submission: '9' is unknown"),
+     (["dataset_root=/nowhere"], "/nowhere: no such folder")],
 )  # fmt: skip
 def test_snakemake_refuses_before_anything_starts(tmp_path, config, what):
     done = start(
         "snakemake", "--cores", 1, "--configfile", "config/demo.yaml", "--config", f"results_dir={tmp_path}", *config
     )
-    assert done.returncode != 0 and what in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and what in done.stderr and "Traceback" not in done.stderr
     assert os.listdir(tmp_path) == []
 
 
@@ -140,4 +140,4 @@ def test_an_experiment_without_data_says_how_to_name_it(tmp_path):
     done = start(
         "snakemake", "--cores", 1, "--configfile", "config/tut2017.yaml", "--config", f"results_dir={tmp_path}"
     )
-    assert done.returncode != 0 and "make reproduce EXPERIMENT=tut2017 DATA=DIR" in done.stderr
+    assert done.returncode == 1 and "make reproduce EXPERIMENT=tut2017 DATA=DIR" in done.stderr

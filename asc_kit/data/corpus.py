@@ -6,6 +6,7 @@ place are alike, and a network that knows the place would be scored on its memor
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
@@ -82,17 +83,23 @@ def fold_numbers(table: pd.DataFrame, folds: int, seed: int) -> pd.Series:
 
     places = table.identifier.nunique()
     if places < folds:
-        raise InputError(f"identifier: {places} locations are too few for {folds} folds with none on two sides")
+        raise InputError(f"folds: {places} locations are too few for {folds} folds with none on two sides")
     draw = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     numbers = pd.Series(0, index=table.index)
-    for number, (_, rows) in enumerate(draw.split(table, table.scene_label, table.identifier), start=1):
-        numbers.iloc[rows] = number
+    try:
+        for number, (_, rows) in enumerate(draw.split(table, table.scene_label, table.identifier), start=1):
+            numbers.iloc[rows] = number
+    except ValueError:
+        raise InputError(f"folds: every class has fewer than {folds} clips; draw fewer folds") from None
+    if numbers.nunique() < folds:
+        raise InputError(f"folds: {places} locations cannot fill {folds} folds; draw fewer")
     return numbers
 
 
 def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split off about ``fraction`` of the rows by location: (the rest, the part held out)."""
-    inside = fold_numbers(table, max(2, round(1 / fraction)), seed) == 1
+    share = Fraction(fraction).limit_denominator(10)  # 0.15: one of 7 folds; 0.3: three of 10
+    inside = fold_numbers(table, share.denominator, seed) <= share.numerator
     return table[~inside].reset_index(drop=True), table[inside].reset_index(drop=True)
 
 

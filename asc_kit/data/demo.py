@@ -201,8 +201,11 @@ def build(root: str | Path, demo: Demo = Demo(), workers: int | None = None) -> 
             folder.chmod(0o755)
             _write(folder, demo, workers or os.cpu_count())
             (folder / "README.md").write_text(readme)
-            if not _built(root, readme):  # another process may have been faster
+            try:
                 os.replace(folder, root)
+            except OSError:
+                if not _built(root, readme):  # otherwise another process was faster
+                    raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:

@@ -2,19 +2,17 @@
 
 Crops are read straight from the map, so that a step touches the samples it uses and no other. The store's name is
 the hash of the files' names, sizes and times: when one changes, another store is built. 16 bits lose nothing of
-16-bit sources; of 24-bit ones they lose what lies below -96 dB of full scale (02_features shows how much that is).
+16-bit sources; of 24-bit ones they lose what lies below -96 dB of full scale.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +27,7 @@ import torch
 from asc_kit import config
 from asc_kit.data.corpus import Corpus
 from asc_kit.errors import InputError
+from asc_kit.files import locked
 from asc_kit.progress import progress, say
 
 FORMAT = 1  # of the store's files; a change builds anew
@@ -97,7 +96,7 @@ def open_store(corpus: Corpus, sample_rate: int) -> Store:
     folder = home / f"{corpus.root.resolve().name}-{_key(corpus.root, names, sample_rate)}"
     if not folder.is_dir():
         home.mkdir(parents=True, exist_ok=True)
-        with _lock(folder.with_suffix(".lock")):
+        with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():  # another process may have built it meanwhile
                 _build(corpus.root, names, sample_rate, folder)
     index = pd.read_csv(folder / "index.tsv", sep="\t", dtype=str, keep_default_na=False)
@@ -113,13 +112,6 @@ def _key(root: Path, names: list[str], sample_rate: int) -> str:
             raise InputError(f"{root / name}: listed in meta.csv, but there is no such file") from None
         digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:12]
-
-
-@contextmanager
-def _lock(file: Path) -> Iterator[None]:
-    with file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # the system frees it when its holder dies
-        yield
 
 
 def _build(root: Path, names: list[str], sample_rate: int, folder: Path) -> None:
@@ -151,11 +143,15 @@ def _build(root: Path, names: list[str], sample_rate: int, folder: Path) -> None
 def _gather(pool: ThreadPoolExecutor, function: Any, work: list, title: str) -> list:
     """Run over all of ``work``, then raise the first fault with the count of all."""
     done, faults = [], []
-    for future in progress([pool.submit(function, item) for item in work], title):
-        try:
-            done.append(future.result())
-        except InputError as error:
-            faults.append(str(error))
+    try:
+        for future in progress([pool.submit(function, item) for item in work], title):
+            try:
+                done.append(future.result())
+            except InputError as error:
+                faults.append(str(error))
+    except BaseException:
+        pool.shutdown(cancel_futures=True)  # before the file they write to is closed
+        raise
     if faults:
         more = f" ({len(faults)} files are at fault)" if len(faults) > 1 else ""
         raise InputError(faults[0] + more)

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from asc_kit import network
 from asc_kit.config import Config
 from asc_kit.errors import InputError
 from asc_kit.features import LogMel
-from asc_kit.files import replacing
+from asc_kit.files import write_tensors
 from asc_kit.metrics import softmax
 
 
@@ -59,9 +58,7 @@ def save(trained: nn.Module, config: Config, classes: tuple[str, ...], file: Pat
         tensors[name] = value.detach().cpu().half().contiguous()
         if not torch.isfinite(tensors[name]).all():
             raise InputError(f"{file}: {name} does not fit into float16 (largest {value.abs().max():.3g}); not written")
-    about = json.dumps({"config": config.as_dict(), "classes": classes}, sort_keys=True)
-    with replacing(file) as part:
-        save_file(tensors, part, {"asc_kit": about})  # one key: safetensors writes several in random order
+    write_tensors(tensors, file, json.dumps({"config": config.as_dict(), "classes": classes}, sort_keys=True))
 
 
 def load(file: str | Path) -> Model:

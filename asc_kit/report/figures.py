@@ -77,7 +77,7 @@ def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
     axis.set(
         xlabel="predicted",
         ylabel="true",
-        title=f"submission {results.best}" + (f", {results.said}" if results.synthetic else ""),
+        title=f"submission {results.best}" + (", synthetic data" if results.synthetic else ""),
     )
     return figure, data.rename_axis("true").reset_index()
 
@@ -102,7 +102,7 @@ def mel_bins(table: pd.DataFrame, ours: str = OURS) -> tuple[Figure, pd.DataFram
 
 def label(results: Results) -> str:
     """What the legends call the experiment's own numbers."""
-    return f"{OURS} ({results.said})" if results.synthetic else OURS
+    return f"{OURS} (synthetic data)" if results.synthetic else OURS
 
 
 def histories(home: Path) -> dict[str, pd.DataFrame]:
@@ -118,6 +118,9 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
     if results.best:
         drawn |= {"mel_bins": mel_bins(made[2], ours), "by_class": by_part(made[3], "scene_label", ours),
                   "by_device": by_part(made[4], "device", ours), "confusion_matrix": confusion_matrix(results)}  # fmt: skip
+    for old in (results.home / "figures").glob("*.*"):
+        if old.stem not in drawn:
+            old.unlink()  # of runs that are gone
     for name, (figure, data) in drawn.items():
         save(figure, data, results.home, name)
     return [figure for figure, _ in drawn.values()]

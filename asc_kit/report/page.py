@@ -28,7 +28,8 @@ def runs(home: Path) -> pd.DataFrame:
         row = {name.replace("_", " "): about.get(name, "") for name in ("run", "epochs", "best_epoch", "parameters")}
         row |= {"non-zero in float16": about.get("nonzero", ""), "training clips": about["data"]["training"],
                 "evaluation clips": about["data"]["evaluation"], "configuration": about["hash"], "code": about["code"],
-                "data": about["data"]["fingerprint"], "commit": about["commit"],
+                "data": about["data"]["fingerprint"], "commit": about["commit"], "selection": about["config"]["training"]["selection"],
+                "torch": about["versions"]["torch"],
                 "machine": about["machine"]["processor"]}  # fmt: skip
         rows.append(row)
     return pd.DataFrame(rows)
@@ -48,8 +49,8 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> Path:
             drawing = file.read_text().partition("<svg")[2]
             figures[name] = (caption, f'<svg role="img" aria-label="{html.escape(caption)}"{drawing}')
     text = TEMPLATE.render(
-        recipe=results.recipe,
-        home=home.name,
+        recipe=results.recipe.name,
+        title=results.recipe.title if results.synthetic == (results.recipe.synthetic is not None) else home.name,
         synthetic=results.synthetic,
         data=abouts[0]["data"] if abouts else None,
         notes=sorted({note for about in abouts for note in about["data"]["notes"]}),

@@ -8,7 +8,7 @@ in the CSV files and per cent in the Markdown.
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +88,7 @@ class Results:
     classes : in the order of the probabilities; empty where nothing ran
     scored : submission -> its scores
     synthetic : whether a run's data was the kit's own; the tables then say so in every row
+    remarks : submission -> what a reader must know of its runs
     """
 
     home: Path
@@ -95,11 +96,11 @@ class Results:
     classes: tuple[str, ...]
     scored: dict[str, Scored]
     synthetic: bool = False
+    remarks: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def said(self) -> str:
-        """The note beside every measured number."""
-        return "synthetic data" if self.synthetic else ""
+    def note(self, submission: str) -> str:
+        """The note beside a submission's numbers."""
+        return "; ".join(filter(None, ["synthetic data" if self.synthetic else "", self.remarks.get(submission)]))
 
     @property
     def best(self) -> str | None:
@@ -110,7 +111,7 @@ class Results:
 def open_results(config: str, experiment: str | None = None, results_dir: str = "results") -> Results:
     """An experiment by the notebooks' parameters."""
     recipe = configuration.load(config)
-    return load(configuration.path(results_dir) / (experiment or recipe.name), recipe)
+    return load(configuration.path(results_dir) / str(experiment or recipe.name), recipe)
 
 
 def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*") -> Results:
@@ -138,14 +139,35 @@ def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*") -> Resul
         parts.setdefault(submission, {}).setdefault(seed, []).append(rows)
         confusion[submission] = confusion.get(submission, 0) + counts
     scored = {name: _scored(name, seeds, confusion[name], home) for name, seeds in parts.items()}
-    abouts = [json.loads(file.read_text()) for file in home.glob(f"{runs}/run.json")]
-    return Results(home, recipe, classes, scored, any(about["data"]["synthetic"] for about in abouts))
+    abouts = [json.loads(file.read_text()) for file in sorted(home.glob(f"{runs}/run.json"))]
+    synthetic = any(about["data"]["synthetic"] for about in abouts)
+    whole = runs == "submission_*/seed_*"
+    remarks = {name: _remarks(name, abouts, recipe, whole) for name in parts}
+    return Results(home, recipe, classes, scored, synthetic, remarks)
+
+
+def _remarks(name: str, abouts: list[dict], recipe: Recipe, whole: bool) -> str:
+    """Where a submission's runs are not the recipe's, not all there, or chosen on what they are scored on."""
+    mine = [about["config"] for about in abouts if about["config"]["submission"] == name]
+    planned = [config.as_dict() for config in recipe.configs() if config.submission == name]
+    remarks = []
+    if any(config not in planned for config in mine):
+        remarks.append("a run is not as the recipe has it; see its run.json")
+    if whole and mine and len(planned) > len(mine):
+        remarks.append(f"{len(planned) - len(mine)} of {len(planned)} runs are missing")
+    if any(config["training"]["selection"] == "test" for config in mine):
+        remarks.append("best epoch chosen on these clips: optimistic")
+    return "; ".join(remarks)
 
 
 def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, tuple[str, ...]]:
     """Rows of `Scored.clips` for one ``predictions.tsv``, its confusion matrix and its classes."""
-    table = pd.read_csv(file, sep="\t").set_index("filename")
-    classes = tuple(table.columns[1:])
+    try:
+        table = pd.read_csv(file, sep="\t").set_index("filename")
+        classes = tuple(table.columns[1:])
+        numbers = table[list(classes)].to_numpy(dtype=np.float64)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{file}: is no predictions.tsv ({' '.join(str(error).split())})") from None
     unknown = table.index.difference(truth.index)
     if len(unknown):
         raise InputError(f"{file}: {unknown[0]} is not in truth.tsv ({len(unknown)} such clips)")
@@ -156,7 +178,10 @@ def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarra
     if strange:
         raise InputError(f"{file}: has no column for the class {sorted(strange)[0]!r}")
     rows["label"] = rows.scene_label.map(classes.index)
-    probabilities, labels = metrics.validate(table[list(classes)].to_numpy(), rows.label.to_numpy())
+    try:
+        probabilities, labels = metrics.validate(numbers, rows.label.to_numpy())
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
     rows["correct"] = (probabilities.argmax(axis=1) == labels).astype(float)
     rows["loss"] = metrics.clip_losses(probabilities, labels)
     return rows, metrics.confusion(probabilities, labels), classes
@@ -180,7 +205,7 @@ def _missing(note: str) -> dict[str, object]:
 
 def _submission_row(results: Results, name: str) -> dict[str, object]:
     if name in results.scored:
-        row = results.scored[name].row() | {"note": results.said}
+        row = results.scored[name].row() | {"note": results.note(name)}
     elif name in results.recipe.submissions:
         row = _missing(f"missing or failed; see submission_{name}/seed_*/05_train.ipynb")
     else:
@@ -222,7 +247,7 @@ def _parts(
         if scored is None:
             values = _missing("no run is there")
         else:
-            values = (scored.where(*part) if part else scored).row(loss) | {"note": results.said}
+            values = (scored.where(*part) if part else scored).row(loss) | {"note": results.note(scored.submission)}
         table.append({key: name, "submission": results.best or ""} | values)
     frame = pd.DataFrame(table)
     return _beside(frame, frame[key], number, ("accuracy", "log_loss"))
@@ -232,6 +257,9 @@ def table_7(results: Results) -> pd.DataFrame:
     """Submissions and baseline; the size is that of the built network for the experiment's number of classes."""
     names = [name for name in ("baseline", *NETWORKS) if name not in results.scored]
     order = ["logistic", "baseline", *NETWORKS]
+    unknown = sorted(results.scored.keys() - set(order))
+    if unknown:
+        raise InputError(f"{results.home / f'submission_{unknown[0]}'}: is no submission of the kit; remove it")
     shown = sorted({*names, *results.scored, *results.recipe.submissions}, key=order.index)
     table = pd.DataFrame([_submission_row(results, name) for name in shown])
     recipe = Recipe("size")
@@ -281,7 +309,7 @@ def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[in
         with replacing(folder / f"table_{number}.csv") as part:
             done[number].to_csv(part, index=False, float_format="%.10g")
         with replacing(folder / f"table_{number}.md") as part:
-            said = f" Measured on {results.said}." if results.synthetic and number in (2, 3, 4, 7) else ""
+            said = " Measured on synthetic data." if results.synthetic and number in (2, 3, 4, 7) else ""
             part.write_text(f"Table {number}. {title}.{said}\n\n{markdown(pretty(done[number]))}\n")
     return done
 
