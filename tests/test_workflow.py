@@ -9,7 +9,7 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, write_corpus
 
 from asc_kit import batch
 from asc_kit.config import TRAINING_VALUES
@@ -73,6 +73,17 @@ def test_executed_copies_of_equal_runs_are_equal_bytes(tmp_path):
     for name in ("a", "b"):
         batch.execute("notebooks/04_architecture.ipynb", tmp_path / f"{name}.ipynb", {"n_mels": 64})
     assert (tmp_path / "a.ipynb").read_bytes() == (tmp_path / "b.ipynb").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["01_corpus", "02_features", "03_augmentation"])
+def test_data_notebooks_take_a_corpus_without_devices(tmp_path, name):
+    rows = [(f"audio/{c}-{p}.wav", c, f"{c}-{p}", "") for c in ("beach", "cafe/restaurant", "car") for p in range(6)]
+    rows = [(name.replace("cafe/", ""), *rest) for name, *rest in rows]
+    folder = write_corpus(tmp_path / "plain", rows)
+    values = {"dataset_root": str(folder)}
+    if name == "01_corpus":
+        values |= {"results_dir": str(tmp_path / "r"), "experiment": "plain"}
+    batch.execute(f"notebooks/{name}.ipynb", tmp_path / "out.ipynb", values)
 
 
 def test_training_notebooks_offer_every_training_value():
