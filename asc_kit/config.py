@@ -68,7 +68,7 @@ def _words(hint: Any) -> str:
     return "None" if hint is NoneType else {int: "a whole number", float: "a number", bool: "True or False"}[hint]
 
 
-class _Checked:
+class Checked:
     """Refuses a field of the wrong type or out of range, by name."""
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ def at_least(low: float, default: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Features(_Checked):
+class Features(Checked):
     """Log-mel spectrogram (Section 2.1)."""
 
     sample_rate: int = at_least(8000, 44100)  # Hz; "we do not use resampling"
@@ -126,7 +126,7 @@ class Features(_Checked):
 
 
 @dataclass(frozen=True)
-class Augmentation(_Checked):
+class Augmentation(Checked):
     """Section 2.2; alpha and the crop are the report's, the rest is open."""
 
     crop_seconds: float | None = at_least(0.1, 8.0)  # None: whole clips
@@ -140,7 +140,7 @@ class Augmentation(_Checked):
 
 
 @dataclass(frozen=True)
-class Training(_Checked):
+class Training(Checked):
     """Section 3.1."""
 
     epochs: int = at_least(1, 500)  # "max epochs of 500"; the schedule's length too (open)
@@ -174,8 +174,8 @@ BASELINE = {
 OWN = {"baseline": BASELINE, "logistic": {"training": dict(selection="none")}}
 PARTS = {"features": Features, "augmentation": Augmentation, "training": Training}
 # The modules that a run's numbers depend on.
-CODE = ("features", "metrics", "reference", "deploy/compact", "augmentations", "blocks", "network", "trainer", "data/corpus", "data/store",
-        "experiment")  # fmt: skip
+CODE = ("features", "augmentations", "blocks", "network", "trainer", "metrics", "reference", "experiment",
+        "data/corpus", "data/store", "deploy/compact")  # fmt: skip
 # What a notebook or the command line may change one by one.
 TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))
 

@@ -6,7 +6,6 @@ the same bits as one that was not.
 """
 
 import copy
-import csv
 import json
 import math
 import os
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -236,7 +236,5 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 def write_history(file: Path, history: list[dict[str, Any]]) -> None:
     """``history.csv``: a row an epoch."""
-    with replacing(file) as part, part.open("w", newline="") as handle:
-        writer = csv.DictWriter(handle, HISTORY, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
+    with replacing(file) as part:
+        pd.DataFrame(history, columns=list(HISTORY)).to_csv(part, index=False)

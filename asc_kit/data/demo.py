@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from numpy.random import default_rng
 from scipy import fft, signal
 from scipy.io import wavfile
 
+from asc_kit.config import Checked, at_least
 from asc_kit.data.sounds import CITIES, RATE, SCENES, Segment, curve, synthesise
 from asc_kit.errors import InputError
 from asc_kit.progress import progress
@@ -30,7 +31,7 @@ TRAINING, UNSEEN = ("a", "b", "c", "s1", "s2", "s3"), ("s4", "s5", "s6")  # devi
 
 
 @dataclass(frozen=True)
-class Demo:
+class Demo(Checked):
     """Settings of the corpus; the size is that of the training fold unless it says evaluation.
 
     Parameters
@@ -41,19 +42,12 @@ class Demo:
     segments, evaluation_segments : scenes per place
     """
 
-    seed: int = 2021
-    seconds: float = 10.0
-    locations: int = 8
-    segments: int = 4
-    evaluation_locations: int = 3
-    evaluation_segments: int = 1
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value, low = getattr(self, field.name), {"seed": 0, "seconds": 0.1}.get(field.name, 1)
-            kinds = (int, float) if field.name == "seconds" else (int,)
-            if type(value) not in kinds or not low <= value < 2**31:
-                raise InputError(f"{field.name}: {value!r} is not possible; give a number from {low}")
+    seed: int = at_least(0, 2021)
+    seconds: float = at_least(0.1, 10.0)
+    locations: int = at_least(1, 8)
+    segments: int = at_least(1, 4)
+    evaluation_locations: int = at_least(1, 3)
+    evaluation_segments: int = at_least(1, 1)
 
 
 @dataclass(frozen=True)

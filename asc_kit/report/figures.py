@@ -44,20 +44,21 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.Data
     return figure, data
 
 
+def _with_errors(table: pd.DataFrame, name: str) -> tuple[pd.Series, pd.Series, list[pd.Series]]:
+    """Where a score was measured, the scores there, and the lengths of their error bars."""
+    value, low, high = (pd.to_numeric(table[name + part], errors="coerce") for part in ("", "_low", "_high"))
+    known = value.notna()
+    return known, value[known], [(value - low)[known].fillna(0).clip(0), (high - value)[known].fillna(0).clip(0)]
+
+
 def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd.DataFrame]:
     """Accuracy and log loss by class or by device (Table 3 or 4), beside the report's."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.4), sharey=True)
     places = np.arange(len(table))
     for axis, name in zip(axes, ("accuracy", "log_loss")):
-        numbers = {c: pd.to_numeric(table[c], errors="coerce") for c in table if name in c}
-        known = numbers[name].notna()
-        errors = [
-            (numbers[name] - numbers[f"{name}_low"]).clip(lower=0),
-            (numbers[f"{name}_high"] - numbers[name]).clip(lower=0),
-        ]
-        axis.barh(places[known] - 0.2, numbers[name][known], 0.38, color=COLOURS[OURS], label=ours,
-                  xerr=[e[known].fillna(0) for e in errors], error_kw={"elinewidth": 1})  # fmt: skip
-        axis.barh(places + 0.2, numbers[f"report_{name}"].fillna(0), 0.38, color=COLOURS[REPORT], label=REPORT)
+        known, values, errors = _with_errors(table, name)
+        axis.barh(places[known] - 0.2, values, 0.38, xerr=errors, color=COLOURS[OURS], label=ours)
+        axis.barh(places + 0.2, table[f"report_{name}"].fillna(0), 0.38, color=COLOURS[REPORT], label=REPORT)
         axis.set(yticks=places, yticklabels=table[key], xlabel=name.replace("_", " "))
         axis.grid(axis="y", visible=False)
     axes[0].invert_yaxis()
@@ -85,15 +86,11 @@ def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
 def mel_bins(table: pd.DataFrame, ours: str = OURS) -> tuple[Figure, pd.DataFrame]:
     """Accuracy and log loss against the number of mel bins (Table 2)."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
+    bins = table.mel_bins.astype(int)
     for axis, name in zip(axes, ("accuracy", "log_loss")):
-        numbers = {c: pd.to_numeric(table[c], errors="coerce") for c in table if name in c}
-        known = numbers[name].notna()
-        errors = [(numbers[name] - numbers[f"{name}_low"])[known], (numbers[f"{name}_high"] - numbers[name])[known]]
-        bins = table.mel_bins.astype(int)
-        axis.errorbar(
-            bins[known], numbers[name][known], yerr=errors, marker="o", capsize=4, color=COLOURS[OURS], label=ours
-        )
-        axis.plot(bins, numbers[f"report_{name}"], marker="s", linestyle="--", color=COLOURS[REPORT], label=REPORT)
+        known, values, errors = _with_errors(table, name)
+        axis.errorbar(bins[known], values, errors, marker="o", capsize=4, color=COLOURS[OURS], label=ours)
+        axis.plot(bins, table[f"report_{name}"], marker="s", linestyle="--", color=COLOURS[REPORT], label=REPORT)
         axis.set(xlabel="mel bins", ylabel=name.replace("_", " "), xticks=bins)
     axes[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
     axes[1].legend()

@@ -149,12 +149,12 @@ def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*") -> Resul
 def _remarks(name: str, abouts: list[dict], recipe: Recipe, whole: bool) -> str:
     """Where a submission's runs are not the recipe's, not all there, or chosen on what they are scored on."""
     mine = [about["config"] for about in abouts if about["config"]["submission"] == name]
-    planned = [config.as_dict() for config in recipe.configs() if config.submission == name]
+    planned = sum(config.submission == name for config in recipe.configs())
     remarks = []
-    if any(config not in planned for config in mine):
+    if any(config != recipe.config(name, config["seed"], config["fold"]).as_dict() for config in mine):
         remarks.append("a run is not as the recipe has it; see its run.json")
-    if whole and mine and len(planned) > len(mine):
-        remarks.append(f"{len(planned) - len(mine)} of {len(planned)} runs are missing")
+    if whole and mine and planned > len(mine):
+        remarks.append(f"{planned - len(mine)} of {planned} runs are missing")
     if any(config["training"]["selection"] == "test" for config in mine):
         remarks.append("best epoch chosen on these clips: optimistic")
     return "; ".join(remarks)
