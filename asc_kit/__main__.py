@@ -36,6 +36,19 @@ def run(
     batch.execute(notebook, output, {name: yaml.safe_load(value) for name, _, value in pairs})
 
 
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="TAB or comma separated, in the DCASE output format")],
+    truth: Annotated[Path, typer.Option(help="filename, scene_label and, where known, identifier and source_label")],
+    out: Annotated[Path, typer.Option(help="folder for table_3.csv, table_4.csv, overall.json, confusion_matrix.csv")],
+) -> None:
+    """Score any system's predictions: overall, by class and by device, with intervals."""
+    from asc_kit.report import score as scoring
+
+    for name, value in scoring.score(predictions, truth, out).items():
+        print(f"{name}\t{value}")
+
+
 if __name__ == "__main__":
     try:
         app()

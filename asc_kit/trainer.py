@@ -179,8 +179,8 @@ class Trainer:
         return {k: v.contiguous() for k, v in tensors.items()}
 
     def _save(self) -> None:
-        about = {"identity": self.identity, "code": self.code, "state": vars(self.state), "average_steps": self.average.steps,
-                 "groups": self.optimizer.state_dict()["param_groups"],
+        about = {"identity": self.identity, "code": self.code, "state": vars(self.state),
+                 "average_steps": self.average.steps, "groups": self.optimizer.state_dict()["param_groups"],
                  "schedule_step": self.schedule.last_epoch if self.schedule else 0}  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         last = self.folder / "last.safetensors"

@@ -153,7 +153,7 @@ def break_(file, kind):
     table.to_csv(file, sep="\t", index=False)
 
 
-@pytest.mark.parametrize(("kind", "what"), [("unknown", "nobody.wav is not in truth"), ("twice", "there twice"),
+@pytest.mark.parametrize(("kind", "what"), [("unknown", "nobody.wav is not in the truth"), ("twice", "there twice"),
                                             ("class", "no column for the class 'bus'"), ("NaN", "predictions.tsv: .*row 3 holds NaN"),
                                             ("words", "is no predictions.tsv"), ("other table", "is no predictions.tsv")])  # fmt: skip
 def test_predictions_that_do_not_fit_are_refused(tmp_path, kind, what):

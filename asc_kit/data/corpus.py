@@ -115,12 +115,7 @@ def read(root: str | Path) -> Corpus:
     if not root.is_dir():
         raise InputError(f"dataset_root: {root}: no such folder; give one that holds meta.csv and audio/")
     table = _table(root / "meta.csv", ["filename", "scene_label"])
-    parts = table.filename.map(lambda name: Path(name).stem).str.extract(TAU_NAME).fillna("")
-    if "identifier" not in table:
-        table["identifier"] = (parts.city + "-" + parts.location).where(parts.city != "", "")
-    if "source_label" not in table:
-        table["source_label"] = parts.device
-    table["city"], table["segment"] = parts.city, parts.segment
+    table = completed(table)
     for name in ("filename", "scene_label", "identifier"):
         if (table[name] == "").any():
             row = table.index[table[name] == ""][0]
@@ -129,6 +124,15 @@ def read(root: str | Path) -> Corpus:
         twice = table.filename[table.filename.duplicated()].iloc[0]
         raise InputError(f"{root / 'meta.csv'}: {twice} is listed twice; remove one of its lines")
     return Corpus(root, table[[*COLUMNS, "city", "segment"]], _lists(root, set(table.filename)))
+
+
+def completed(table: pd.DataFrame) -> pd.DataFrame:
+    """Add what TAU's file names tell: identifier and source_label where they are not columns, city and segment."""
+    parts = table.filename.map(lambda name: Path(name).stem).str.extract(TAU_NAME).fillna("")
+    places = (parts.city + "-" + parts.location).where(parts.city != "", "")
+    told = {"identifier": places, "source_label": parts.device}
+    told = {name: values for name, values in told.items() if name not in table}
+    return table.assign(**told, city=parts.city, segment=parts.segment)
 
 
 def _table(file: Path, columns: list[str]) -> pd.DataFrame:

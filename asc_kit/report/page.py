@@ -28,7 +28,8 @@ def runs(home: Path) -> pd.DataFrame:
         row = {name.replace("_", " "): about.get(name, "") for name in ("run", "epochs", "best_epoch", "parameters")}
         row |= {"non-zero in float16": about.get("nonzero", ""), "training clips": about["data"]["training"],
                 "evaluation clips": about["data"]["evaluation"], "configuration": about["hash"], "code": about["code"],
-                "data": about["data"]["fingerprint"], "commit": about["commit"], "selection": about["config"]["training"]["selection"],
+                "data": about["data"]["fingerprint"], "commit": about["commit"],
+                "selection": about["config"]["training"]["selection"],
                 "torch": about["versions"]["torch"],
                 "machine": about["machine"]["processor"]}  # fmt: skip
         rows.append(row)

@@ -105,7 +105,8 @@ class Results:
     @property
     def best(self) -> str | None:
         """Submission 4, or the largest network that ran: whose Tables 3 and 4 are shown."""
-        return next((name for name in ("4", "3", "2", "1", "baseline", "logistic") if name in self.scored), None)
+        order = ("4", "3", "2", "1", "baseline", "logistic", *self.scored)
+        return next((name for name in order if name in self.scored), None)
 
 
 def open_results(config: str, experiment: str | None = None, results_dir: str = "results") -> Results:
@@ -165,12 +166,25 @@ def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarra
     try:
         table = pd.read_csv(file, sep="\t").set_index("filename")
         classes = tuple(table.columns[1:])
-        numbers = table[list(classes)].to_numpy(dtype=np.float64)
+        table = table[list(classes)].astype(np.float64)
     except (KeyError, ValueError) as error:
         raise InputError(f"{file}: is no predictions.tsv ({' '.join(str(error).split())})") from None
+    return (*score_table(table, truth, file), classes)
+
+
+def score_table(table: pd.DataFrame, truth: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows of `Scored.clips` and the confusion matrix.
+
+    Parameters
+    ----------
+    table : probabilities, a row a clip (its name is the index), a column a class
+    truth : scene_label, identifier, source_label by clip; may hold more clips
+    file : where the table is from, for messages
+    """
+    classes = tuple(table.columns)
     unknown = table.index.difference(truth.index)
     if len(unknown):
-        raise InputError(f"{file}: {unknown[0]} is not in truth.tsv ({len(unknown)} such clips)")
+        raise InputError(f"{file}: {unknown[0]} is not in the truth ({len(unknown)} such clips)")
     if table.index.duplicated().any():
         raise InputError(f"{file}: {table.index[table.index.duplicated()][0]} is there twice")
     rows = truth.loc[table.index].copy()
@@ -179,12 +193,12 @@ def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarra
         raise InputError(f"{file}: has no column for the class {sorted(strange)[0]!r}")
     rows["label"] = rows.scene_label.map(classes.index)
     try:
-        probabilities, labels = metrics.validate(numbers, rows.label.to_numpy())
+        probabilities, labels = metrics.validate(table.to_numpy(), rows.label.to_numpy())
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     rows["correct"] = (probabilities.argmax(axis=1) == labels).astype(float)
     rows["loss"] = metrics.clip_losses(probabilities, labels)
-    return rows, metrics.confusion(probabilities, labels), classes
+    return rows, metrics.confusion(probabilities, labels)
 
 
 def _scored(name: str, seeds: dict[int, list[pd.DataFrame]], confusion: np.ndarray, home: Path) -> Scored:
@@ -244,10 +258,11 @@ def _parts(
     scored = results.scored.get(results.best)
     table = []
     for name, loss, part in rows:
-        if scored is None:
-            values = _missing("no run is there")
+        chosen = scored.where(*part) if scored and part else scored
+        if chosen is None or chosen.clips.empty:
+            values = _missing("no clip of it was scored" if scored else "no run is there")
         else:
-            values = (scored.where(*part) if part else scored).row(loss) | {"note": results.note(scored.submission)}
+            values = chosen.row(loss) | {"note": results.note(chosen.submission)}
         table.append({key: name, "submission": results.best or ""} | values)
     frame = pd.DataFrame(table)
     return _beside(frame, frame[key], number, ("accuracy", "log_loss"))

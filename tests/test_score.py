@@ -1,0 +1,122 @@
+"""python -m asc_kit score: any system's predictions, against scikit-learn and against an independent computation."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics
+from conftest import ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asc_kit.errors import InputError
+from asc_kit.report.score import label, score
+
+CLASSES = ["bus", "metro_station", "park", "street_pedestrian"]
+
+
+def case(seed, clips=40, scale=False):
+    random = np.random.default_rng(seed)
+    truth = pd.DataFrame({"filename": [f"audio/c{i}.wav" for i in range(clips)]})
+    truth["scene_label"] = random.choice(CLASSES, clips)
+    truth["identifier"] = [f"place-{i // 3}" for i in range(clips)]
+    truth["source_label"] = random.choice(["a", "s1"], clips)
+    p = random.dirichlet(np.ones(4), clips) * (random.uniform(0.5, 9, (clips, 1)) if scale else 1)
+    table = pd.DataFrame(p, columns=CLASSES)
+    table.insert(0, "filename", truth.filename)
+    table.insert(1, "scene_label", np.array(CLASSES)[p.argmax(1)])
+    return truth, table
+
+
+def write(folder, truth, table, sep="\t", header=True):
+    truth.to_csv(folder / "truth.csv", sep="\t", index=False)
+    table.to_csv(folder / "p.csv", sep=sep, index=False, header=header)
+    return folder / "p.csv", folder / "truth.csv", folder / "out"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+@given(seed=st.integers(0, 10**6), scale=st.booleans())
+@pytest.mark.filterwarnings("ignore:probabilities")
+def test_equals_scikit_learn_and_an_independent_computation(tmp_path, seed, scale):
+    truth, table = case(seed, scale=scale)
+    overall = score(*write(tmp_path, truth, table.sample(frac=1, random_state=seed)))
+    p = table[CLASSES].to_numpy()
+    p = p / p.sum(1, keepdims=True)
+    y = truth.scene_label.map(CLASSES.index).to_numpy()
+    assert overall["accuracy"] == pytest.approx(sklearn.metrics.balanced_accuracy_score(y, p.argmax(1)), abs=1e-12)
+    assert overall["log_loss"] == pytest.approx(sklearn.metrics.log_loss(y, p, labels=range(4)), abs=1e-12)
+    by_class = [np.mean([-np.log(p[i, k]) for i in range(len(y)) if y[i] == k]) for k in sorted(set(y))]
+    assert overall["log_loss_macro"] == pytest.approx(np.mean(by_class), abs=1e-12)
+    assert overall == json.loads((tmp_path / "out" / "overall.json").read_text()) and overall["n"] == 40
+    devices = pd.read_csv(tmp_path / "out" / "table_4.csv").set_index("device")
+    mine = (truth.source_label == "s1").to_numpy()
+    assert devices.log_loss["s1"] == pytest.approx(-np.log(p[mine, y[mine]]).mean(), abs=1e-12)
+    confusion = pd.read_csv(tmp_path / "out" / "confusion_matrix.csv").set_index("true")
+    assert confusion.to_numpy().tolist() == sklearn.metrics.confusion_matrix(y, p.argmax(1), labels=range(4)).tolist()
+
+
+@pytest.mark.parametrize(("sep", "header"), [("\t", True), (",", True), ("\t", False), (",", False)])
+def test_separators_and_headers(tmp_path, sep, header):
+    truth, table = case(1)
+    expected = score(*write(tmp_path, truth, table))
+    assert score(*write(tmp_path, truth, table, sep, header)) == expected
+    if header:  # the header's order counts
+        assert score(*write(tmp_path, truth, table[["filename", "scene_label", *CLASSES[::-1]]], sep)) == pytest.approx(
+            expected
+        )
+
+
+def test_labels_are_case_and_space_tolerant(tmp_path):
+    assert (
+        label("Street, pedestrian") == label(" street  pedestrian") == label("street_pedestrian") == "street_pedestrian"
+    )
+    truth, table = case(2)
+    expected = score(*write(tmp_path, truth, table))
+    table = table.rename(columns={"metro_station": "Metro station", "bus": " BUS "})
+    assert score(*write(tmp_path, truth.assign(scene_label=truth.scene_label.str.replace("_", " ")), table)) == expected
+
+
+def test_a_label_that_is_not_the_argmax_is_counted_and_said(tmp_path, capsys):
+    truth, table = case(3)
+    expected = score(*write(tmp_path, truth, table))
+    table.loc[:4, "scene_label"] = [CLASSES[(CLASSES.index(s) + 1) % 4] for s in table.scene_label[:5]]
+    assert score(*write(tmp_path, truth, table)) == expected
+    assert "5 of 40 clips" in capsys.readouterr().err
+
+
+def test_devices_and_places_come_from_tau_names(tmp_path):
+    truth, table = case(4, clips=4)
+    names = [f"audio/bus-oslo-{i}-7-{d}.wav" for i, d in enumerate(("a", "s3", "s3", "b"))]
+    score(*write(tmp_path, truth[["filename", "scene_label"]].assign(filename=names), table.assign(filename=names)))
+    assert pd.read_csv(tmp_path / "out" / "table_4.csv").device.tolist() == ["a", "b", "s3", "average"]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda t: t[3:], "3 clips are missing: audio/c0.wav"),
+        (lambda t: pd.concat([t, t[:1]]), "audio/c0.wav is there twice"),
+        (lambda t: pd.concat([t, t[:1].assign(filename="audio/x.wav")]), "audio/x.wav is not in the truth"),
+        (lambda t: t.rename(columns={"park": "garden"}), "no column for the class 'park'"),
+        (lambda t: t.assign(park=-1.0), "negative"), (lambda t: t.assign(park="much"), "scores must be numbers"),
+        (lambda t: t.assign(park=np.nan), "scores must be numbers"), (lambda t: t[:0], "row 1 does not hold 6 columns"),
+    ],
+)  # fmt: skip
+def test_faults_are_one_line_and_nothing_is_written(tmp_path, change, what):
+    truth, table = case(5)
+    with pytest.raises(InputError, match=what) as caught:
+        score(*write(tmp_path, truth, change(table)))
+    assert "\n" not in str(caught.value) and "p.csv" in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_command(tmp_path):
+    p, truth, out = write(tmp_path, *case(6))
+    command = [sys.executable, "-m", "asc_kit", "score", str(p), "--truth", str(truth), "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("accuracy\t") and (out / "table_3.csv").exists()
+    command[4] = str(tmp_path / "nowhere.csv")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "nowhere.csv: cannot be read" in done.stderr and not done.stdout
