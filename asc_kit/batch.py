@@ -38,7 +38,7 @@ def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]
         papermill.execute_notebook(
             str(notebook), str(output), parameters, progress_bar=False, cwd=str(config.ROOT),
             execution_timeout=3600 * CELL_HOURS if notebook.name.startswith("05") else 1800,
-            extra_arguments=["--log-level=40"],  # the kernel's warnings of its own transport are not the user's
+            extra_arguments=["--log-level=50"],  # what the kernel says of its transport and its end is not the user's
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise InputError(f"{output}: cell {error.exec_count} failed: {error.ename}: {_line(error.evalue)}") from None
