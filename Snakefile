@@ -128,7 +128,6 @@ rule corpus:
         f"{HOME}/01_corpus.ipynb",
     params:
         state=STATE,
-        code=made_by("01_corpus"),
     run:
         book("01_corpus", log[0], WITH_DATA)
 
@@ -141,7 +140,7 @@ for run in RUNS:
         name:
             f"train_{own}"
         input:
-            ancient(f"{HOME}/truth.tsv"),  # rewritten for other folds too; what counts of the data is in params
+            f"{HOME}/truth.tsv",  # written anew only where the data is another, or another fold's clips came in
         output:
             [f"{run.folder}/{name}" for name in files],
         log:
