@@ -37,6 +37,19 @@ def run(
 
 
 @app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="a data set, or the folder it was fetched into")],
+    json: Annotated[bool, typer.Option("--json", help="for machines, with every name")] = False,
+) -> None:
+    """Tell which data set and release a folder holds, and whether it is whole; exit status 0 only then."""
+    from asc_kit.data import check as checking
+
+    report = checking.check(folder)
+    print(report.json() if json else report.text())
+    raise typer.Exit(0 if report.whole else 1)
+
+
+@app.command()
 def score(
     predictions: Annotated[Path, typer.Argument(help="TAB or comma separated, in the DCASE output format")],
     truth: Annotated[Path, typer.Option(help="filename, scene_label and, where known, identifier and source_label")],

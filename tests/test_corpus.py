@@ -70,8 +70,8 @@ META = "filename\tscene_label\tidentifier\n"
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (None, "meta.csv: no such file"), ("", "meta.csv: cannot be read"), (META, "lists no clip"),
-        ("filename,scene_label\na.wav,bus\n", "no column 'filename'"), ("filename\tscene\na.wav\tbus\n", "no column 'scene_label'"),
+        (None, "neither meta.csv nor folders of recordings"), ("", "meta.csv: cannot be read"), (META, "lists no clip"),
+        ("filename,scene_label\na.wav,bus\n", "no column 'filename'"), ("filename\tscene\na.wav\tbus\n", "is 'scene' meant"),
         (META + "a.wav\tbus\tx\na.wav\tbus\tx\n", "a.wav is listed twice"), (META + "a.wav\t\tx\n", "line 2 has no scene_label"),
         ("filename\tscene_label\na.wav\tbus\n", "line 2 has no identifier"), (META + "a.wav\tbus\tx\ty\tz\n" * 2, "meta.csv"),
     ],

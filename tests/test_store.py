@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT, real, write_corpus
 
 from asc_kit import config
-from asc_kit.data import corpus, store
+from asc_kit.data import audio, corpus, store
 from asc_kit.errors import InputError
 from asc_kit.features import LogMel
 
@@ -68,11 +68,11 @@ def test_other_rates_and_channels_are_converted_and_said(tiny, capsys):
     soundfile.write(tiny / names[0], wave, 48000, subtype="PCM_24")
     opened = store.open_store(corpus.read(tiny), 44100)
     decoded, _ = soundfile.read(tiny / names[0], dtype="float32")
-    expected = store.to_int16(soxr.resample(decoded.mean(1), 48000, 44100))
+    expected = audio.to_int16(soxr.resample(decoded.mean(1), 48000, 44100))
     assert np.array_equal(opened.samples[0], expected)
     assert opened.about["notes"] == [
-        "1 of 12 clips: 2 channels mixed down",
-        "1 of 12 clips: 48000 Hz resampled to 44100 Hz",
+        f"1 of 12 clips: 2 channels mixed down ({names[0]})",
+        f"1 of 12 clips: 48000 Hz resampled to 44100 Hz ({names[0]})",
     ]
     assert "48000 Hz resampled" in capsys.readouterr().err
 
@@ -83,11 +83,15 @@ def test_a_little_longer_or_shorter_is_cut_or_padded_counted_and_said(tiny):
     soundfile.write(tiny / names[1], np.full(42000, 0.5), 44100, subtype="PCM_16")
     opened = store.open_store(corpus.read(tiny), 44100)
     assert opened.samples[0].all() and opened.samples[1, :42000].all() and not opened.samples[1, 42000:].any()
-    assert opened.about["notes"] == ["1 of 12 clips: cut", "1 of 12 clips: padded with silence"]
+    assert opened.about["notes"] == [
+        f"1 of 12 clips: cut ({names[0]})",
+        f"1 of 12 clips: padded with silence ({names[1]})",
+        f"2 of 12 clips: silent ({names[0]} …)",  # constant, which no microphone gives
+    ]
 
 
 def test_full_scale_float_is_clipped_not_wrapped():
-    assert store.to_int16(np.array([2.0, 1.0, -1.0, -2.0, 0.5 / 32768, 0.4 / 32768])).tolist() == [
+    assert audio.to_int16(np.array([2.0, 1.0, -1.0, -2.0, 0.5 / 32768, 0.4 / 32768])).tolist() == [
         32767,
         32767,
         -32768,
@@ -188,8 +192,8 @@ def test_what_16_bits_lose_of_real_24_bit_recordings():
     """The numbers that the README states: measured on 120 clips of TAU 2022 Mobile."""
     features, noise, change = LogMel(config.Features()), [], []
     for file in sorted((real("tau2022_clips") / "audio").iterdir()):
-        wave, _ = store.decode(file, 44100)
-        kept = store.to_int16(wave).astype(np.float32) / 32768
+        wave, _ = audio.decode(file, 44100)
+        kept = audio.to_int16(wave).astype(np.float32) / 32768
         error = ((kept - wave).astype(np.float64) ** 2).mean()
         if error:  # some sources hold no more than 16 bits
             noise.append(10 * np.log10((wave.astype(np.float64) ** 2).mean() / error))

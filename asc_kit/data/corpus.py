@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.data import own
 from asc_kit.errors import InputError
+from asc_kit.progress import say
 
 COLUMNS = ["filename", "scene_label", "identifier", "source_label"]
 # TAU 2020 Mobile: scene-city-location-segment-device; TAU 2022 Mobile has the second before the device
@@ -26,7 +28,8 @@ class Corpus:
     Attributes
     ----------
     root : the data set's folder
-    table : filename, scene_label, identifier, source_label, city, segment; a row a clip; "" where unknown
+    table : filename, scene_label, identifier, source_label, city, segment; a row a clip; "" where unknown. An
+        evaluation set whose labels are not public has no scene_label at all
     lists : fold number -> (training, evaluation) file names, as the data set brings them
     """
 
@@ -37,7 +40,12 @@ class Corpus:
     @property
     def classes(self) -> tuple[str, ...]:
         """Scene labels in alphabetical order: the order of every probability."""
-        return tuple(sorted(self.table.scene_label.unique()))
+        return tuple(sorted(set(self.table.scene_label) - {""}))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the clips' scenes are known; without them there are predictions, and no scores."""
+        return bool(self.classes)
 
     @property
     def synthetic(self) -> bool:
@@ -53,7 +61,7 @@ class Corpus:
         return [name for name in self.table.filename if name in wanted]
 
     def split(self, fold: int, folds: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Training and evaluation rows of a fold, counted from 1.
+        """Training and evaluation rows of a fold, counted from 1; without labels there is nothing to train on.
 
         Parameters
         ----------
@@ -64,6 +72,8 @@ class Corpus:
         ------
         InputError : there is no such fold.
         """
+        if not self.labelled:
+            return self.table.iloc[:0], self.table
         if self.lists:
             if fold not in self.lists:
                 raise InputError(f"fold: {self.root} has no fold {fold}; it has {', '.join(map(str, self.lists))}")
@@ -106,31 +116,75 @@ def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFr
 def read(root: str | Path) -> Corpus:
     """Read a data set's lists; no audio is opened.
 
+    Parameters
+    ----------
+    root : a folder in the DCASE layout, or one that holds nothing else but such a folder; or your own recordings,
+        which `asc_kit.data.own` makes a data set of: a folder of folders named by class, or a CSV file
+
     Raises
     ------
     InputError : the folder, ``meta.csv`` or one of its columns is missing, or a row is incomplete, listed twice or
         named by a fold and not by ``meta.csv``.
     """
     root = Path(root)
+    if root.is_file() or root.is_dir() and not _listed(root):
+        root = _inner(root)
     if not root.is_dir():
         raise InputError(f"dataset_root: {root}: no such folder; give one that holds meta.csv and audio/")
-    table = _table(root / "meta.csv", ["filename", "scene_label"])
-    table = completed(table)
-    for name in ("filename", "scene_label", "identifier"):
+    table, file = _clips(root)
+    labelled = "scene_label" in table
+    if not labelled and (near := {"scene", "label", "class", "category"} & set(table)):
+        raise InputError(f"{file}: has no column 'scene_label'; is {min(near)!r} meant? rename it")
+    table = completed(table if labelled else table.assign(scene_label=""))
+    for name in ("filename", "scene_label", "identifier") if labelled else ("filename",):
         if (table[name] == "").any():
             row = table.index[table[name] == ""][0]
-            raise InputError(f"{root / 'meta.csv'}: line {row + 2} has no {name}; add it to the {name} column")
+            raise InputError(f"{file}: line {row + 2} has no {name}; add it to the {name} column")
     if table.filename.duplicated().any():
         twice = table.filename[table.filename.duplicated()].iloc[0]
-        raise InputError(f"{root / 'meta.csv'}: {twice} is listed twice; remove one of its lines")
-    return Corpus(root, table[[*COLUMNS, "city", "segment"]], _lists(root, set(table.filename)))
+        raise InputError(f"{file}: {twice} is listed twice; remove one of its lines")
+    return Corpus(root, table[[*COLUMNS, "city", "segment"]], _lists(root, set(table.filename)) if labelled else {})
+
+
+def _listed(root: Path) -> bool:
+    return (root / "meta.csv").exists() or any(_setup(root).glob("fold*.csv"))
+
+
+def _setup(root: Path) -> Path:
+    return root / "evaluation_setup" if (root / "evaluation_setup").is_dir() else root
+
+
+def _inner(root: Path) -> Path:
+    """The one data set below ``root``, as archives unpack; else what your own recordings there are made into."""
+    inner = (
+        [folder for folder in sorted(root.iterdir()) if folder.is_dir() and _listed(folder)] if root.is_dir() else []
+    )
+    if len(inner) > 1:
+        raise InputError(f"dataset_root: {root} holds {len(inner)} data sets; give one: "
+                         f"{', '.join(str(folder) for folder in inner)}")  # fmt: skip
+    return inner[0] if inner else own.build(root)
+
+
+def _clips(root: Path) -> tuple[pd.DataFrame, Path]:
+    """The rows of ``meta.csv`` or, as TAU's evaluation sets come without it, of the folds' lists; and that file."""
+    file = root / "meta.csv"
+    if file.exists():
+        return _table(file, ["filename"]), file
+    lists = sorted(_setup(root).glob("fold*_*.csv"))
+    if not lists:
+        raise InputError(f"{file}: no such file; a data set in the DCASE layout needs it")
+    tables = [_table(list_, ["filename"]) for list_ in lists]
+    tables.sort(key=lambda table: "scene_label" not in table)  # fold1_test.csv names the clips of _evaluate again
+    table = pd.concat(tables, ignore_index=True).fillna("").drop_duplicates("filename", ignore_index=True)
+    say(f"{root}: has no meta.csv; its clips are taken from {', '.join(list_.name for list_ in lists)}")
+    return table, lists[0]
 
 
 def completed(table: pd.DataFrame) -> pd.DataFrame:
     """Add what TAU's file names tell: identifier and source_label where they are not columns, city and segment."""
     parts = table.filename.map(lambda name: Path(name).stem).str.extract(TAU_NAME).fillna("")
     places = (parts.city + "-" + parts.location).where(parts.city != "", "")
-    told = {"identifier": places, "source_label": parts.device}
+    told = {"identifier": places, "source_label": parts.device}  # what the set's own columns tell counts first
     told = {name: values for name, values in told.items() if name not in table}
     return table.assign(**told, city=parts.city, segment=parts.segment)
 
@@ -144,7 +198,9 @@ def _table(file: Path, columns: list[str]) -> pd.DataFrame:
         raise InputError(f"{file}: cannot be read as TAB separated text: {' '.join(str(error).split())}") from None
     for name in columns:
         if name not in table:
-            raise InputError(f"{file}: has no column {name!r}; it must be TAB separated with {', '.join(columns)}")
+            raise InputError(
+                f"{file}: has no column {name!r}; it must be TAB separated, with scene_label where it is known"
+            )
     if table.empty:
         raise InputError(f"{file}: lists no clip")
     return table
@@ -152,7 +208,7 @@ def _table(file: Path, columns: list[str]) -> pd.DataFrame:
 
 def _lists(root: Path, known: set[str]) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
     lists = {}
-    for train in sorted((root / "evaluation_setup").glob("fold*_train.csv")):
+    for train in sorted(_setup(root).glob("fold*_train.csv")):
         evaluate = train.with_name(train.name.replace("_train", "_evaluate"))
         sides = []
         for file in (train, evaluate):

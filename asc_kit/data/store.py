@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import soundfile
-import soxr
 import torch
 
 from asc_kit import config
+from asc_kit.data import audio
 from asc_kit.data.corpus import Corpus
 from asc_kit.errors import InputError
 from asc_kit.files import locked
@@ -159,57 +158,13 @@ def _gather(pool: ThreadPoolExecutor, function: Any, work: list, title: str) -> 
 
 
 def _length(file: Path, sample_rate: int) -> int:
-    """Samples after resampling, from the header."""
-    if file.stat().st_size == 0:
-        raise InputError(f"{file}: is empty; fetch it again")
-    try:
-        info = soundfile.info(str(file))
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{file}: is not audio that can be read ({error.error_string}); fetch it again") from None
-    if info.frames == 0:
-        raise InputError(f"{file}: holds no samples; fetch it again")
-    return round(info.frames * sample_rate / info.samplerate)
-
-
-def decode(file: Path, sample_rate: int) -> tuple[np.ndarray, list[str]]:
-    """Read a file as mono at ``sample_rate``.
-
-    Returns
-    -------
-    (samples,) float32, and notes of what had to be done to it
-
-    Raises
-    ------
-    InputError : not audio, truncated, or with NaN or infinite samples.
-    """
-    notes = []
-    try:
-        with soundfile.SoundFile(file) as sound:
-            wave = sound.read(dtype="float32", always_2d=True)  # frames, channels
-            rate, promised, log = sound.samplerate, sound.frames, sound.extra_info
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{file}: is not audio that can be read ({error.error_string}); fetch it again") from None
-    # libsndfile plays what is left of a cut wav file and says so in its log alone
-    if len(wave) < promised or any("data" in line and "should be" in line for line in log.splitlines()):
-        raise InputError(f"{file}: is truncated after {len(wave) / rate:.2f} s; fetch it again")
-    if not np.isfinite(wave).all():
-        raise InputError(f"{file}: holds NaN or infinite samples; fetch or export it again")
-    if wave.shape[1] > 1:
-        notes.append(f"{wave.shape[1]} channels mixed down")
-    wave = wave.mean(axis=1)  # frames
-    if rate != sample_rate:
-        notes.append(f"{rate} Hz resampled to {sample_rate} Hz")
-        wave = soxr.resample(wave, rate, sample_rate, quality="HQ")
-    return wave, notes
-
-
-def to_int16(wave: np.ndarray) -> np.ndarray:
-    """Nearest 16-bit sample; beyond full scale is clipped."""
-    return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)
+    """Samples after resampling."""
+    count, rate = audio.frames(file)
+    return round(count * sample_rate / rate)
 
 
 def _write(target: int, row: int, file: Path, sample_rate: int, length: int) -> tuple[str, str]:
-    wave, notes = decode(file, sample_rate)
+    wave, notes = audio.decode(file, sample_rate)
     if abs(len(wave) - length) > TOLERANCE * length:
         usual = f"{length / sample_rate:g} s"
         raise InputError(f"{file}: is {len(wave) / sample_rate:.2f} s long where the others are {usual}; "
@@ -217,7 +172,7 @@ def _write(target: int, row: int, file: Path, sample_rate: int, length: int) -> 
     if len(wave) != length:
         notes.append("cut" if len(wave) > length else "padded with silence")
         wave = np.pad(wave[:length], (0, max(0, length - len(wave))))
-    samples = to_int16(wave)
+    samples = audio.to_int16(wave)
     data, place = memoryview(samples).cast("B"), row * length * 2
     while data:
         count = os.pwrite(target, data, place)
@@ -229,8 +184,13 @@ def _finish(part: Path, names: list[str], sample_rate: int, length: int, written
     index = pd.DataFrame(written, columns=["digest", "note"])
     index.insert(0, "filename", names)
     index.to_csv(part / "index.tsv", sep="\t", index=False)
-    counts = Counter(note for notes in index.note for note in notes.split("; ") if note)
-    notes = [f"{count} of {len(names)} clips: {note}" for note, count in sorted(counts.items())]
+    notes = []
+    for note in sorted({note for notes in index.note for note in notes.split("; ") if note}):
+        clips = index.filename[[note in notes.split("; ") for notes in index.note]]
+        notes.append(f"{len(clips)} of {len(names)} clips: {note} ({clips.iloc[0]}{' …' * (len(clips) > 1)})")
+    twins = index[index.digest.duplicated(keep=False)].sort_values(["digest", "filename"])
+    if len(twins):
+        notes.append(f"{len(twins)} clips hold the same samples as another ({' = '.join(twins.filename[:2])})")
     for note in notes:
         say(f"warning: {note}")
     text = f"{sample_rate} {length}\n" + "\n".join(sorted(index.filename + " " + index.digest))

@@ -1,0 +1,266 @@
+"""Is a data set whole, and which release is it? Every file is decoded and every list compared."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from asc_kit.data import audio
+from asc_kit.data import corpus as corpora
+from asc_kit.data.corpus import Corpus
+from asc_kit.progress import progress
+
+DEVICES = ("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6")
+# TAU Urban Acoustic Scenes 2020 Mobile, development, by its lists. First release: training clips of device a by class;
+# of b, c and s1 to s3 75 a class; evaluation clips 33 a class and device. The re-release lacks five clips.
+TRAINING_A = {"airport": 1019, "bus": 1025, "metro": 1007, "metro_station": 1005, "park": 1054, "public_square": 1053,
+              "shopping_mall": 999, "street_pedestrian": 1011, "street_traffic": 1038, "tram": 1004}  # fmt: skip
+WITHDRAWN = {
+    "audio/airport-barcelona-1-87-c.wav": "training",
+    "audio/public_square-barcelona-108-3109-b.wav": "training",
+    "audio/shopping_mall-london-131-3930-c.wav": "training",
+    "audio/airport-barcelona-203-6132-b.wav": "evaluation",
+    "audio/tram-barcelona-275-8394-c.wav": "evaluation",
+}
+CLIPS = {"first release": 23040, "re-release": 23035}
+SHOWN = 20  # file names of each kind of fault in the text
+
+
+@dataclass
+class Report:
+    """What `check` found.
+
+    Attributes
+    ----------
+    root, name, release : the data set; release "" where the kit knows none
+    clips : how many are listed
+    formats : what the files are, and how many of each
+    faults : kind -> file, class or location -> what is wrong; whole is where there are none
+    notes : worth knowing, no fault
+    table : side, scene_label, source_label, clips, official (NaN where no official number is known)
+    """
+
+    root: Path
+    name: str
+    release: str
+    clips: int
+    formats: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    notes: list[str] = field(default_factory=list)
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def whole(self) -> bool:
+        """Nothing is missing, extra or at fault."""
+        return not any(self.faults.values())
+
+    def json(self) -> str:
+        """For machines; every name in it."""
+        table = self.table.astype(object).where(self.table.notna(), None).to_dict("records")
+        return json.dumps({"root": str(self.root), "dataset": self.name, "release": self.release, "whole": self.whole,
+                           "clips": self.clips, "formats": self.formats, "faults": self.faults, "notes": self.notes,
+                           "table": table}, indent=1)  # fmt: skip
+
+    def text(self) -> str:
+        """For people; at most 20 names of a kind."""
+        lines = [f"{self.name}{', ' * bool(self.release)}{self.release}: {self.clips:,} clips listed"]
+        lines += [f"  {count:,} files: {what}" for what, count in self.formats.items()] + self.notes
+        for side, rows in self.table.groupby("side", sort=False):
+            lines += ["", f"{side}: {rows.clips.sum():,} clips{_beside(rows)}", _crosstab(rows)]
+        for kind, found in self.faults.items():
+            lines += ["", f"{kind}: {len(found):,}"] + [
+                f"  {name}: {what}" for name, what in list(found.items())[:SHOWN]
+            ]
+            lines += [f"  and {len(found) - SHOWN:,} more; --json names all"] * (len(found) > SHOWN)
+        summary = ", ".join(f"{len(found):,} {kind}" for kind, found in self.faults.items())
+        return "\n".join([*lines, "", f"{self.root}: whole" if self.whole else f"{self.root}: not whole: {summary}"])
+
+
+def check(root: str | Path) -> Report:
+    """Compare a data set's lists with its files and with the official numbers, and decode every file.
+
+    Raises
+    ------
+    InputError : the lists themselves cannot be read.
+    """
+    corpus = corpora.read(root)
+    report = Report(corpus.root, *_identity(corpus), len(corpus.table))
+    _check_lists(corpus, report)
+    _check_files(corpus, report)
+    report.faults = {kind: dict(sorted(found.items())) for kind, found in report.faults.items()}
+    return report
+
+
+def _identity(corpus: Corpus) -> tuple[str, str]:
+    """Name and release of a data set."""
+    if corpus.synthetic:
+        return "SYNTHETIC corpus of this kit", ""
+    if not corpus.labelled:
+        return f"evaluation set without scene labels ({corpus.root.name})", ""
+    named = corpus.table[corpus.table.segment != ""]
+    if len(named) < len(corpus.table):
+        return "data set in the DCASE layout", ""
+    year, times = ("2022", 10) if _by_seconds(corpus) else ("2020", 1)
+    name = f"TAU Urban Acoustic Scenes {year} Mobile, development"
+    listed = len({clip for sides in corpus.lists.values() for side in sides for clip in side})
+    if max(len(named) / CLIPS["re-release"], listed / 16930) < 0.9 * times:
+        return f"data set with file names of {name}", ""
+    if year == "2022":
+        return name, ""
+    return name, "first release" if set(WITHDRAWN) & set(named.filename) else "re-release"
+
+
+def _by_seconds(corpus: Corpus) -> bool:
+    """Whether the names are those of TAU 2022: a second stands before the device."""
+    return Path(corpus.table.filename.iloc[0]).stem.count("-") == 5
+
+
+def _official(corpus: Corpus, report: Report) -> dict[tuple[str, str, str], int]:
+    """(side, class, device) -> clips of the official lists; empty where the kit knows none."""
+    if not report.name.startswith("TAU"):
+        return {}
+    numbers = {("training", scene, "a"): count for scene, count in TRAINING_A.items()}
+    numbers |= {("training", scene, device): 75 for scene in TRAINING_A for device in DEVICES[1:6]}
+    numbers |= {("evaluation", scene, device): 33 for scene in TRAINING_A for device in DEVICES}
+    if report.release == "first release":
+        return numbers
+    for clip, side in WITHDRAWN.items():
+        parts = Path(clip).stem.split("-")
+        numbers[side, parts[0], parts[-1]] -= 1
+    times = 10 if _by_seconds(corpus) else 1  # TAU 2022 is the re-release cut into seconds
+    return {key: times * count for key, count in numbers.items()}
+
+
+def _check_lists(corpus: Corpus, report: Report) -> None:
+    official = _official(corpus, report)
+    sides = {}
+    for fold in corpus.lists:
+        prefix = f"fold {fold} " if len(corpus.lists) > 1 else ""
+        training, evaluation = corpus.split(fold, 0)
+        sides |= {f"{prefix}training": training, f"{prefix}evaluation": evaluation}
+        for place in sorted(set(training.identifier) & set(evaluation.identifier)):
+            report.faults["location on both sides"][place] = f"in training and evaluation of fold {fold}"
+        for clip in sorted(set(training.filename) & set(evaluation.filename)):
+            report.faults["clip on both sides"][clip] = f"in training and evaluation of fold {fold}"
+    rest = corpus.table[~corpus.table.filename.isin(corpus.used())]
+    sides |= {"in no list" if sides else "all": rest if sides else corpus.table}
+    rows = [(side, *key, len(part)) for side, table in sides.items()
+            for key, part in table.groupby(["scene_label", "source_label"])]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["side", "scene_label", "source_label", "clips"])
+    if official:
+        numbers = pd.Series(official, name="official").rename_axis(["side", "scene_label", "source_label"])
+        table = table.merge(numbers.reset_index(), "outer", sort=False).fillna({"clips": 0}).astype({"clips": int})
+        table.loc[table.side.isin(["training", "evaluation"]), "official"] = table.official.fillna(0)
+        for row in table[(table.clips != table.official) & table.official.notna()].itertuples():
+            name = f"{row.side} {row.scene_label} {row.source_label}"
+            report.faults["other number of clips than the official lists"][name] = f"{row.clips}, not {row.official:g}"
+    report.table = table if "official" in table else table.assign(official=float("nan"))
+    order = {side: number for number, side in enumerate(sides)}
+    report.table = report.table.sort_values("side", key=lambda s: s.map(order), kind="stable", ignore_index=True)
+    _check_release(corpus, report)
+    parts = corpus.table.filename.map(lambda name: Path(name).stem).str.extract(corpora.TAU_NAME)
+    for column, part in (("scene_label", "scene"), ("source_label", "device")) if corpus.labelled else ():
+        other = corpus.table[parts[part].notna() & (parts[part] != corpus.table[column]) & (corpus.table[column] != "")]
+        for row in other.itertuples():
+            report.faults[f"{column} other than in the name"][row.filename] = getattr(row, column)
+
+
+def _check_release(corpus: Corpus, report: Report) -> None:
+    """Whether all of the release is listed, and what tells TAU 2020's releases apart."""
+    expected = CLIPS.get(report.release, 10 * CLIPS["re-release"])
+    if report.name.startswith("TAU") and (corpus.root / "meta.csv").exists() and report.clips != expected:
+        report.faults["not listed"]["meta.csv"] = f"lists {report.clips:,} clips, the release has {expected:,}"
+    if not report.release:
+        if report.name.startswith("TAU"):
+            report.notes.append("official numbers: computed, ten clips of a second from each of the 2020 re-release's")
+        return
+    there = [clip for clip in WITHDRAWN if clip in set(corpus.table.filename)]
+    report.notes.append(
+        "five clips of the first release (13,965 training, 2,970 evaluation clips) are not in the re-release (13,962, "
+        f"2,968); of them {len(there)} are listed here: {', '.join(WITHDRAWN)}"
+    )
+    if report.release == "first release":
+        report.notes.append("the report scored the re-release: its Tables 3 and 4 give whole clips for 2,968 alone")
+        for clip in sorted(set(WITHDRAWN) - set(there)):
+            report.faults["not listed"][clip] = "belongs to the first release"
+
+
+def _check_files(corpus: Corpus, report: Report) -> None:
+    if not (corpus.root / "meta.csv").exists() and corpus.labelled:
+        report.faults["missing"]["meta.csv"] = "the list of all clips; fetch it again"
+    listed = set(corpus.table.filename)
+    folders = {Path(name).parent for name in listed} | {Path("audio")}
+    for folder in folders - {Path(".")}:
+        for file in (corpus.root / folder).rglob("*"):
+            name = file.relative_to(corpus.root).as_posix()
+            if name not in listed and not file.is_dir() and not name.rpartition("/")[2].startswith("."):
+                report.faults["extra"][name] = "is in no list"
+    found = dict(_measured(corpus, report))
+    formats = Counter(what for what, _ in found.values())
+    report.formats = dict(formats.most_common())
+    usual = ("10 s" if report.release else "1 s") + ", 44100 Hz, mono, PCM_24"
+    if not report.name.startswith("TAU") and formats:
+        usual = formats.most_common(1)[0][0]
+    same = defaultdict(list)
+    for name, (what, digest) in found.items():
+        if what != usual:
+            report.faults["other format"][name] = f"{what}; the others: {usual}"
+        same[digest].append(name)
+    for names in same.values():
+        for name in names[1:]:
+            report.faults["duplicate"][name] = f"same samples as {names[0]}"
+
+
+def _measured(corpus: Corpus, report: Report) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Of every sound file: its name, its format in words and a digest of its samples; faults go to the report."""
+    names = list(corpus.table.filename)
+    with ThreadPoolExecutor() as pool:
+        work = [pool.submit(_measure, corpus.root / name) for name in names]
+        try:
+            for name, future in progress(zip(names, work), "checking audio", total=len(names)):
+                try:
+                    what, digest, silence = future.result()
+                except audio.Damaged as fault:
+                    report.faults[fault.kind][name] = fault.what
+                    continue
+                if silence:
+                    report.faults["silent"][name] = silence
+                    digest = f"{digest} {name}"  # two silent clips are no duplicates of each other
+                yield name, (what, digest)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _measure(file: Path) -> tuple[str, str, str | None]:
+    sound = audio.read(file)
+    channels = {1: "mono", 2: "stereo"}.get(sound.wave.shape[1], f"{sound.wave.shape[1]} channels")
+    what = f"{len(sound.wave) / sound.rate:.5g} s, {sound.rate} Hz, {channels}, {sound.width}"
+    return what, hashlib.sha256(sound.wave.tobytes()).hexdigest()[:16], audio.silence(sound.wave.mean(axis=1))
+
+
+def _beside(rows: pd.DataFrame) -> str:
+    return f" (official {rows.official.sum():,.0f})" if rows.official.notna().all() else ""
+
+
+def _crosstab(rows: pd.DataFrame) -> str:
+    """Classes by devices; a number that differs from the official one is followed by it."""
+    rows = rows.assign(source_label=rows.source_label.replace("", "unknown"))
+
+    def cells(rows: pd.DataFrame, by: list[str]) -> pd.Series:
+        sums = rows.groupby(by)[["clips", "official"]].sum(min_count=1)
+        return pd.Series([f"{c:.0f}" if pd.isna(o) or c == o else f"{c:.0f} of {o:.0f}" for c, o in sums.values],
+                         sums.index)  # fmt: skip
+
+    table = cells(rows, ["scene_label", "source_label"]).unstack(fill_value="0")
+    table["all"] = cells(rows, ["scene_label"])
+    table.loc["all"] = pd.concat([cells(rows, ["source_label"]), cells(rows.assign(one="all"), ["one"])])
+    if rows.official.notna().all():
+        table["official"] = [*rows.groupby("scene_label").official.sum().astype(int), int(rows.official.sum())]
+        table.loc["official"] = [*rows.groupby("source_label").official.sum().astype(int), int(rows.official.sum()), ""]
+    return table.rename_axis(None).rename_axis(None, axis=1).to_string()

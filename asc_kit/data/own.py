@@ -1,0 +1,150 @@
+"""Your own recordings as a data set in the DCASE layout: cut into clips of one length, in the cache.
+
+Recordings have any length and a data set's clips one; a clip here knows its recording, and recordings of one place
+stay on one side of the split.
+"""
+
+import csv
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from asc_kit import config
+from asc_kit.data import audio
+from asc_kit.errors import InputError
+from asc_kit.files import locked
+from asc_kit.progress import progress, say
+
+SECONDS = (1.0, 10.0)  # shortest clip, and the usual one: TAU's
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file, its class, its place and its device."""
+
+    file: Path
+    scene_label: str
+    identifier: str
+    source_label: str = ""
+
+
+def build(source: str | Path, seconds: float | None = None) -> Path:
+    """Make a data set of recordings; one that is there already is left as it is.
+
+    Parameters
+    ----------
+    source : a folder whose sub-folders are named by class, with recordings in them or, a folder deeper, in folders
+        named by place; or a CSV file with filename, scene_label and, where known, identifier (place) and source_label
+    seconds : length of a clip; by default 10, or the shortest recording's length where that is less
+
+    Returns
+    -------
+    the data set's folder, under ``$ASC_CACHE``
+
+    Raises
+    ------
+    InputError : no recordings there, a file that cannot be read, or one shorter than a clip.
+    """
+    source = Path(source)
+    recordings = _listed(source) if source.is_file() else _found(source)
+    if len({recording.identifier for recording in recordings}) == len(recordings) > 1:
+        say("each recording counts as a place of its own: no two are in one folder below their class's, or have one "
+            "identifier")  # fmt: skip
+    with progress(recordings, "reading headers") as bar:
+        lengths = {recording.file: _seconds(recording.file) for recording in bar}
+    shortest = min(recordings, key=lambda recording: lengths[recording.file])
+    limit = SECONDS[0] if seconds is None else seconds
+    if lengths[shortest.file] < limit:
+        raise InputError(f"{shortest.file}: lasts {lengths[shortest.file]:.2f} s, shorter than a clip of {limit:g} s; "
+                         "take it out, or ask for shorter clips")  # fmt: skip
+    if seconds is None:
+        seconds = min(SECONDS[1], lengths[shortest.file])
+        if seconds < SECONDS[1]:
+            say(f"clips are {seconds:.2f} s long, as the shortest recording, {shortest.file}")
+    folder = config.cache() / "own" / f"{source.resolve().stem}-{_key(recordings, seconds)}"
+    with locked(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            _cut(recordings, seconds, folder)
+    return folder
+
+
+def _found(source: Path) -> list[Recording]:
+    recordings, loose = [], 0
+    for file in sorted(source.rglob("*")) if source.is_dir() else []:
+        if file.suffix.lower() not in audio.SUFFIXES | audio.BY_FFMPEG or file.name.startswith("."):
+            continue
+        parts = file.relative_to(source).parts
+        loose += len(parts) == 1
+        if len(parts) > 1:  # class / place / recording, or class / recording, each then a place of its own
+            place = "/".join(parts[:-1]) if len(parts) > 2 else "/".join(parts)
+            recordings.append(Recording(file, parts[0], place))
+    if not recordings:
+        there = f"{loose} recordings lie in it, not in folders named by class" if loose else "no recordings in it"
+        raise InputError(f"dataset_root: {source}: neither meta.csv nor folders of recordings named by class "
+                         f"({there}); 01_corpus shows both forms")  # fmt: skip
+    if loose:
+        say(f"warning: {loose} recordings lie in {source} itself and have no class; left out")
+    return recordings
+
+
+def _listed(source: Path) -> list[Recording]:
+    try:
+        with source.open(newline="", encoding="utf-8-sig") as handle:
+            head = handle.readline()
+            handle.seek(0)
+            rows = list(csv.DictReader(handle, delimiter=max("\t;,", key=head.count)))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{source}: cannot be read as a CSV file ({error})") from None
+    recordings = []
+    for number, row in enumerate(rows, start=2):
+        name, label = row.get("filename"), row.get("scene_label")
+        if not name or not label:
+            raise InputError(f"{source}: line {number} needs filename and scene_label; its columns are "
+                             f"{', '.join(filter(None, row))}")  # fmt: skip
+        place = row.get("identifier") or name
+        recordings.append(Recording(source.parent / name, label.strip(), place, row.get("source_label") or ""))
+    if not recordings:
+        raise InputError(f"{source}: lists no recording; give filename and scene_label, a line a recording")
+    return recordings
+
+
+def _seconds(file: Path) -> float:
+    count, rate = audio.frames(file)
+    return count / rate
+
+
+def _key(recordings: list[Recording], seconds: float) -> str:
+    digest = hashlib.sha256(f"{seconds}".encode())
+    for recording in recordings:
+        status = recording.file.stat()
+        digest.update(f"\n{recording} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()[:12]
+
+
+def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)  # of a build that was killed
+    (part / "audio").mkdir(parents=True)
+    rest = 0.0
+    try:
+        with (part / "meta.csv").open("w", newline="") as meta:
+            rows = csv.writer(meta, delimiter="\t", lineterminator="\n")
+            rows.writerow(["filename", "scene_label", "identifier", "source_label", "recording", "start"])
+            for number, recording in enumerate(progress(recordings, "cutting recordings")):
+                for count, piece in enumerate(audio.pieces(recording.file, seconds)):
+                    if len(piece.wave) < round(seconds * piece.rate):
+                        rest += len(piece.wave) / piece.rate
+                        break
+                    name = f"audio/{number:05d}-{recording.file.stem}-{count:04d}.wav"
+                    soundfile.write(part / name, piece.wave, piece.rate, subtype="PCM_24")
+                    rows.writerow([name, recording.scene_label, recording.identifier, recording.source_label,
+                                   recording.file, f"{count * seconds:g}"])  # fmt: skip
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    if rest:
+        say(f"{rest:.1f} s at the ends of recordings are too short for a clip and left out")
