@@ -148,11 +148,11 @@ class Work:
 
     def __init__(self, config: Config, corpus: Corpus):
         self.config, self.corpus, self.classes = config, corpus, corpus.classes
+        if not corpus.labelled:
+            raise InputError(f"dataset_root: {corpus.root} has no scene_label: a trained model can predict it "
+                             "(06_evaluate's other_root), but nothing can be trained on it or scored")  # fmt: skip
         training = config.training
-        cuda = training.device == "cuda" or (training.device == "auto" and torch.cuda.is_available())
-        if cuda and not torch.cuda.is_available():
-            raise InputError("device: cuda was asked for, but torch finds none; use auto or cpu")
-        self.device = torch.device("cuda" if cuda else "cpu")
+        self.device = processing_device(training.device)
         self.store: Store = open_store(corpus, config.features.sample_rate)
         self.training, self.evaluation = corpus.split(config.fold, config.folds, config.split_seed)
         self.watched = self.training.iloc[:0]
@@ -207,9 +207,7 @@ class Work:
 
     def clips(self, rows: pd.DataFrame, title: str) -> Iterator[torch.Tensor]:
         """Whole clips of rows, (up to 8, samples) at a time."""
-        numbers = self.store.rows(rows.filename)
-        for start in progress(range(0, len(numbers), SCORING_BATCH), title):
-            yield self.store.read(numbers[start : start + SCORING_BATCH]).to(self.device)
+        return clips(self.store, rows, title, self.device)
 
     @torch.inference_mode()
     def evaluate(self, net: nn.Module) -> dict[str, float]:
@@ -226,9 +224,53 @@ class Work:
 
     def predict(self, model: compact.Model, rows: pd.DataFrame, file: Path) -> None:
         """Write the probabilities of whole clips in the DCASE output format."""
-        model.network.to(self.device), model.features.to(self.device)
-        write_predictions(file, rows, np.concatenate([model.probabilities(w) for w in self.clips(rows, "scoring")]),
-                          self.classes)  # fmt: skip
+        predict(model, self.store, rows, file, self.device)
+
+
+def processing_device(name: str) -> torch.device:
+    """The device of a recipe's auto, cpu or cuda; `InputError` where there is no such device."""
+    cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
+    if cuda and not torch.cuda.is_available():
+        raise InputError("device: cuda was asked for, but torch finds none; use auto or cpu")
+    return torch.device("cuda" if cuda else "cpu")
+
+
+def clips(store: Store, rows: pd.DataFrame, title: str, device: torch.device) -> Iterator[torch.Tensor]:
+    """Whole clips of rows, (up to 8, samples) at a time."""
+    numbers = store.rows(rows.filename)
+    for start in progress(range(0, len(numbers), SCORING_BATCH), title):
+        yield store.read(numbers[start : start + SCORING_BATCH]).to(device)
+
+
+def predict(model: compact.Model, store: Store, rows: pd.DataFrame, file: Path, device: torch.device) -> None:
+    """Write a model's probabilities of whole clips in the DCASE output format."""
+    model.network.to(device), model.features.to(device)
+    probabilities = [model.probabilities(waves) for waves in clips(store, rows, "scoring", device)]
+    write_predictions(file, rows, np.concatenate(probabilities), model.classes)
+
+
+def predict_other(run: Run, root: str | Path) -> tuple[Path, Corpus]:
+    """Let a trained run predict every clip of another data set, labelled or not.
+
+    Returns
+    -------
+    ``predictions_<name of the data set>.tsv`` in the run's folder, and the data set
+
+    Raises
+    ------
+    InputError : the run has no model, or the data set cannot be read.
+    """
+    model = compact.load(run.folder / "model.safetensors")
+    corpus = corpora.read(configuration.path(root))
+    if strange := sorted(set(corpus.classes) - set(model.classes)):
+        say(f"{corpus.root}: has scenes that the model does not know: {', '.join(strange)}")
+    torch.set_num_threads(run.config.training.threads)
+    file = run.folder / f"predictions_{corpus.root.resolve().name}.tsv"
+    store = open_store(corpus, model.config.features.sample_rate)
+    rows = corpus.table[corpus.table.filename.isin(corpus.used())]
+    predict(model, store, rows, file, processing_device(run.config.training.device))
+    return file, corpus
+
 
 
 def write_predictions(file: Path, rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:
@@ -243,6 +285,9 @@ def write_predictions(file: Path, rows: pd.DataFrame, probabilities: np.ndarray,
 def prepare(recipe: Recipe, corpus: Corpus, home: Path) -> Store:
     """Decode a corpus and write the experiment's ``truth.tsv`` for every fold of the recipe."""
     store = open_store(corpus, recipe.config("4").features.sample_rate)
+    if not corpus.labelled:
+        say(f"{corpus.root}: has no scene_label: there will be predictions, and no scores")
+        return store
     write_truth(home, pd.concat([corpus.split(fold, recipe.folds, recipe.split_seed)[1] for fold in recipe.fold]))
     return store
 
