@@ -127,13 +127,14 @@ class Trainer:
         bar.set_description(f"epoch {number}/{self.training.epochs}", refresh=False)
         total, seen = 0.0, 0
         for inputs, targets in batches(number):
-            loss = self._step(inputs, targets)
+            loss = self.step(inputs, targets)
             total, seen = total + loss * len(targets), seen + len(targets)
             bar.set_postfix(loss=f"{total / seen:.3f}", lr=f"{self._rate():.2g}", refresh=False)
             bar.update(len(targets))
         return total / seen
 
-    def _step(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+    def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+        """One update from a batch of inputs and soft targets; its loss. `InputError` where that is not finite."""
         with autocast(inputs.device, self.training.precision):
             logits = self.network(inputs)
         loss = nn.functional.cross_entropy(logits.float(), targets)
