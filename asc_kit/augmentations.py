@@ -66,6 +66,11 @@ class Loudness(nn.Module):
         return torch.view_as_real(torch.fft.rfft(frames * self.window)).square().sum(-1) @ self.weight
 
 
+def heard(r: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
+    """The amplitude t at which the first of two signals with ``gains`` (2, batch) dB is heard as the share r [5]."""
+    return r / (r + 10 ** ((gains[0] - gains[1]) / 20) * (1 - r))  # its fraction, without the division by r = 0
+
+
 def mix(first: torch.Tensor, second: torch.Tensor, r: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
     """Mix waveforms so that ``r`` is the share that is heard [5, equations 1 and 2].
 
@@ -77,15 +82,15 @@ def mix(first: torch.Tensor, second: torch.Tensor, r: torch.Tensor, gains: torch
     r : (batch,) in [0, 1]; 0 gives ``second``, 1 gives ``first``
     gains : (2, batch) dB
     """
-    ratio = 10 ** ((gains[0] - gains[1]) / 20)
-    t = (r / (r + ratio * (1 - r)))[:, None]  # the same fraction, without the division by r = 0
+    t = heard(r, gains)[:, None]
     return (t * first + (1 - t) * second) / (t.square() + (1 - t).square()).sqrt()
 
 
 class Mixup(nn.Module):
     """Modified mixup on waveforms [5] with r ~ Beta(alpha, alpha), or the standard one: x = r x1 + (1 - r) x2.
 
-    The label is r y1 + (1 - r) y2 in both.
+    The label is r y1 + (1 - r) y2 in both. Where log-mel features are mixed in the waveforms' place, the modified kind
+    weighs them by the waveforms' t, without the root that keeps a waveform's energy.
 
     Parameters
     ----------
@@ -100,25 +105,36 @@ class Mixup(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, waveforms: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, waveforms: torch.Tensor, targets: torch.Tensor, generator: torch.Generator,
+        log_mel: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """Mix each clip with one of the batch; with "any" partner that may be itself, once a batch on average.
 
         Parameters
         ----------
         waveforms : (batch, samples)
         targets : (batch, classes)
+        log_mel : (batch, 1, time, mel), mixed in the waveforms' place
+
+        Returns
+        -------
+        what was mixed, and soft targets
         """
+        inputs = waveforms if log_mel is None else log_mel
         if not self.training or self.config.mixup is None:
-            return waveforms, targets
+            return inputs, targets
         partner = self._partner(targets, generator).to(waveforms.device)
         r = self._ratio(len(waveforms), generator).to(waveforms)
-        if self.loudness is None:
-            mixed = r[:, None] * waveforms + (1 - r)[:, None] * waveforms[partner]
-        else:
+        soft = r[:, None] * targets + (1 - r)[:, None] * targets[partner]
+        share = r
+        if self.loudness is not None:
             gains = self.loudness(waveforms)
-            mixed = mix(waveforms, waveforms[partner], r, torch.stack([gains, gains[partner]]))
-        return mixed, r[:, None] * targets + (1 - r)[:, None] * targets[partner]
+            gains = torch.stack([gains, gains[partner]])
+            if log_mel is None:
+                return mix(waveforms, waveforms[partner], r, gains), soft
+            share = heard(r, gains)
+        share = share.view(-1, *[1] * (inputs.dim() - 1))
+        return share * inputs + (1 - share) * inputs[partner], soft
 
     def _ratio(self, count: int, generator: torch.Generator) -> torch.Tensor:
         # Beta(a, a) as a ratio of two Gammas: torch.distributions takes no generator

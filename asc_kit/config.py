@@ -132,6 +132,7 @@ class Augmentation(Checked):
     crop_seconds: float | None = at_least(0.1, 8.0)  # None: whole clips
     mixup: Literal["modified", "standard", None] = "modified"
     mixup_alpha: float = between(1e-3, 1e3, 0.6)
+    mixup_domain: Literal["waveform", "log_mel"] = "waveform"  # open: what is mixed; [5] and ERANN mix waveforms
     mixup_partner: Literal["any", "other_class"] = "any"  # open
     time_masks: int = at_least(0, 2)  # SpecAugment, as PANNs
     mel_masks: int = at_least(0, 2)
@@ -143,7 +144,8 @@ class Augmentation(Checked):
 class Training(Checked):
     """Section 3.1."""
 
-    epochs: int = at_least(1, 500)  # "max epochs of 500"; the schedule's length too (open)
+    epochs: int = at_least(1, 500)  # "max epochs of 500"
+    schedule_epochs: int | None = at_least(1, None)  # open: length of the one cycle, then its last rate; None: epochs
     batch_size: int = at_least(2, 64)
     optimizer: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
@@ -152,12 +154,14 @@ class Training(Checked):
     cycle_momentum: bool = False  # open: "standard parameters" argues against cycling beta1
     ema_decay: float | None = between(0, 0.999999, 0.999)  # None: the raw weights
     ema_warmup: bool = True  # open: min(decay, (1 + n) / (10 + n)), or short runs report the random start
+    ema_buffers: bool = True  # open: batch norms' running statistics are averaged too, or the last ones taken
     selection: Literal["validation", "test", "none"] = "validation"  # open: what early stopping watches
     validation_fraction: float = between(0.05, 0.9, 0.15)  # of the training fold, by location
     watch: Literal["log_loss", "accuracy"] = "log_loss"  # open
     patience: int | None = at_least(1, 100)  # open: epochs without a better value; None: the whole schedule
     best_after: int = at_least(0, 0)  # epochs before which no epoch is taken as the best
     precision: Literal["float32", "bfloat16"] = "float32"  # autocast; the weights stay float32
+    float16: Literal["storage", "arithmetic"] = "storage"  # open: scoring in float32 on stored halves, or in float16
     threads: int = at_least(1, 1)  # two single-thread runs beat one with two threads
     device: Literal["auto", "cpu", "cuda"] = "auto"
 

@@ -190,8 +190,13 @@ class Work:
         for chosen in order.split(self.config.training.batch_size)[: self.steps]:
             starts, length = self.crop.section(len(chosen), self.store.length, draw["crop"])
             waves = self.store.read(rows[chosen.numpy()], starts.tolist(), length).to(self.device)
-            waves, soft = self.mixup(waves, targets[chosen].to(self.device), draw["mixup"])
-            yield self.spec_augment(self.features(waves), draw["spec_augment"]), soft
+            labels = targets[chosen].to(self.device)
+            if self.config.augmentation.mixup_domain == "log_mel":
+                inputs, soft = self.mixup(waves, labels, draw["mixup"], self.features(waves))
+            else:
+                waves, soft = self.mixup(waves, labels, draw["mixup"])
+                inputs = self.features(waves)
+            yield self.spec_augment(inputs, draw["spec_augment"]), soft
 
     def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation of every mel bin over the training rows, (mel,) each: the baseline's normalisation."""
@@ -270,7 +275,6 @@ def predict_other(run: Run, root: str | Path) -> tuple[Path, Corpus]:
     rows = corpus.table[corpus.table.filename.isin(corpus.used())]
     predict(model, store, rows, file, processing_device(run.config.training.device))
     return file, corpus
-
 
 
 def write_predictions(file: Path, rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:

@@ -31,11 +31,16 @@ HISTORY = ("epoch", "learning_rate", "loss", "validation_accuracy", "validation_
 
 
 class Average:
-    """Exponential moving average of parameters and running statistics, warmed up over the first steps."""
+    """Exponential moving average of parameters and, unless ``buffers`` is off, of running statistics.
 
-    def __init__(self, network: nn.Module, decay: float | None, warmup: bool):
+    ``warmup`` makes the decay smaller in the first steps.
+    """
+
+    def __init__(self, network: nn.Module, decay: float | None, warmup: bool, buffers: bool = True):
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay, self.warmup, self.steps = decay or 0.0, warmup, 0
+        state = network.state_dict() if buffers else dict(network.named_parameters())
+        self.averaged = [name for name, value in state.items() if value.is_floating_point()]
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
@@ -43,9 +48,8 @@ class Average:
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.warmup else self.decay
         old, new = self.network.state_dict(), network.state_dict()
-        floats = [name for name in old if old[name].is_floating_point()]
-        torch._foreach_lerp_([old[n] for n in floats], [new[n] for n in floats], 1 - decay)
-        for name in old.keys() - floats:
+        torch._foreach_lerp_([old[n] for n in self.averaged], [new[n] for n in self.averaged], 1 - decay)
+        for name in old.keys() - self.averaged:
             old[name].copy_(new[name])
 
 
@@ -78,7 +82,7 @@ class Trainer:
     ):
         self.network, self.training, self.seed = network, training, seed
         self.folder, self.identity, self.code = folder, identity, code
-        self.average = Average(network, training.ema_decay, training.ema_warmup)
+        self.average = Average(network, training.ema_decay, training.ema_warmup, training.ema_buffers)
         self.best = copy.deepcopy(self.average.network.state_dict())
         kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
         # foreach: one pass over all tensors, the same numbers
@@ -86,7 +90,7 @@ class Trainer:
         self.schedule = None
         if training.schedule == "one_cycle":
             self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-                self.optimizer, training.max_lr, total_steps=training.epochs * steps,
+                self.optimizer, training.max_lr, total_steps=(training.schedule_epochs or training.epochs) * steps,
                 cycle_momentum=training.cycle_momentum,
             )  # fmt: skip
         self.steps = steps
@@ -144,7 +148,7 @@ class Trainer:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        if self.schedule is not None:
+        if self.schedule is not None and self.schedule.last_epoch < self.schedule.total_steps - 1:
             self.schedule.step()
         self.average.update(self.network)
         return loss.item()

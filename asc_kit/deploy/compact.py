@@ -24,7 +24,8 @@ class Model:
 
     Attributes
     ----------
-    network : logits from features, eval mode; float32 arithmetic on weights that were stored as float16
+    network : logits from features, eval mode; float32 arithmetic on weights that were stored as float16, unless its
+        configuration asks for float16 arithmetic
     features : log-mel of the network's own setting
     config, classes : of the run that trained it
     nonzero : parameters that are not zero in the stored float16, without the running statistics (Section 3.5)
@@ -41,7 +42,9 @@ class Model:
     @torch.inference_mode()
     def probabilities(self, waveforms: torch.Tensor) -> np.ndarray:
         """(batch, samples) float32 at the model's sample rate to (batch, classes) float64."""
-        return softmax(self.network(self.features(waveforms)).float().cpu().numpy())
+        half = self.config.training.float16 == "arithmetic"
+        features = self.features(waveforms)
+        return softmax(self.network(features.half() if half else features).float().cpu().numpy())
 
 
 def save(trained: nn.Module, config: Config, classes: tuple[str, ...], file: Path) -> None:
@@ -83,6 +86,8 @@ def load(file: str | Path) -> Model:
     if missing:
         raise InputError(f"{file}: its weights do not fit submission {config.submission} ({missing[0]} ...)")
     parameters = [tensors[name] for name, _ in net.named_parameters()]
+    if config.training.float16 == "arithmetic":
+        net.half()
     return Model(net.eval().requires_grad_(False), LogMel(config.features), config, classes,
                  sum(int(p.count_nonzero()) for p in parameters), sum(p.numel() for p in parameters))  # fmt: skip
 
