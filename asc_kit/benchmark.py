@@ -12,10 +12,11 @@ import numpy as np
 import soundfile
 import torch
 
-from asc_kit import experiment
-from asc_kit.config import Recipe
+from asc_kit import experiment, network
+from asc_kit.config import Features, Recipe
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import Store, open_store
+from asc_kit.features import LogMel
 from asc_kit.trainer import Trainer
 
 RATE = 44100
@@ -81,15 +82,37 @@ def stepping(root: str, submission: str, steps: int, batch_size: int) -> dict[st
     recipe = Recipe("benchmark", training=dict(batch_size=batch_size, precision="bfloat16", selection="none", epochs=1))
     config = recipe.config(submission)
     work = experiment.Work(config, corpora.read(root))
-    trainer = Trainer(
-        experiment.network.build(submission, config.features, 10), config.training, 0, steps, None, "", ""
-    )
+    trainer = Trainer(network.build(submission, config.features, 10), config.training, 0, steps, None, "", "")
     batches, times = work.batches(0), []
     for _ in range(steps):
         started = time.perf_counter()
         trainer.step(*next(batches))
         times.append(time.perf_counter() - started)
     return {"clips_a_second": batch_size / float(np.median(times[1:]))}
+
+
+def scoring(repeats: int) -> list[dict[str, float]]:
+    """Milliseconds that one clip of 10 s takes on one thread, by mel bins: features, and features with the network.
+
+    The sizes take turns, so that a disturbance meets all of them; the median of ``repeats``.
+    """
+    torch.set_num_threads(1)
+    parts, wave = [], 0.1 * torch.randn(1, 10 * RATE, generator=torch.Generator().manual_seed(0))
+    for mels in (32, 64, 128, 160):
+        config = Features(n_mels=mels)
+        parts.append((mels, LogMel(config), network.build("4", config, 10).eval(), [], []))
+    with torch.inference_mode():
+        for turn in range(repeats + 1):  # the first warms up
+            for _, features, net, halves, wholes in parts:
+                started = time.perf_counter()
+                frames = features(wave)
+                halfway = time.perf_counter()
+                net(frames)
+                if turn:
+                    halves.append(1000 * (halfway - started))
+                    wholes.append(1000 * (time.perf_counter() - started))
+    return [{"mel_bins": mels, "features_milliseconds": float(np.median(halves)), "milliseconds": float(np.median(wholes))}
+            for mels, _, _, halves, wholes in parts]  # fmt: skip
 
 
 def forget(store: Store) -> None:

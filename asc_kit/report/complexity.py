@@ -42,6 +42,23 @@ def size_kb(net: nn.Module) -> float:
     return numbers * BYTES / 1024
 
 
+def sizes(net: Network) -> dict[str, int]:
+    """The three ways to count a network's numbers: the report's, the challenge's Keras counter, and what a file needs.
+
+    ``parameters`` as `count`; ``with_statistics`` adds the batch norms' running ones; ``folded`` has the batch norms
+    in the convolutions before them, and the first, which has none, as an affine.
+    """
+    modules = dict(net.named_modules())
+    norms = {name: m for name, m in modules.items() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))}
+    folded = count(net)
+    for name, norm in norms.items():
+        if name.endswith("_norm"):
+            has_bias = modules[name.removesuffix("_norm")].bias is not None
+            folded -= norm.num_features * (2 if has_bias else 1)
+    statistics = sum(2 * norm.num_features for norm in norms.values())
+    return {"parameters": count(net), "with_statistics": count(net) + statistics, "folded": folded}
+
+
 def evaluate(formula: str, i: int, o: int) -> int:
     """A formula of Table 5 for I inputs and O outputs; H is equation (1), [x] the integer part."""
     code = formula.replace("·", "*").replace("²", "**2").replace("[0.25*I]", "(I // 4)")

@@ -97,6 +97,20 @@ def mel_bins(table: pd.DataFrame, ours: str = OURS) -> tuple[Figure, pd.DataFram
     return figure, table
 
 
+def size_budget(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Where the bytes are: Table 6's rows, one after the other, below the limit of 128 KB."""
+    rows = table[(table.block != "Total") & (table.parameters > 0)].reset_index(drop=True)
+    rows["start"] = rows.size_bytes.cumsum() - rows.size_bytes
+    figure, axis = plt.subplots(figsize=(9, 0.3 * len(rows) + 1))
+    bars = axis.barh(rows.index, rows.size_bytes / 1024, left=rows.start / 1024, color=COLOURS[OURS])
+    axis.bar_label(bars, [f"{size / 1024:.1f}" for size in rows.size_bytes], padding=3, fontsize=8)
+    axis.axvline(128, color="black", linestyle="--", linewidth=1)
+    axis.text(127, 0, "128 KB", ha="right", va="center")
+    axis.set(yticks=rows.index, yticklabels=rows.block, xlabel="KB in float16, added up", xlim=(0, 136))
+    axis.invert_yaxis()
+    return figure, rows
+
+
 def label(results: Results) -> str:
     """What the legends call the experiment's own numbers."""
     return f"{OURS} (synthetic data)" if results.synthetic else OURS

@@ -28,9 +28,10 @@ DEVICES = ("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6")
 SCORES = [f"{name}{part}" for name in ("accuracy", "log_loss") for part in ("", "_low", "_high", "_std")]
 
 
-def published(number: int) -> pd.DataFrame:
-    """The report's table in long form: table, row, label, column, value, decimals, note; all text."""
-    return pd.read_csv(PUBLISHED / f"table_{number}.csv", dtype=str, keep_default_na=False)
+def published(number: int | str) -> pd.DataFrame:
+    """The report's table, or "text", in long form: table, row, label, column, value, decimals, note; all text."""
+    name = number if number == "text" else f"table_{number}"
+    return pd.read_csv(PUBLISHED / f"{name}.csv", dtype=str, keep_default_na=False)
 
 
 def _report(number: int, columns: tuple[str, ...]) -> pd.DataFrame:
