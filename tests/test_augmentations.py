@@ -101,6 +101,22 @@ def test_standard_mixup_is_the_weighted_sum():
     assert torch.allclose(mixed, soft @ x, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["modified", "standard"])
+def test_features_are_mixed_as_they_are_heard(kind):
+    """The labels of waveform mixup, and log-mel in the share r or, by the loudness term, t of [5]."""
+    x, y = waves(5, 9000) * torch.tensor([1, 0.1, 0.5, 0.02, 0.3])[:, None], torch.eye(5)
+    log_mel = torch.randn(5, 1, 7, 3, generator=torch.Generator().manual_seed(1))
+    mixup = Mixup(Augmentation(mixup=kind, mixup_domain="log_mel"), 44100)
+    mixed, soft = mixup(x, y, generator(3, "mixup", 1), log_mel)
+    assert torch.equal(soft, Mixup(Augmentation(mixup=kind), 44100)(x, y, generator(3, "mixup", 1))[1])
+    for i in range(5):
+        partner = next((j for j in range(5) if j != i and soft[i, j] > 0), i)
+        r = soft[i, i].item() if partner != i else 0.5
+        gains = [numpy_gain(x[k].numpy()) if kind == "modified" else 0.0 for k in (i, partner)]
+        t = 1 / (1 + 10 ** ((gains[0] - gains[1]) / 20) * (1 - r) / r)
+        assert torch.allclose(mixed[i], t * log_mel[i] + (1 - t) * log_mel[partner], atol=1e-4)
+
+
 def test_ratio_follows_beta_with_the_reports_alpha():
     r = Mixup(Augmentation(), 44100)._ratio(20000, generator(0, "r"))
     assert r.mean().item() == pytest.approx(0.5, abs=0.01)

@@ -18,7 +18,7 @@ from asc_kit.config import Recipe, load
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
 from asc_kit.errors import InputError
-from asc_kit.experiment import Work, open_corpus, prepare, train, write_truth
+from asc_kit.experiment import Work, open_corpus, predict_other, prepare, train, write_truth
 from asc_kit.runs import Run, check_parameters
 
 TEXT = """
@@ -206,6 +206,37 @@ def test_synthetic_corpus_is_made_once(tmp_path, monkeypatch):
     stamp = (first.root / "meta.csv").stat().st_mtime_ns
     assert open_corpus(recipe).root == first.root and (first.root / "meta.csv").stat().st_mtime_ns == stamp
     assert len(first.classes) == 10
+
+
+def unlabelled(tiny, folder):
+    """The same clips as DCASE's evaluation sets have them: a list of names in evaluation_setup, and no more."""
+    (folder / "evaluation_setup").mkdir(parents=True)
+    (folder / "audio").symlink_to(tiny / "audio")
+    names = corpus.read(tiny).table.filename
+    (folder / "evaluation_setup" / "fold1_test.csv").write_text("filename\n" + "\n".join(names) + "\n")
+    return folder
+
+
+def test_set_without_labels_is_predicted_and_not_trained_on_or_scored(start, tiny, tmp_path, capsys):
+    run = train(start())
+    folder = unlabelled(tiny, tmp_path / "evaluation-set")
+    file, other = predict_other(run, folder)
+    assert not other.labelled and file == run.folder / "predictions_evaluation-set.tsv"
+    predicted = pd.read_csv(file, sep="\t").set_index("filename")
+    assert predicted.index.tolist() == corpus.read(tiny).table.filename.tolist()
+    mine = run.predictions().set_index("filename")  # the same clips, the same model
+    assert np.allclose(predicted.loc[mine.index, ["bus", "park"]], mine[["bus", "park"]], atol=1e-6)
+    with pytest.raises(InputError, match="evaluation-set has no scene_label: a trained model can predict it"):
+        train(Run.of(str(tmp_path / "toy.yaml"), "1", 0, 1, str(folder), "other", str(tmp_path / "results")))
+    assert not (tmp_path / "results" / "other").exists()
+    prepare(run.recipe, other, tmp_path / "home")
+    assert "there will be predictions, and no scores" in capsys.readouterr().err
+    assert not (tmp_path / "home" / "truth.tsv").exists()
+
+
+def test_prediction_without_a_model_is_one_line(start, tiny):
+    with pytest.raises(InputError, match="no such model; train one"):
+        predict_other(start(), tiny)
 
 
 def test_unknown_parameter_in_a_notebook():

@@ -123,6 +123,31 @@ def test_moving_average_equals_its_formula():
     assert not average.network.training
 
 
+def test_running_statistics_can_stay_outside_the_average():
+    net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    average = Average(net, 0.9, warmup=False, buffers=False)
+    with torch.no_grad():
+        net[0].weight.fill_(5.0)
+        net[1].running_mean.fill_(7.0)
+        before = average.network[0].weight.item()
+    average.update(net)
+    assert average.network[1].running_mean.item() == 7.0
+    assert average.network[0].weight.item() == pytest.approx(0.9 * before + 0.1 * 5.0)
+
+
+def test_schedule_may_end_before_the_training_and_keeps_its_last_rate(tmp_path):
+    rates = [row["learning_rate"] for row in fitted(tmp_path, epochs=8, schedule_epochs=5).state.history]
+    assert rates[4] == rates[5] == rates[7] < 1e-6 and max(rates[:4]) > 0.001
+    longer = [row["learning_rate"] for row in fitted(tmp_path / "longer", epochs=4, schedule_epochs=40).state.history]
+    assert longer == sorted(longer)  # still rising when the training ends
+
+
+def fitted(folder, **values):
+    t = trainer(folder, **values)
+    t.fit(batches, None)
+    return t
+
+
 def test_without_average_the_raw_weights_are_evaluated(tmp_path):
     t = trainer(tmp_path, ema_decay=None)
     result = t.fit(batches, None)
