@@ -132,7 +132,7 @@ def _write_about(run: Run, work: "Work", started: float, result: dict[str, Any])
     about = {
         "run": f"{run.folder.parent.name}/{run.folder.name}", "recipe": run.recipe.name,
         "config": run.config.as_dict(), "hash": run.config.hash, "commit": commit(),
-        "code": code(), "data": data, "classes": work.classes, **result,
+        "code": code(), "features_code": configuration.code_digest("features", "data/audio", "data/store"), "data": data, "classes": work.classes, **result,
         "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         "machine": {"system": platform.platform(), "processor": processor(), "device": str(work.device),
                     "threads": torch.get_num_threads()},

@@ -207,6 +207,29 @@ def test_a_run_that_is_not_the_recipes_is_said_so(tmp_path):
     assert "not as the recipe has it" in note and "1 of 2 runs are missing" in note and "optimistic" in note
 
 
+def about(home, config, fingerprint="f", features_code="c"):
+    data = {"synthetic": False, "fingerprint": fingerprint}
+    text = json.dumps({"config": config.as_dict(), "data": data, "features_code": features_code})
+    (home / f"submission_{config.submission}" / f"seed_{config.seed}" / "run.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"epochs": 3}, r"training.epochs \(500, 3\)"), ({"mixup": "standard"}, "augmentation.mixup"),
+     ({"fingerprint": "g"}, "data"), ({"features_code": "d"}, "the features' code")],
+)  # fmt: skip
+def test_runs_that_differ_in_more_than_they_may_share_no_table(tmp_path, changes, what):
+    experiment(tmp_path, {("2", "seed_0"): 0, ("4", "seed_0"): 1, ("4", "seed_1"): 2, ("baseline", "seed_0"): 3})
+    for submission, seed in (("2", 0), ("4", 0), ("4", 1), ("baseline", 0)):
+        about(tmp_path, RECIPE.config(submission, seed))
+    assert tables.load(tmp_path, RECIPE).scored  # mel bins, seeds and the baseline's own recipe may differ
+    known = {k: changes[k] for k in ("fingerprint", "features_code") if k in changes}
+    values = {k: v for k, v in changes.items() if k not in known}
+    about(tmp_path, RECIPE.config("4", 1, **values), **known)
+    with pytest.raises(InputError, match=f"submission_2/seed_0 and submission_4/seed_1 differ in {what}"):
+        tables.load(tmp_path, RECIPE)
+
+
 def test_table_sizes_follow_the_number_of_classes(tmp_path):
     experiment(tmp_path, {("4", "seed_0"): 0}, classes=["x", "y", "z"])
     results = tables.load(tmp_path, RECIPE)

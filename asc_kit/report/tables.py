@@ -16,7 +16,7 @@ import pandas as pd
 
 from asc_kit import config as configuration
 from asc_kit import metrics, network
-from asc_kit.config import MEL_BINS, Recipe
+from asc_kit.config import MEL_BINS, PARTS, Recipe
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
@@ -142,10 +142,28 @@ def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*") -> Resul
         confusion[submission] = confusion.get(submission, 0) + counts
     scored = {name: _scored(name, seeds, confusion[name], home) for name, seeds in parts.items()}
     abouts = [json.loads(file.read_text()) for file in sorted(home.glob(f"{runs}/run.json"))]
+    _refuse_unlike(home, abouts)
     synthetic = any(about["data"]["synthetic"] for about in abouts)
     whole = runs == "submission_*/seed_*"
     remarks = {name: _remarks(name, abouts, recipe, whole) for name in parts}
     return Results(home, recipe, classes, scored, synthetic, remarks)
+
+
+def _refuse_unlike(home: Path, abouts: list[dict]) -> None:
+    """Raise `InputError` where runs differ in more than submission, mel bins, seed and fold: no table may hold both."""
+    first: dict[str, tuple[str, dict]] = {}
+    for about in abouts:
+        config = about["config"]
+        same = {"data": about["data"].get("fingerprint"), "the features' code": about.get("features_code")}
+        values = {f"{part}.{key}": value for part in PARTS for key, value in config[part].items()}
+        values.pop("features.n_mels")
+        name = about.get("run", f"submission_{config['submission']}/seed_{config['seed']}")
+        kind = "network" if config["submission"] in NETWORKS else config["submission"]
+        for group, mine in (("all", same), (kind, values)):
+            other, theirs = first.setdefault(group, (name, mine))
+            if key := next((key for key in theirs | mine if theirs.get(key) != mine.get(key)), None):
+                raise InputError(f"{home}: {other} and {name} differ in {key} ({theirs.get(key)!r}, {mine.get(key)!r}); no "
+                                 "table may hold both: move one to another experiment, or train it again")  # fmt: skip
 
 
 def _remarks(name: str, abouts: list[dict], recipe: Recipe, whole: bool) -> str:
