@@ -132,7 +132,8 @@ def _write_about(run: Run, work: "Work", started: float, result: dict[str, Any])
     about = {
         "run": f"{run.folder.parent.name}/{run.folder.name}", "recipe": run.recipe.name,
         "config": run.config.as_dict(), "hash": run.config.hash, "commit": commit(),
-        "code": code(), "features_code": configuration.code_digest("features", "data/audio", "data/store"), "data": data, "classes": work.classes, **result,
+        "code": code(), "features_code": configuration.code_digest("features", "data/audio", "data/store"),
+        "data": data, "classes": work.classes, **result,
         "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         "machine": {"system": platform.platform(), "processor": processor(), "device": str(work.device),
                     "threads": torch.get_num_threads()},
@@ -272,6 +273,8 @@ def predict_other(run: Run, root: str | Path) -> tuple[Path, Corpus]:
     torch.set_num_threads(run.config.training.threads)
     file = run.folder / f"predictions_{corpus.root.resolve().name}.tsv"
     store = open_store(corpus, model.config.features.sample_rate)
+    if run.about and run.about["data"]["fingerprint"] == store.fingerprint:
+        say(f"{corpus.root}: is what the run was trained on; scores of it say nothing of other recordings")
     rows = corpus.table[corpus.table.filename.isin(corpus.used())]
     predict(model, store, rows, file, processing_device(run.config.training.device))
     return file, corpus

@@ -130,10 +130,17 @@ def test_runs_on_tau_2020_would_be_measured(tmp_path):
     assert found.loc[("64", "accuracy"), "status"] == "not run"
 
 
-def test_claims_quote_their_evidence():
-    speed = pd.DataFrame({"mel_bins": [64, 160], "milliseconds": [10.0, 23.0]})
-    found = claims.claims(speed).set_index("claim")
-    assert "2.50 times as many; measured on one core 2.30 times" in found.evidence.iloc[0]
+def test_claims_quote_their_evidence(tmp_path):
+    for seed, nonzero in enumerate((62346, 62345)):
+        folder = tmp_path / "submission_4" / f"seed_{seed}"
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(f'{{"parameters": 62346, "nonzero": {nonzero}}}')
+    speed = pd.DataFrame({"mel_bins": [64, 160], "features_milliseconds": [5.0, 6.0], "milliseconds": [10.0, 18.0]})
+    found = claims.claims(speed, tmp_path).set_index("claim")
+    assert (
+        "2.50 times as many; measured on one core 2.40 times as long, with the features 1.80" in found.evidence.iloc[0]
+    )
+    assert found.evidence.str.contains("so in 1 of 2 networks").any()
     assert {"contradicted", "unclear", "holds", "untestable"} <= set(found.verdict)
 
 

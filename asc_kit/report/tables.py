@@ -161,9 +161,12 @@ def _refuse_unlike(home: Path, abouts: list[dict]) -> None:
         kind = "network" if config["submission"] in NETWORKS else config["submission"]
         for group, mine in (("all", same), (kind, values)):
             other, theirs = first.setdefault(group, (name, mine))
-            if key := next((key for key in theirs | mine if theirs.get(key) != mine.get(key)), None):
-                raise InputError(f"{home}: {other} and {name} differ in {key} ({theirs.get(key)!r}, {mine.get(key)!r}); no "
-                                 "table may hold both: move one to another experiment, or train it again")  # fmt: skip
+            for key in theirs | mine:
+                if theirs.get(key) != mine.get(key):
+                    raise InputError(
+                        f"{home}: {other} and {name} differ in {key} ({theirs.get(key)!r}, {mine.get(key)!r}); no "
+                        "table may hold both: move one to another experiment, or train it again"
+                    )
 
 
 def _remarks(name: str, abouts: list[dict], recipe: Recipe, whole: bool) -> str:
