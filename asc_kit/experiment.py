@@ -30,7 +30,7 @@ from asc_kit.features import LogMel
 from asc_kit.files import locked, replacing
 from asc_kit.progress import progress, say
 from asc_kit.runs import Run
-from asc_kit.trainer import Trainer, autocast, write_history
+from asc_kit.trainer import NotFinite, Trainer, autocast, write_history
 
 SCORING_BATCH = 8  # whole clips at a time
 LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "safetensors", "pandas")
@@ -101,7 +101,10 @@ def _train_network(run: Run, work: "Work") -> dict[str, Any]:
         net.mean, net.deviation = work.statistics()
     identity = f"{config.hash} on {work.store.fingerprint}"
     trainer = Trainer(net, config.training, config.seed, work.steps, folder / "checkpoint", identity, code())
-    trained = trainer.fit(work.batches, work.evaluate if len(work.watched) else None)
+    try:
+        trained = trainer.fit(work.batches, work.evaluate if len(work.watched) else None)
+    except NotFinite as error:
+        raise InputError(f"{error}; {_post_mortem(folder / 'postmortem.json', trainer, work)}") from None
     compact.save(trained, config, work.classes, folder / "model.safetensors")
     write_history(folder / "history.csv", trainer.state.history)
     model = compact.load(folder / "model.safetensors")  # scores come from the float16 file
@@ -110,6 +113,17 @@ def _train_network(run: Run, work: "Work") -> dict[str, Any]:
     work.predict(model, work.evaluation, folder / "predictions.tsv")
     return {"parameters": model.parameters, "nonzero": model.nonzero, "epochs": trainer.state.epoch,
             "best_epoch": trainer.state.best_epoch}  # fmt: skip
+
+
+def _post_mortem(file: Path, trainer: Trainer, work: "Work") -> str:
+    """Write what was at hand when the loss became NaN or infinite; returns it in words."""
+    largest = {name: str(value.detach().abs().max().item()) for name, value in trainer.network.named_parameters()}
+    rates = [group["lr"] for group in trainer.optimizer.param_groups]
+    about = {"epoch": trainer.state.epoch + 1, "learning_rate": rates, "history": trainer.state.history,
+             "batch": work.batch, "largest_weights": largest}  # fmt: skip
+    with replacing(file) as part:
+        part.write_text(json.dumps(about, indent=1) + "\n")
+    return f"its batch of {len(work.batch)} begins with {work.batch[0]}; all are named in {file}"
 
 
 def _fit_reference(run: Run, work: "Work") -> dict[str, Any]:
@@ -149,6 +163,7 @@ class Work:
 
     def __init__(self, config: Config, corpus: Corpus):
         self.config, self.corpus, self.classes = config, corpus, corpus.classes
+        self.batch: list[str] = []  # file names of the batch that was given last
         if not corpus.labelled:
             raise InputError(f"dataset_root: {corpus.root} has no scene_label: a trained model can predict it "
                              "(06_evaluate's other_root), but nothing can be trained on it or scored")  # fmt: skip
@@ -189,6 +204,7 @@ class Work:
         targets = nn.functional.one_hot(torch.tensor(self.labels(self.training)), len(self.classes)).float()
         order = torch.randperm(len(rows), generator=draw["order"])
         for chosen in order.split(self.config.training.batch_size)[: self.steps]:
+            self.batch = self.training.filename.iloc[chosen.tolist()].to_list()  # for a post-mortem
             starts, length = self.crop.section(len(chosen), self.store.length, draw["crop"])
             waves = self.store.read(rows[chosen.numpy()], starts.tolist(), length).to(self.device)
             labels = targets[chosen].to(self.device)

@@ -30,6 +30,10 @@ Evaluate = Callable[[nn.Module], dict[str, float]]  # -> validation scores
 HISTORY = ("epoch", "learning_rate", "loss", "validation_accuracy", "validation_log_loss")
 
 
+class NotFinite(InputError):
+    """The loss became NaN or infinite."""
+
+
 class Average:
     """Exponential moving average of parameters and, unless ``buffers`` is off, of running statistics.
 
@@ -143,8 +147,8 @@ class Trainer:
             logits = self.network(inputs)
         loss = nn.functional.cross_entropy(logits.float(), targets)
         if not torch.isfinite(loss):
-            raise InputError(f"loss: became {loss.item()} in epoch {self.state.epoch + 1}; lower max_lr or use "
-                             "precision float32; the last epoch's checkpoint is kept")  # fmt: skip
+            raise NotFinite(f"loss: became {loss.item()} in epoch {self.state.epoch + 1}; lower max_lr or use "
+                            "precision float32; the last epoch's checkpoint is kept")  # fmt: skip
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

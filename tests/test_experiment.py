@@ -208,6 +208,29 @@ def test_synthetic_corpus_is_made_once(tmp_path, monkeypatch):
     assert len(first.classes) == 10
 
 
+def test_loss_that_is_not_finite_names_its_batch_and_leaves_a_post_mortem(start, tiny, monkeypatch):
+    """The second epoch's first batch brings NaN: the first epoch's checkpoint stays, and the run goes on from it."""
+    batches, epochs = Work.batches, []
+
+    def poisoned(work, epoch):
+        epochs.append(epoch)
+        for number, (inputs, targets) in enumerate(batches(work, epoch)):
+            poisoned.files = work.batch
+            yield (inputs * float("nan") if (epoch, number) == (2, 0) else inputs), targets
+
+    monkeypatch.setattr(Work, "batches", poisoned)
+    with pytest.raises(InputError, match="became nan in epoch 2") as caught:
+        train(start())
+    run = start()
+    about = json.loads((run.folder / "postmortem.json").read_text())
+    assert about["batch"] == poisoned.files and len(about["batch"]) == 4 and about["epoch"] == 2
+    assert about["batch"][0] in str(caught.value) and "\n" not in str(caught.value)
+    assert set(about["batch"]) <= set(corpus.read(tiny).table.filename) and len(about["history"]) == 1
+    assert (run.folder / "checkpoint" / "last.safetensors").exists() and run.about is None
+    monkeypatch.setattr(Work, "batches", batches)
+    assert train(start()).about["epochs"] == 2
+
+
 def unlabelled(tiny, folder):
     """The same clips as DCASE's evaluation sets have them: a list of names in evaluation_setup, and no more."""
     (folder / "evaluation_setup").mkdir(parents=True)
