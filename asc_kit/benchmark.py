@@ -76,10 +76,14 @@ def reading(root: str, crops: int, seconds: float, cold: bool) -> dict[str, floa
             "own_memory_mb": own_memory() - before, "own_memory_all_mb": own_memory()}  # fmt: skip
 
 
-def stepping(root: str, submission: str, steps: int, batch_size: int) -> dict[str, float]:
-    """Train as `Trainer` does, without checkpoints: clips a second after the first step."""
+def stepping(root: str, submission: str, steps: int, batch_size: int, seconds: float) -> dict[str, float]:
+    """Train as `Trainer` does, without checkpoints: clips a second after the first step, of crops of ``seconds``."""
     torch.set_num_threads(1)
-    recipe = Recipe("benchmark", training=dict(batch_size=batch_size, precision="bfloat16", selection="none", epochs=1))
+    recipe = Recipe(
+        "benchmark",
+        augmentation=dict(crop_seconds=seconds),
+        training=dict(batch_size=batch_size, precision="bfloat16", selection="none", epochs=1),
+    )
     config = recipe.config(submission)
     work = experiment.Work(config, corpora.read(root))
     trainer = Trainer(network.build(submission, config.features, 10), config.training, 0, steps, None, "", "")
@@ -111,8 +115,8 @@ def scoring(repeats: int) -> list[dict[str, float]]:
                 if turn:
                     halves.append(1000 * (halfway - started))
                     wholes.append(1000 * (time.perf_counter() - started))
-    return [{"mel_bins": mels, "features_milliseconds": float(np.median(halves)), "milliseconds": float(np.median(wholes))}
-            for mels, _, _, halves, wholes in parts]  # fmt: skip
+    names = ("mel_bins", "features_milliseconds", "milliseconds")
+    return [dict(zip(names, (mels, np.median(halves), np.median(wholes)))) for mels, _, _, halves, wholes in parts]
 
 
 def forget(store: Store) -> None:
