@@ -7,7 +7,7 @@ STAMP = .venv/.installed
 # Snakemake and papermill find each other, and the kernel, in the environment alone.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup reproduce test lab clean lock
+.PHONY: setup reproduce test test-long lab clean lock
 
 setup: $(STAMP)
 
@@ -26,6 +26,9 @@ reproduce: setup
 
 test: setup
 	$(RUN)python -m pytest
+
+test-long: setup
+	$(RUN)python -m pytest -m long
 
 lab: setup
 	$(RUN)jupyter lab notebooks

@@ -197,13 +197,19 @@ class Work:
         """(clips,) class numbers."""
         return rows.scene_label.map({name: i for i, name in enumerate(self.classes)}).to_numpy()
 
-    def batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Section 2.2: an epoch's augmented features (batch, 1, time, mel) and soft labels (batch, classes)."""
-        draw = {name: generator(self.config.seed, name, epoch) for name in ("order", "crop", "mixup", "spec_augment")}
+    def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Section 2.2: an epoch's augmented features (batch, 1, time, mel) and soft labels (batch, classes).
+
+        Parameters
+        ----------
+        epoch, first : from 1; the step to begin with, from 0. Every step draws from generators of its own
+        """
         rows = self.store.rows(self.training.filename)
         targets = nn.functional.one_hot(torch.tensor(self.labels(self.training)), len(self.classes)).float()
-        order = torch.randperm(len(rows), generator=draw["order"])
-        for chosen in order.split(self.config.training.batch_size)[: self.steps]:
+        order = torch.randperm(len(rows), generator=generator(self.config.seed, "order", epoch))
+        batches = order.split(self.config.training.batch_size)[: self.steps]
+        for step, chosen in enumerate(batches[first:], start=first):
+            draw = {name: generator(self.config.seed, name, epoch, step) for name in ("crop", "mixup", "spec_augment")}
             self.batch = self.training.filename.iloc[chosen.tolist()].to_list()  # for a post-mortem
             starts, length = self.crop.section(len(chosen), self.store.length, draw["crop"])
             waves = self.store.read(rows[chosen.numpy()], starts.tolist(), length).to(self.device)

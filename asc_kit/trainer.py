@@ -1,15 +1,19 @@
 """The training loop of Section 3.1. It knows batches, a network and a state, and nothing of audio.
 
-A checkpoint is written after every epoch: safetensors for the tensors, JSON inside for the rest. Random numbers are
-drawn from generators derived from the seed and the epoch, so that a run that was stopped and started again ends with
-the same bits as one that was not.
+A checkpoint is written after every epoch, every five minutes and when the run is told to stop: safetensors for the
+tensors, JSON inside for the rest. Random numbers are drawn from generators derived from the seed, the epoch and the
+step, so that a run that was stopped or killed and started again ends with the same bits as one that was not.
 """
 
 import copy
 import json
 import math
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +29,9 @@ from asc_kit.errors import InputError
 from asc_kit.files import replacing, write_tensors
 from asc_kit.progress import progress, say
 
-Batches = Callable[[int], Iterator[tuple[torch.Tensor, torch.Tensor]]]  # epoch -> (inputs, soft targets)
+Batches = Callable[[int, int], Iterator[tuple[torch.Tensor, torch.Tensor]]]  # epoch, first step -> (inputs, targets)
 Evaluate = Callable[[nn.Module], dict[str, float]]  # -> validation scores
+CHECKPOINT_SECONDS = 300  # between checkpoints within an epoch
 HISTORY = ("epoch", "learning_rate", "loss", "validation_accuracy", "validation_log_loss")
 
 
@@ -62,6 +67,9 @@ class State:
     """Where a run stands, besides tensors."""
 
     epoch: int = 0  # finished ones
+    step: int = 0  # finished ones of the epoch in hand
+    loss: float = 0.0  # summed over the clips of those steps
+    seen: int = 0  # clips of those steps
     best: float = math.inf  # of what is watched, turned so that less is better
     best_epoch: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -99,13 +107,14 @@ class Trainer:
             )  # fmt: skip
         self.steps = steps
         self.state = State()
+        self.told, self.saved = False, time.monotonic()  # to stop; the last checkpoint
 
     def fit(self, batches: Batches, evaluate: Evaluate | None) -> nn.Module:
         """Train to the end, going on from a checkpoint if there is one.
 
         Parameters
         ----------
-        batches : gives an epoch's (inputs, soft targets), ``steps`` of them
+        batches : gives an epoch's (inputs, soft targets) from a step on, ``steps`` of them in an epoch
         evaluate : scores the averaged network after each epoch; None takes the last epoch's weights
 
         Returns
@@ -114,32 +123,73 @@ class Trainer:
 
         Raises
         ------
-        InputError : the loss is not finite, or the folder holds another run's checkpoint.
+        InputError : the loss is not finite, the folder holds another run's checkpoint, or the run was told to stop
+            (SIGINT, SIGTERM): then it is saved after the step in hand.
         """
         self._resume()
+        with self._stoppable():
+            self._fit(batches, evaluate)
+        self.average.network.load_state_dict(self.best)
+        return self.average.network
+
+    def _fit(self, batches: Batches, evaluate: Evaluate | None) -> None:
         clips = self.steps * self.training.batch_size
-        options = {"total": self.training.epochs * clips, "initial": self.state.epoch * clips, "unit": "clip"}
+        options = {
+            "total": self.training.epochs * clips,
+            "initial": self.state.epoch * clips + self.state.seen,
+            "unit": "clip",
+        }
         with progress(None, "training", **options) as bar:  # clips a second, and the time left without early stopping
             while self.state.epoch < self.training.epochs and not self._enough():
                 loss = self._epoch(batches, bar)
                 scores = evaluate(self.average.network) if evaluate else {}
                 self._finish_epoch(loss, scores)
                 self._save()
-        self.average.network.load_state_dict(self.best)
-        return self.average.network
+                self._stop_if_told()
 
     def _epoch(self, batches: Batches, bar: tqdm) -> float:
-        number = self.state.epoch + 1
-        torch.manual_seed(generator(self.seed, "dropout", number).initial_seed())
+        state, number = self.state, self.state.epoch + 1
         self.network.train()
         bar.set_description(f"epoch {number}/{self.training.epochs}", refresh=False)
-        total, seen = 0.0, 0
-        for inputs, targets in batches(number):
+        for inputs, targets in batches(number, state.step):
+            torch.manual_seed(generator(self.seed, "dropout", number, state.step).initial_seed())
             loss = self.step(inputs, targets)
-            total, seen = total + loss * len(targets), seen + len(targets)
-            bar.set_postfix(loss=f"{total / seen:.3f}", lr=f"{self._rate():.2g}", refresh=False)
+            state.step, state.loss, state.seen = (
+                state.step + 1,
+                state.loss + loss * len(targets),
+                state.seen + len(targets),
+            )
+            bar.set_postfix(loss=f"{state.loss / state.seen:.3f}", lr=f"{self._rate():.2g}", refresh=False)
             bar.update(len(targets))
-        return total / seen
+            if self.told or time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+                self._save()
+                self._stop_if_told()
+        return state.loss / state.seen
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM end the run after the step in hand; a second one acts as it always does."""
+
+        def stop(*_: object) -> None:
+            self.told = True
+            for number, handler in usual.items():
+                signal.signal(number, handler)
+
+        usual = {}
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+            usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+            for number in usual:
+                signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in usual.items():
+                signal.signal(number, handler)
+
+    def _stop_if_told(self) -> None:
+        if self.told:
+            raise InputError(f"stopped after epoch {self.state.epoch} and {self.state.step} of {self.steps} steps, all "
+                             "saved; start the same again to go on")  # fmt: skip
 
     def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
         """One update from a batch of inputs and soft targets; its loss. `InputError` where that is not finite."""
@@ -148,7 +198,7 @@ class Trainer:
         loss = nn.functional.cross_entropy(logits.float(), targets)
         if not torch.isfinite(loss):
             raise NotFinite(f"loss: became {loss.item()} in epoch {self.state.epoch + 1}; lower max_lr or use "
-                            "precision float32; the last epoch's checkpoint is kept")  # fmt: skip
+                            "precision float32; the last checkpoint is kept")  # fmt: skip
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -162,7 +212,7 @@ class Trainer:
 
     def _finish_epoch(self, loss: float, scores: dict[str, float]) -> None:
         state = self.state
-        state.epoch += 1
+        state.epoch, state.step, state.loss, state.seen = state.epoch + 1, 0, 0.0, 0
         row = {"epoch": state.epoch, "learning_rate": self._rate(), "loss": loss}
         state.history.append(row | {f"validation_{name}": value for name, value in scores.items()})
         watched = math.nan
@@ -196,6 +246,7 @@ class Trainer:
         if last.exists():
             os.replace(last, self.folder / "previous.safetensors")
         write_tensors(self._tensors(), last, json.dumps(about))
+        self.saved = time.monotonic()
 
     def _resume(self) -> None:
         for name in ("last", "previous"):
@@ -216,7 +267,7 @@ class Trainer:
                 say(f"{file}: was made by other code; starting afresh")
                 return
             self._restore(about, tensors)
-            say(f"going on after epoch {self.state.epoch} of {self.training.epochs}")
+            say(f"going on after epoch {self.state.epoch} of {self.training.epochs} and {self.state.step} steps")
             return
 
     def _restore(self, about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:

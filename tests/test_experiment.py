@@ -2,9 +2,9 @@
 
 import fcntl
 import json
+import random
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -113,21 +113,55 @@ def test_a_whole_run_on_other_data_is_refused(start, tiny, capsys):
         train(start())
 
 
-@pytest.mark.parametrize("submission", ["1", "baseline"])
-def test_killed_and_started_again_gives_the_same_bytes(start, submission):
-    """Crop, mixup, SpecAugment or dropout, validation and the best epoch: all of a run, killed after its first epochs."""
-    whole = train(start(submission, "whole", epochs=12))
-    run = start(submission, "killed", epochs=12)
-    code = f"from asc_kit.runs import Run; from asc_kit.experiment import train\ntrain({run!r})"
-    code = "from pathlib import PosixPath\nfrom asc_kit.config import *\n" + code
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    while not (run.folder / "checkpoint" / "previous.safetensors").exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -9 and run.about is None
+# Dies at the n-th call of a function: in a step, before and between a checkpoint's renames, in its evaluation.
+DYING = """
+import os, signal, sys
+from pathlib import PosixPath
+from asc_kit import experiment, files, trainer
+from asc_kit.config import *
+from asc_kit.runs import Run
+trainer.CHECKPOINT_SECONDS = -1
+run, (owner, name, count) = eval(sys.argv[1]), eval(sys.argv[2])
+owner, calls = eval(owner), [0]
+function = getattr(owner, name)
+def dying(*values, **named):
+    calls[0] += 1
+    if calls[0] == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(*values, **named)
+setattr(owner, name, dying)
+experiment.train(run)
+"""
+MOMENTS = [("trainer.Trainer", "step", 6), ("trainer", "write_tensors", 5), ("os", "replace", 6),
+           ("experiment.Work", "evaluate", 2)]  # fmt: skip
+
+
+def kill_and_go_on(start, submission, moments):
+    """Crop, mixup, SpecAugment or dropout, validation and the best epoch: all of a run."""
+    whole = train(start(submission, "whole", epochs=6, batch_size=2))  # two steps an epoch
+    run, kills = start(submission, "killed", epochs=6, batch_size=2), 0
+    for moment in moments:
+        done = subprocess.run([sys.executable, "-c", DYING, repr(run), repr(moment)], cwd=ROOT, capture_output=True)
+        kills += done.returncode == -9
+        assert done.returncode == (-9 if run.about is None else 0), (moment, done.stderr)  # or the moment never came
+    assert kills
     train(run)
     for name in ("model.safetensors", "predictions.tsv", "predictions_validation.tsv", "history.csv"):
         assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("submission", ["1", "baseline"])
+def test_killed_and_started_again_gives_the_same_bytes(start, submission):
+    """Once in a step, once more while a checkpoint is written."""
+    kill_and_go_on(start, submission, [MOMENTS[0], random.Random(submission).choice(MOMENTS[1:3])])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+def test_killed_at_any_moment_any_number_of_times(start, seed):
+    draw = random.Random(seed)
+    moments = [(owner, name, draw.randint(1, count)) for owner, name, count in draw.choices(MOMENTS, k=3)]
+    kill_and_go_on(start, draw.choice(["1", "baseline"]), moments)
 
 
 def test_another_configuration_is_refused_with_its_keys(start):
@@ -212,9 +246,9 @@ def test_loss_that_is_not_finite_names_its_batch_and_leaves_a_post_mortem(start,
     """The second epoch's first batch brings NaN: the first epoch's checkpoint stays, and the run goes on from it."""
     batches, epochs = Work.batches, []
 
-    def poisoned(work, epoch):
+    def poisoned(work, epoch, first):
         epochs.append(epoch)
-        for number, (inputs, targets) in enumerate(batches(work, epoch)):
+        for number, (inputs, targets) in enumerate(batches(work, epoch, first), start=first):
             poisoned.files = work.batch
             yield (inputs * float("nan") if (epoch, number) == (2, 0) else inputs), targets
 

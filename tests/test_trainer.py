@@ -2,11 +2,14 @@
 
 import copy
 import math
+import os
+import signal
 
 import pytest
 import torch
 from torch import nn
 
+from asc_kit import trainer as trainers
 from asc_kit.config import Training, generator
 from asc_kit.errors import InputError
 from asc_kit.trainer import Average, Trainer, write_history
@@ -23,9 +26,9 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
 
 
-def batches(epoch):
-    random = generator(0, "data", epoch)
-    for _ in range(STEPS):
+def batches(epoch, first=0):
+    for step in range(first, STEPS):
+        random = generator(0, "data", epoch, step)
         x = torch.randn(16, 6, generator=random)
         yield x, nn.functional.one_hot((x[:, 0] > 0).long() + (x[:, 1] > 1).long(), 3).float()
 
@@ -55,8 +58,8 @@ def test_broken_off_and_resumed_ends_with_the_same_bits(tmp_path, stop_at, optim
     whole = trainer(tmp_path / "whole", **values)
     expected = whole.fit(batches, None)
 
-    def breaking(epoch):
-        for number, batch in enumerate(batches(epoch)):
+    def breaking(epoch, first):
+        for number, batch in enumerate(batches(epoch, first)):
             if epoch == stop_at and number == 2:
                 raise Stop
             yield batch
@@ -67,6 +70,63 @@ def test_broken_off_and_resumed_ends_with_the_same_bits(tmp_path, stop_at, optim
     again = trainer(tmp_path / "broken", **values)
     assert same(again.fit(batches, None), expected)
     assert again.state.history == whole.state.history
+
+
+@pytest.mark.parametrize("stop_at", [(1, 1), (2, 3), (4, 0)])
+def test_a_checkpoint_within_an_epoch_keeps_the_step(tmp_path, monkeypatch, stop_at):
+    whole = trainer(tmp_path / "whole")
+    expected = whole.fit(batches, None)
+    monkeypatch.setattr(trainers, "CHECKPOINT_SECONDS", -1)  # after every step
+
+    def breaking(epoch, first):
+        for step, batch in enumerate(batches(epoch, first), start=first):
+            if (epoch, step) == stop_at:
+                raise Stop
+            yield batch
+
+    with pytest.raises(Stop):
+        trainer(tmp_path / "broken").fit(breaking, None)
+    asked = []
+
+    def watched(epoch, first):
+        asked.append((epoch, first))
+        return batches(epoch, first)
+
+    again = trainer(tmp_path / "broken")
+    assert same(again.fit(watched, None), expected) and again.state.history == whole.state.history
+    assert asked[0] == stop_at
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop_at", [(2, 1), (2, STEPS - 1), (6, STEPS - 1)])
+def test_told_to_stop_it_ends_the_step_saves_and_says_how_to_go_on(tmp_path, number, stop_at):
+    expected = trainer(tmp_path / "whole").fit(batches, None)
+    usual = signal.getsignal(number)
+
+    def telling(epoch, first):
+        for step, batch in enumerate(batches(epoch, first), start=first):
+            if (epoch, step) == stop_at:
+                os.kill(os.getpid(), number)
+            yield batch
+
+    said = (
+        f"stopped after epoch {stop_at[0] - 1} and {stop_at[1] + 1} of {STEPS} steps, all saved; start the same again"
+    )
+    with pytest.raises(InputError, match=said):
+        trainer(tmp_path / "run").fit(telling, None)
+    assert signal.getsignal(number) == usual
+    assert same(trainer(tmp_path / "run").fit(batches, None), expected)
+
+
+def test_told_twice_it_stops_at_once(tmp_path):
+    def telling(epoch, first):
+        for batch in batches(epoch, first):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            yield batch
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tmp_path).fit(telling, None)
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
@@ -181,8 +241,8 @@ def test_no_epoch_is_best_before_its_time(tmp_path):
 
 
 def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
-    def poisoned(epoch):
-        for x, y in batches(epoch):
+    def poisoned(epoch, first):
+        for x, y in batches(epoch, first):
             yield x * (math.nan if epoch == 3 else 1), y
 
     with pytest.raises(InputError, match="loss: became nan in epoch 3"):
