@@ -62,6 +62,20 @@ def score(
         print(f"{name}\t{value}")
 
 
+@app.command()
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="tau2020_development or another data set of the registry")],
+    root: Annotated[Path, typer.Option(help="folder for the archives, which are kept, and what they hold")],
+    registry: Annotated[Path | None, typer.Option(help="TAB separated: dataset, filename, url, bytes, md5")] = None,
+    meta_only: Annotated[bool, typer.Option("--meta-only", help="leave out the audio")] = False,
+) -> None:
+    """Download a data set, check and unpack it; started again, it goes on where it stopped."""
+    from asc_kit.data import fetch as fetching
+
+    for folder in fetching.fetch(dataset, root, registry, meta_only):
+        print(folder)
+
+
 if __name__ == "__main__":
     try:
         app()

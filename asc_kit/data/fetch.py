@@ -1,0 +1,338 @@
+"""Fetch the TAU data sets: archives of known size and md5, each brought whole, checked and unpacked, or not at all.
+
+Nothing is remembered but by files, so that a fetch may be killed at any moment and started again: ``NAME.zip.part`` is
+what has come of an archive, ``NAME.zip`` a right one, and a member has its own name only when it is whole.
+"""
+
+import errno
+import lzma
+import os
+import re
+import shutil
+import stat
+import struct
+import time
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pooch
+import requests
+
+from asc_kit.errors import InputError
+from asc_kit.files import locked, replacing
+from asc_kit.progress import progress, say
+
+REGISTRY = Path(__file__).with_name("tau_registry.tsv")
+FORMS = {
+    "dataset": (r"\S+", "a name"),
+    "filename": (r"[\w+()-][\w .+()-]*", "a plain file name"),  # hidden names are the kit's own
+    "url": (r"https?://[^/\s]+/\S*", "an http or https address"),
+    "bytes": (r"[1-9][0-9]{0,17}", "a number of bytes"),
+    "md5": (r"[0-9a-fA-F]{32}", "32 hexadecimal digits"),
+}
+SCRATCH = ".fetch.scratch"  # pooch's own folder: killed, it leaves files under names of its choice
+UNPACKED = 1.12  # bytes that TAU's audio takes, for one of its archives
+BLOCK = 4096  # a file takes whole blocks of the disk
+CHUNK = 2**16  # bytes; a broken connection loses less than one
+TIMEOUT = 30  # seconds without a byte
+WAITS = (2, 5, 15, 45)  # seconds before the attempts that follow fruitless ones
+LONGEST_WAIT = 300  # seconds, whatever the server asks for
+FAULTS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
+          OverflowError)  # what zipfile raises at damaged or unusual archives  # fmt: skip
+
+
+def fetch(dataset: str, root: Path, registry: Path | None = None, meta_only: bool = False) -> list[Path]:
+    """Bring a data set's archives to ``root``, check and unpack them there; what is there and right is left alone.
+
+    Parameters
+    ----------
+    dataset : as in the registry's first column
+    root : folder of the archives, which are kept, and of what they hold; made if need be
+    registry : a file for `read_registry`; TAU's by default
+    meta_only : leave out the archives with ``.audio.`` in their names
+
+    Returns
+    -------
+    list of Path : the data set's folders, as the archives name them
+
+    Raises
+    ------
+    InputError : the registry is at fault, the disk too small, another fetch at work in ``root``, or some archives
+        could not be had; then the others are there and unpacked.
+    """
+    table = read_registry(registry or REGISTRY)
+    rows = table[(table.dataset == dataset) & ~(meta_only & table.filename.str.contains(".audio.", regex=False))]
+    if rows.empty:
+        raise InputError(f"DATASET: {registry or REGISTRY} has no archive of {dataset}{' without audio' * meta_only}; "
+                         f"its data sets are {', '.join(table.dataset.unique())}")  # fmt: skip
+    if root.exists() and not root.is_dir():
+        raise InputError(f"--root: {root} is not a folder")
+    try:
+        with locked(root / ".fetch.lock", busy=f"--root: another fetch is at work in {root}; let it end"):
+            return _fetch(dataset, list(rows.itertuples(index=False)), root)
+    except KeyboardInterrupt:
+        raise InputError("interrupted; the same command goes on where it stopped") from None
+    except OSError as error:
+        raise InputError(f"--root: {_reason(error, root)}") from None
+
+
+def read_registry(file: Path) -> pd.DataFrame:
+    """Read a TAB separated list of archives: dataset, filename, url, bytes (int), md5; a row an archive.
+
+    Raises
+    ------
+    InputError : names the file and the line that is at fault.
+    """
+    try:
+        header, *lines = file.read_text(encoding="utf-8-sig").splitlines() or [""]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+    columns = header.split("\t")
+    if absent := [name for name in FORMS if name not in columns]:
+        raise InputError(f"{file}:1: no column {', '.join(absent)} (TAB separated: {', '.join(FORMS)})")
+    rows: dict[str, dict[str, str]] = {}
+    for number, line in enumerate(lines, start=2):
+        if not line.strip():
+            continue
+        row = dict.fromkeys(FORMS, "") | dict(zip(columns, line.split("\t")))
+        for name, (form, what) in FORMS.items():
+            if not re.fullmatch(form, row[name]):
+                raise InputError(f"{file}:{number}: {name} {row[name]!r} is not {what}")
+        if row["filename"] in rows:
+            raise InputError(f"{file}:{number}: filename {row['filename']} is there twice")
+        rows[row["filename"]] = row
+    table = pd.DataFrame(rows.values(), columns=list(FORMS))
+    return table.assign(bytes=table.bytes.astype("int64"), md5=table.md5.str.lower())
+
+
+def _fetch(dataset: str, rows: list[Any], root: Path) -> list[Path]:
+    shutil.rmtree(root / SCRATCH, ignore_errors=True)
+    wanted = [row for row in progress(rows, "checking archives") if not _is_right(row, root)]
+    _check_space(dataset, rows, wanted, root)
+    failures, folders = [], set()
+    for row in rows:
+        try:
+            if row in wanted:
+                _download(row, root)
+            folders |= _unpack(root / row.filename, root)
+        except (InputError, OSError) as error:  # the other archives are fetched all the same
+            failures.append(f"{row.filename}: {_reason(error, root)}")
+            say(failures[-1])
+    if failures:
+        raise InputError(f"fetch: {len(failures)} of {len(rows)} archives failed: {'; '.join(failures)}")
+    return sorted(folders)
+
+
+def _is_right(row: Any, root: Path) -> bool:
+    right = _size(root / row.filename) == row.bytes and pooch.file_hash(root / row.filename, "md5") == row.md5
+    if right:  # a part is of a fetch that was killed when it had only this left to do
+        (root / f"{row.filename}.part").unlink(missing_ok=True)
+    return right
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file; -1 without one."""
+    return file.stat().st_size if file.is_file() else -1
+
+
+def _check_space(dataset: str, rows: list[Any], wanted: list[Any], root: Path) -> None:
+    """Say what is to come; refuse what the disk cannot hold."""
+    to_fetch, to_unpack = 0, 0
+    for row in rows:
+        if row in wanted:
+            to_fetch += max(0, row.bytes - max(0, _size(root / f"{row.filename}.part")))
+            to_unpack += UNPACKED * row.bytes
+        else:
+            try:
+                to_unpack += _space(_members(root / row.filename, root)[1].values())
+            except (InputError, OSError):
+                pass  # `_unpack` will say it
+    free = shutil.disk_usage(root).free
+    say(f"{dataset}: {len(rows)} archives, {_amount(to_fetch)} to fetch, about {_amount(to_unpack)} to unpack; "
+        f"{_amount(free)} free in {root}")  # fmt: skip
+    if to_fetch + to_unpack > free:
+        raise InputError(f"--root: {dataset} needs {_amount(to_fetch + to_unpack)} in {root}, where {_amount(free)} "
+                         "are free; make room, or name a folder of a larger disk")  # fmt: skip
+
+
+def _space(members: Iterable[zipfile.ZipInfo]) -> int:
+    return sum(-(-info.file_size // BLOCK) * BLOCK for info in members)
+
+
+def _amount(count: float) -> str:
+    unit = next((power for power in (3, 2, 1) if count >= 1000**power), 0)
+    return f"{count / 1000**unit:.{2 if unit == 3 else 0}f} {('bytes', 'kB', 'MB', 'GB')[unit]}"
+
+
+def _reason(error: Exception, root: Path) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {root} is full; make room, and the same command goes on where it stopped"
+    return f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else str(error)
+
+
+def _download(row: Any, root: Path) -> None:
+    """Bring one archive to its place; what lies there stays until the right one replaces it."""
+    scratch = root.absolute() / SCRATCH
+    pooch.get_logger().setLevel("WARNING")
+    keeper = pooch.create(scratch, "", registry={row.filename: f"md5:{row.md5}"}, urls={row.filename: row.url})
+    for last in (False, True):
+        transfer = _Transfer(root / f"{row.filename}.part", row.bytes)
+        try:
+            os.replace(keeper.fetch(row.filename, downloader=transfer), root / row.filename)
+            break
+        except InputError:
+            raise
+        except ValueError as error:  # pooch's; what came in two pieces may be of two files, and gets one more try
+            transfer.part.unlink(missing_ok=True)
+            if last or not transfer.resumed:
+                found = re.search(r"but got (\w+)", str(error))
+                why = f"md5 {found[1]} where the registry has {row.md5}" if found else str(error)
+                raise InputError(f"{why}; {row.url} has another file, or a damaged one") from None
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    transfer.part.unlink(missing_ok=True)
+
+
+class _Transfer:
+    """pooch's downloader of one archive: goes on where the part ends, and again where the connection breaks.
+
+    Attributes
+    ----------
+    part, size : the file it writes, and the bytes it is to have in the end
+    resumed : whether the part's bytes came with more than one answer
+    """
+
+    def __init__(self, part: Path, size: int) -> None:
+        self.part, self.size = part, size
+        self.resumed = self.here > 0
+        self.session = requests.Session()
+        self.session.headers.update({"User-Agent": "asc_kit", "Accept-Encoding": "identity"})
+
+    @property
+    def here(self) -> int:
+        """Bytes that have come."""
+        return max(0, _size(self.part))
+
+    def __call__(self, url: str, output_file: str, _: pooch.Pooch) -> None:
+        fruitless, most = 0, self.here
+        while self.here < self.size:
+            try:
+                self._ask(url)
+            except requests.RequestException as error:
+                fruitless = 0 if self.here > most else fruitless + 1  # bytes that come again are no progress
+                most = max(most, self.here)
+                if fruitless > len(WAITS):
+                    raise InputError(f"{_why(error)}; {_amount(self.here)} of {_amount(self.size)} are here, and the "
+                                     "same command goes on from there") from None  # fmt: skip
+                asked = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+                wait = min(max(WAITS[max(0, fruitless - 1)], int(asked) if asked.isdecimal() else 0), LONGEST_WAIT)
+                say(f"{self.part.stem}: {_why(error)}; again in {wait} s")
+                time.sleep(wait)
+        os.unlink(output_file)
+        try:
+            os.link(self.part, output_file)  # killed while pooch computes the md5, the part is still there
+        except OSError:  # a file system without links
+            os.replace(self.part, output_file)
+
+    def _ask(self, url: str) -> None:
+        """One request for what is missing, or for all where the server gave something else before."""
+        here = self.here
+        ask = {"Range": f"bytes={here}-"} if here else {}
+        with self.session.get(url, headers=ask, stream=True, timeout=TIMEOUT) as answer:
+            code = answer.status_code
+            if code == 429 or code >= 500:
+                raise requests.HTTPError(f"the server answers {code}", response=answer)
+            if code not in (200, 206, 416):
+                raise InputError(f"the server answers {code} ({answer.reason}) for {url}")
+            found = re.match(r"bytes (\d*).*/(\d+)$", answer.headers.get("Content-Range", ""))
+            start, total = found.groups() if found else ("", answer.headers.get("Content-Length", "") * (code == 200))
+            if total.isdecimal() and int(total) != self.size:  # the part stays: this may be a hotel's log-in page
+                raise InputError(f"{url} has {total} bytes where the registry has {self.size}")
+            if code == 200 or (code == 206 and start == str(here)):
+                self.resumed = code == 206 and here > 0
+                self._write(answer)
+            elif here:
+                self.part.unlink()  # the next request is for all
+            else:
+                raise InputError(f"the server answers {code}, for which it was not asked, for {url}")
+
+    def _write(self, answer: requests.Response) -> None:
+        with self.part.open("ab" if self.resumed else "wb") as file, progress(
+            None, self.part.stem, total=self.size, initial=file.tell(), unit="B", unit_scale=True
+        ) as bar:  # fmt: skip
+            for chunk in answer.iter_content(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+                if file.tell() > self.size:
+                    raise ValueError(f"more than {self.size} bytes come")
+        if self.here < self.size:
+            raise requests.HTTPError("the connection ends early", response=answer)
+
+
+def _why(error: BaseException) -> str:
+    """One line: what lies at the bottom of requests' nested errors, without their addresses and object names."""
+    while error.__context__:
+        error = error.__context__
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def _unpack(archive: Path, root: Path) -> set[Path]:
+    """Extract the members that are not there yet; returns the archive's folders."""
+    folders, missing = _members(archive, root)
+    need, free = _space(missing.values()), shutil.disk_usage(root).free
+    if need > free:
+        raise InputError(f"needs {_amount(need)} more in {root} to be unpacked, where {_amount(free)} are free; make "
+                         "room, and the same command goes on where it stopped")  # fmt: skip
+    for left in (file for folder in {target.parent for target in missing} for file in folder.glob(".*.part")):
+        found = re.fullmatch(r"\.(.+)\.\d+\.part", left.name)  # `replacing`'s, of an unpacking that was killed
+        if found and left.with_name(found[1]) in missing:
+            left.unlink()
+    with zipfile.ZipFile(archive) as opened:
+        for target, member in progress(missing.items(), f"unpacking {archive.name}"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with opened.open(member) as source, replacing(target) as part, part.open("xb") as file:
+                    shutil.copyfileobj(source, file, CHUNK)
+            except FAULTS as error:
+                raise InputError(f"member {member.filename} cannot be unpacked ({_why(error)})") from None
+    return folders
+
+
+def _members(archive: Path, root: Path) -> tuple[set[Path], dict[Path, zipfile.ZipInfo]]:
+    """An archive's folders in ``root``, and those of its members that are not there yet, once all are found safe."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = opened.infolist()
+    except FAULTS as error:
+        raise InputError(f"is not a zip archive, or a damaged one ({_why(error)})") from None
+    files: dict[Path, zipfile.ZipInfo] = {}
+    parents: set[Path] = set()
+    for member in members:
+        target = root / member.filename
+        if fault := _fault(member) or ("is there twice" if target in files else None):
+            raise InputError(f"member {member.filename!r} {fault}; nothing of the archive is unpacked")
+        parents.update(root / parent for parent in Path(member.filename).parents)
+        if not member.is_dir():
+            files[target] = member
+    for path in (parents | set(files)) - {root}:
+        wrong = not path.is_dir() if path in parents else not path.is_file()
+        if path.is_symlink() or (path.exists() and wrong) or (path in parents and path in files):
+            raise InputError(f"{path} is a link, or not the file or folder it is in the archive; move it away")
+    folders = {root / Path(member.filename).parts[0] if "/" in member.filename else root for member in members}
+    return folders, {target: member for target, member in files.items() if _size(target) != member.file_size}
+
+
+def _fault(member: zipfile.ZipInfo) -> str | None:
+    if member.flag_bits & 1:
+        return "is encrypted"
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a special file"
+    for name in (member.filename, member.orig_filename):  # zipfile may cut or replace the name that is written
+        parts = name.removesuffix("/").split("/")
+        if {"", ".", ".."} & set(parts) or "\\" in name or re.match("[A-Za-z]:", name) or not name.isprintable():
+            return "does not name a place inside the folder"
+    return None
