@@ -29,11 +29,17 @@ class Run:
     @classmethod
     def of(
         cls, config: str, submission: object, seed: int = 0, fold: int = 1, dataset_root: str | None = None,
-        experiment: str | None = None, results_dir: str = "results", **changes: Any,
+        experiment: str | None = None, results_dir: str = "results", resume: bool = True, **changes: Any,
     ) -> "Run":  # fmt: skip
-        """A run by the notebooks' parameters; ``changes`` are training values, None meaning the recipe's."""
+        """A run by the notebooks' parameters; ``changes`` are training values, None meaning the recipe's.
+
+        Without ``resume`` it starts afresh in the first experiment of that name, -2, -3 ... that is not there yet.
+        """
         recipe = configuration.load(config)
         home = configuration.path(results_dir) / str(experiment or recipe.name)
+        if not resume:
+            homes = [home, *(home.with_name(f"{home.name}-{number}") for number in range(2, 1000))]
+            home = next(home for home in homes if not home.exists())
         return cls(recipe, recipe.config(submission, seed, fold, **changes), home, dataset_root)
 
     @property

@@ -170,6 +170,16 @@ def test_another_configuration_is_refused_with_its_keys(start):
         train(start(epochs=3))
 
 
+def test_without_resume_a_new_folder_is_begun_and_nothing_touched(start):
+    first = train(start())
+    before = {p: p.read_bytes() for p in first.home.rglob("*") if p.is_file()}
+    for number in (2, 3):
+        run = train(start(resume=False))
+        assert run.home == first.home.with_name(f"toy-{number}")
+        assert (run.folder / "model.safetensors").read_bytes() == (first.folder / "model.safetensors").read_bytes()
+    assert {p: p.read_bytes() for p in first.home.rglob("*") if p.is_file()} == before
+
+
 def test_a_run_that_another_process_trains_is_refused(start):
     run = start()
     (run.folder / "checkpoint").mkdir(parents=True)
