@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -33,11 +34,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ["ASC_CACHE"], ignore_errors=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Cells of a notebook, and tests of a module, stay together on one worker (--dist loadgroup)."""
-    for item in items:
-        stem = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("runs" if stem in CHAIN else stem))
+class ByModule(LoadScopeScheduling):
+    """Cells of a notebook, and tests of a module, stay together on one worker.
+
+    xdist's own groups rename test items, which pytest 9.2 ignores.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        stem = Path(nodeid.split("::")[0]).stem
+        return "runs" if stem in CHAIN else stem
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule:
+    return ByModule(config, log)
 
 
 def write_corpus(root: Path, clips: list[tuple[str, str, str, str]], seconds: float = 1.0, rate: int = 44100) -> Path:
