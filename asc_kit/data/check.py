@@ -194,8 +194,10 @@ def _check_files(corpus: Corpus, report: Report) -> None:
     if not (corpus.root / "meta.csv").exists() and corpus.labelled:
         report.faults["missing"]["meta.csv"] = "the list of all clips; fetch it again"
     listed = set(corpus.table.filename)
-    folders = {Path(name).parent for name in listed} | {Path("audio")}
+    folders = {Path(folder) for folder in {name.rpartition("/")[0] for name in listed} | {"audio"}}
     for folder in folders - {Path(".")}:
+        if folder.is_absolute():  # other files there are no part of the data set
+            continue
         for file in (corpus.root / folder).rglob("*"):
             name = file.relative_to(corpus.root).as_posix()
             if name not in listed and not file.is_dir() and not name.rpartition("/")[2].startswith("."):
@@ -240,7 +242,7 @@ def _measured(corpus: Corpus, report: Report) -> Iterator[tuple[str, tuple[str, 
 def _measure(file: Path) -> tuple[str, str, str | None]:
     sound = audio.read(file)
     channels = {1: "mono", 2: "stereo"}.get(sound.wave.shape[1], f"{sound.wave.shape[1]} channels")
-    what = f"{len(sound.wave) / sound.rate:.5g} s, {sound.rate} Hz, {channels}, {sound.width}"
+    what = f"{len(sound.wave) / sound.rate:.7g} s, {sound.rate} Hz, {channels}, {sound.width}"
     return what, hashlib.sha256(sound.wave.tobytes()).hexdigest()[:16], audio.silence(sound.wave.mean(axis=1))
 
 
@@ -261,6 +263,9 @@ def _crosstab(rows: pd.DataFrame) -> str:
     table["all"] = cells(rows, ["scene_label"])
     table.loc["all"] = pd.concat([cells(rows, ["source_label"]), cells(rows.assign(one="all"), ["one"])])
     if rows.official.notna().all():
-        table["official"] = [*rows.groupby("scene_label").official.sum().astype(int), int(rows.official.sum())]
-        table.loc["official"] = [*rows.groupby("source_label").official.sum().astype(int), int(rows.official.sum()), ""]
+        everything = f"{rows.official.sum():.0f}"
+        for_class, for_device = ([f"{count:.0f}" for count in rows.groupby(by).official.sum()]
+                                 for by in ("scene_label", "source_label"))  # fmt: skip
+        table["official"] = [*for_class, everything]
+        table.loc["official"] = [*for_device, everything, ""]
     return table.rename_axis(None).rename_axis(None, axis=1).to_string()

@@ -8,6 +8,7 @@ import csv
 import hashlib
 import os
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from asc_kit.errors import InputError
 from asc_kit.files import locked
 from asc_kit.progress import progress, say
 
+COLUMNS = ("filename", "scene_label", "identifier", "source_label")
 SECONDS = (1.0, 10.0)  # shortest clip, and the usual one: TAU's
 
 
@@ -75,9 +77,9 @@ def build(source: str | Path, seconds: float | None = None) -> Path:
 def _found(source: Path) -> list[Recording]:
     recordings, loose = [], 0
     for file in sorted(source.rglob("*")) if source.is_dir() else []:
-        if file.suffix.lower() not in audio.SUFFIXES | audio.BY_FFMPEG or file.name.startswith("."):
-            continue
         parts = file.relative_to(source).parts
+        if file.suffix.lower() not in audio.SUFFIXES | audio.BY_FFMPEG or any(part[0] == "." for part in parts):
+            continue
         loose += len(parts) == 1
         if len(parts) > 1:  # class / place / recording, or class / recording, each then a place of its own
             place = "/".join(parts[:-1]) if len(parts) > 2 else "/".join(parts)
@@ -101,14 +103,15 @@ def _listed(source: Path) -> list[Recording]:
         raise InputError(f"{source}: cannot be read as a CSV file ({error})") from None
     recordings = []
     for number, row in enumerate(rows, start=2):
-        name, label = row.get("filename"), row.get("scene_label")
+        name, label, place, device = ((row.get(key) or "").strip() for key in COLUMNS)
         if not name or not label:
             raise InputError(f"{source}: line {number} needs filename and scene_label; its columns are "
                              f"{', '.join(filter(None, row))}")  # fmt: skip
-        place = row.get("identifier") or name
-        recordings.append(Recording(source.parent / name, label.strip(), place, row.get("source_label") or ""))
+        recordings.append(Recording(source.parent / name, label, place or name, device))
     if not recordings:
         raise InputError(f"{source}: lists no recording; give filename and scene_label, a line a recording")
+    if twice := [name for name, count in Counter(recording.file for recording in recordings).items() if count > 1]:
+        raise InputError(f"{source}: {twice[0]} is listed twice; remove one of its lines")
     return recordings
 
 
@@ -142,8 +145,10 @@ def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
                     name = f"audio/{number:05d}-{recording.file.stem}-{count:04d}.wav"
                     soundfile.write(part / name, piece.wave, piece.rate, subtype="PCM_24")
                     rows.writerow([name, recording.scene_label, recording.identifier, recording.source_label,
-                                   recording.file, f"{count * seconds:g}"])  # fmt: skip
+                                   recording.file, f"{count * len(piece.wave) / piece.rate:g}"])  # fmt: skip
         os.replace(part, folder)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise InputError(f"ASC_CACHE: {folder.parent} cannot be written ({error}); is its disk full?") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     if rest:
