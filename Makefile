@@ -7,7 +7,7 @@ STAMP = .venv/.installed
 # Snakemake and papermill find each other, and the kernel, in the environment alone.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup reproduce test test-long lab clean lock
+.PHONY: setup reproduce test test-long test-cluster lab clean lock
 
 setup: $(STAMP)
 
@@ -27,8 +27,13 @@ reproduce: setup
 test: setup
 	$(RUN)python -m pytest
 
+# What takes minutes, such as many kills of a run.
 test-long: setup
 	$(RUN)python -m pytest -m long
+
+# The demo through Slurm, on this machine alone: Debian, root.
+test-cluster: setup
+	tests/cluster/run.sh
 
 lab: setup
 	$(RUN)jupyter lab notebooks

@@ -61,6 +61,13 @@ def of_run(run) -> dict:
     return WITH_DATA | dict(submission=run.config.submission, seed=run.config.seed, fold=run.config.fold)
 
 
+def memory(settings) -> int:
+    """MB of a training, for a cluster: 2 kB for each time-frequency bin of a batch (measured), and the libraries."""
+    seconds = settings.augmentation.crop_seconds or 10
+    frames = settings.training.batch_size * seconds * settings.features.sample_rate / settings.features.hop
+    return round(2500 + 0.002 * frames * settings.features.n_mels)
+
+
 def book(name, output, parameters) -> None:
     try:
         batch.execute(f"notebooks/{name}.ipynb", output, parameters)
@@ -149,6 +156,8 @@ for run in RUNS:
             values=of_run(run),
             identity=f"{run.config.hash} {kit.code_digest(*kit.CODE)} {STATE}",
         threads: run.config.training.threads
+        resources:
+            mem_mb=memory(run.config),
         priority: run.config.features.n_mels  # the longest first, so that the cores end together
         run:
             book("05_train", log[0], params.values)
