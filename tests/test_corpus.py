@@ -94,6 +94,15 @@ def test_missing_folder_and_strange_fold_entry(tmp_path, tiny):
         corpus.read(tiny)
 
 
+def test_clip_that_a_fold_lists_twice(tiny):
+    names = corpus.read(tiny).table.filename.tolist()
+    (tiny / "evaluation_setup").mkdir()
+    for side, listed in (("train", [*names[:3], names[1]]), ("evaluate", names[4:])):
+        (tiny / "evaluation_setup" / f"fold1_{side}.csv").write_text("filename\n" + "\n".join(listed) + "\n")
+    with pytest.raises(InputError, match=f"fold1_train.csv: {names[1]} is listed twice"):
+        corpus.read(tiny)
+
+
 def test_too_few_locations(tiny):
     with pytest.raises(InputError, match="6 locations are too few for 7 folds"):
         corpus.read(tiny).split(1, 7)

@@ -257,7 +257,20 @@ def _converted(file: Path) -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory() as folder:
         wave = Path(folder) / "decoded.wav"
-        command = [program, "-v", "error", "-xerror", "-i", str(file.resolve()), "-vn", "-c:a", "pcm_f32le", str(wave)]
+        command = [
+            program,
+            "-v",
+            "error",
+            "-xerror",
+            "-i",
+            str(file.resolve()),
+            "-vn",
+            "-c:a",
+            "pcm_f32le",
+            "-rf64",
+            "auto",
+            str(wave),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode or done.stderr.strip() or not wave.exists():
             reason = " ".join(done.stderr.split())[-120:] or "no sound in it"

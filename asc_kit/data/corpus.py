@@ -216,6 +216,9 @@ def _lists(root: Path, known: set[str]) -> dict[int, tuple[tuple[str, ...], tupl
             strange = [name for name in names if name not in known]
             if strange:
                 raise InputError(f"{file}: {strange[0]} is not in meta.csv ({len(strange)} such lines)")
+            if len(set(names)) < len(names):
+                twice = next(name for place, name in enumerate(names) if name in names[:place])
+                raise InputError(f"{file}: {twice} is listed twice; remove one of its lines")
             sides.append(names)
         number = train.name.removeprefix("fold").removesuffix("_train.csv")
         if not number.isdigit():

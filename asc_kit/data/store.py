@@ -117,7 +117,9 @@ def _key(root: Path, names: list[str], sample_rate: int) -> str:
         try:
             status = (root / name).stat()
         except OSError:
-            raise InputError(f"{root / name}: listed in meta.csv, but there is no such file") from None
+            raise InputError(
+                f"{root / name}: listed, but there is no such file; fetch it again, or remove its line"
+            ) from None
         digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:12]
 
