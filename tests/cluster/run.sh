@@ -10,8 +10,7 @@ cd "$(dirname "$0")/../.."
 CONF=/etc/slurm/slurm.conf # elsewhere the steps of a job don't find it
 MARK="# asc_kit's tests/cluster/run.sh made this file; it goes when the test ends."
 EPOCHS=30                  # a fraction of a second each: time to cancel between the first and the last
-KILLED=2 # of the submissions 1 and 2
-daemons=()
+KILLED=2                   # of the submissions 1 and 2
 
 step() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 
@@ -29,19 +28,23 @@ until_true() { # SECONDS WHAT COMMAND...: wait for a quiet command to succeed
   done
 }
 
+kill_started() { # daemons, jobs and kernels, by the cache that they were given; Slurm loses sight of some
+  local started
+  export -n ASC_CACHE # or the search finds itself
+  while started=$(grep -lsxz "ASC_CACHE=$ASC_CACHE" /proc/[0-9]*/environ | cut -d/ -f3 || true) && [ -n "$started" ]; do
+    kill -KILL $started
+    sleep 0.5
+  done
+  wait
+} 2> /dev/null
+
 ours() { [ -e "$CONF" ] && [ "$(head -n 1 "$CONF")" = "$MARK" ]; }
 
 end() {
   local status=$?
   trap - EXIT
   set +e
-  [ -z "${workflow:-}" ] || pkill -KILL -P "$workflow" # before its jobs, or it would start them again
-  if [ ${#daemons[@]} -gt 0 ]; then
-    scancel --user="$(id -un)"
-    timeout 20 bash -c 'while [ -n "$(squeue -h -t R,CG)" ]; do sleep 0.5; done'
-    kill "${daemons[@]}"
-    wait
-  fi 2> /dev/null
+  kill_started
   ours && rm "$CONF"
   [ -z "${made_folder:-}" ] || rmdir "${CONF%/*}"
   if [ $status -eq 0 ]; then
@@ -95,7 +98,6 @@ END
 
 daemon() { # in a session of its own: an interrupt is for the test, which then ends them
   setsid "$@" > "$files/$1.log" 2>&1 &
-  daemons+=($!)
 }
 
 start_slurm() {
