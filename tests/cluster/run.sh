@@ -28,8 +28,10 @@ until_true() { # SECONDS WHAT COMMAND...: wait for a quiet command to succeed
   done
 }
 
-kill_started() { # daemons, jobs and kernels, by the cache that they were given; Slurm loses sight of some
+end_started() { # the workflow, its jobs, then by the cache that it was given whatever there is: daemons, lost processes
   local started
+  [ -z "${workflow:-}" ] || pkill -KILL -P "$workflow" # it would start its jobs again
+  timeout 20 scancel --user="$(id -un)" && timeout 30 bash -c 'while squeue -h -t R,CG | grep -q .; do sleep 0.5; done'
   export -n ASC_CACHE # or the search finds itself
   while started=$(grep -lsxz "ASC_CACHE=$ASC_CACHE" /proc/[0-9]*/environ | cut -d/ -f3 || true) && [ -n "$started" ]; do
     kill -KILL $started
@@ -44,7 +46,7 @@ end() {
   local status=$?
   trap - EXIT
   set +e
-  kill_started
+  ours && end_started
   ours && rm "$CONF"
   [ -z "${made_folder:-}" ] || rmdir "${CONF%/*}"
   if [ $status -eq 0 ]; then
