@@ -57,13 +57,22 @@ class Loudness(nn.Module):
 
     def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
         """(batch, samples) to (batch,) in dB; a clip shorter than the window is padded with silence."""
+        return self.level(self.energies(waveforms).amax(-1))
+
+    def energies(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """(batch, samples) to (batch, windows), each window's A-weighted energy."""
         short = max(0, WINDOW - waveforms.shape[-1])
         frames = nn.functional.pad(waveforms, (0, short)).unfold(-1, WINDOW, HOP)  # batch, windows, samples
-        energy = torch.stack([self._energy(clip) for clip in frames])  # batch, windows
-        return 10 * energy.amax(-1).clamp(min=1e-8).log10()
+        return torch.stack([self._energy(clip) for clip in frames])
 
     def _energy(self, frames: torch.Tensor) -> torch.Tensor:
-        return torch.view_as_real(torch.fft.rfft(frames * self.window)).square().sum(-1) @ self.weight
+        square = torch.view_as_real(torch.fft.rfft(frames * self.window)).square()  # windows, bins, 2
+        return (square[..., 0] + square[..., 1]) @ self.weight
+
+    @staticmethod
+    def level(energy: torch.Tensor) -> torch.Tensor:
+        """Energy in dB, at least -80 dB [5]."""
+        return 10 * energy.clamp(min=1e-8).log10()
 
 
 def heard(r: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
@@ -83,7 +92,8 @@ def mix(first: torch.Tensor, second: torch.Tensor, r: torch.Tensor, gains: torch
     gains : (2, batch) dB
     """
     t = heard(r, gains)[:, None]
-    return (t * first + (1 - t) * second) / (t.square() + (1 - t).square()).sqrt()
+    root = (t.square() + (1 - t).square()).sqrt()
+    return torch.addcmul(t / root * first, (1 - t) / root, second)
 
 
 class Mixup(nn.Module):
@@ -106,7 +116,7 @@ class Mixup(nn.Module):
     @torch.no_grad()
     def forward(
         self, waveforms: torch.Tensor, targets: torch.Tensor, generator: torch.Generator,
-        log_mel: torch.Tensor | None = None,
+        log_mel: torch.Tensor | None = None, gains: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """Mix each clip with one of the batch; with "any" partner that may be itself, once a batch on average.
 
@@ -115,6 +125,7 @@ class Mixup(nn.Module):
         waveforms : (batch, samples)
         targets : (batch, classes)
         log_mel : (batch, 1, time, mel), mixed in the waveforms' place
+        gains : (batch,) the waveforms' loudness in dB, where it is known
 
         Returns
         -------
@@ -128,7 +139,7 @@ class Mixup(nn.Module):
         soft = r[:, None] * targets + (1 - r)[:, None] * targets[partner]
         share = r
         if self.loudness is not None:
-            gains = self.loudness(waveforms)
+            gains = self.loudness(waveforms) if gains is None else gains
             gains = torch.stack([gains, gains[partner]])
             if log_mel is None:
                 return mix(waveforms, waveforms[partner], r, gains), soft

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 import torch
 
-from asc_kit import experiment, network
+from asc_kit import experiment, kernels, network
 from asc_kit.config import Features, Recipe
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import Store, open_store
@@ -79,6 +79,7 @@ def reading(root: str, crops: int, seconds: float, cold: bool) -> dict[str, floa
 def stepping(root: str, submission: str, steps: int, batch_size: int, seconds: float) -> dict[str, float]:
     """Train as `Trainer` does, without checkpoints: clips a second after the first step, of crops of ``seconds``."""
     torch.set_num_threads(1)
+    kernels.keep_memory()
     recipe = Recipe(
         "benchmark",
         augmentation=dict(crop_seconds=seconds),
@@ -86,7 +87,7 @@ def stepping(root: str, submission: str, steps: int, batch_size: int, seconds: f
     )
     config = recipe.config(submission)
     work = experiment.Work(config, corpora.read(root))
-    trainer = Trainer(network.build(submission, config.features, 10), config.training, 0, steps, None, "", "")
+    trainer = Trainer(network.build(submission, config.features, len(work.classes)), config.training, 0, steps, None, "", "")
     batches, times = work.batches(0), []
     for _ in range(steps):
         started = time.perf_counter()

@@ -7,6 +7,8 @@ Differences from EfficientNetV2 that Tables 5 and 6 require: squeeze-and-excitat
 import torch
 from torch import nn
 
+from asc_kit import kernels
+
 EXPANSION = 4
 
 
@@ -22,9 +24,8 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Conv2d(reduced, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gate = x.mean((2, 3), keepdim=True)  # batch, channels, 1, 1
-        gate = self.expand(nn.functional.silu(self.reduce(gate))).sigmoid()
-        return x * gate
+        weights = self.reduce.weight[:, :, 0, 0], self.reduce.bias, self.expand.weight[:, :, 0, 0], self.expand.bias
+        return kernels.squeeze_excite(x, *weights)
 
 
 class _Inverted(nn.Module):
@@ -46,7 +47,7 @@ class _Inverted(nn.Module):
         """(batch, I, time, mel) to (batch, O, ceil(time / stride), ceil(mel / stride))."""
         inner = self.reduce_norm(self.reduce(self.squeeze_excite(self.expanded(x))))
         # Sliced before an unstrided convolution: the strided one's backward pass in channels_last corrupts memory.
-        return inner + self.shortcut(x[:, :, :: self.stride[0], :: self.stride[1]])
+        return inner + self.shortcut(kernels.subsample(x, self.stride))
 
 
 class MBConv4(_Inverted):
@@ -62,7 +63,8 @@ class MBConv4(_Inverted):
 
     def expanded(self, x: torch.Tensor) -> torch.Tensor:
         x = nn.functional.silu(self.expand_norm(self.expand(x)))  # batch, 4 I, time, mel
-        return nn.functional.silu(self.depthwise_norm(self.depthwise(x)))
+        x = kernels.depthwise(x, self.depthwise.weight, self.depthwise.stride, self.depthwise.padding)
+        return nn.functional.silu(self.depthwise_norm(x))
 
 
 class FusedMBConv4(_Inverted):

@@ -17,12 +17,13 @@ import torch
 from torch import nn
 
 from asc_kit import config as configuration
-from asc_kit import metrics, network, reference
+from asc_kit import kernels, metrics, network, reference
 from asc_kit.augmentations import Mixup, SpecAugment, TemporalCrop
 from asc_kit.config import Config, Recipe, generator
 from asc_kit.data import corpus as corpora
 from asc_kit.data import demo
 from asc_kit.data.corpus import COLUMNS, Corpus
+from asc_kit.data.gains import Gains
 from asc_kit.data.store import Store, open_store
 from asc_kit.deploy import compact
 from asc_kit.errors import InputError
@@ -60,6 +61,7 @@ def train(run: Run) -> Run:
     """
     started = time.time()
     torch.set_num_threads(run.config.training.threads)
+    kernels.keep_memory()
     work = Work(run.config, open_corpus(run.recipe, run.dataset_root))  # faults of the data show before a file is made
     checkpoints = run.folder / "checkpoint"
     with locked(checkpoints / "lock", f"{run.folder}: another process is training this run; wait for it"):
@@ -183,6 +185,7 @@ class Work:
         crop = config.augmentation.crop_seconds
         self.crop = TemporalCrop(None if crop is None else round(crop * config.features.sample_rate))
         self.mixup = Mixup(config.augmentation, config.features.sample_rate).to(self.device)
+        self.gains = Gains(self.store) if config.augmentation.mixup == "modified" else None
         self.spec_augment = SpecAugment(config.augmentation)
 
     @property
@@ -213,11 +216,13 @@ class Work:
             self.batch = self.training.filename.iloc[chosen.tolist()].to_list()  # for a post-mortem
             starts, length = self.crop.section(len(chosen), self.store.length, draw["crop"])
             waves = self.store.read(rows[chosen.numpy()], starts.tolist(), length).to(self.device)
-            labels = targets[chosen].to(self.device)
+            labels, gains = targets[chosen].to(self.device), None
+            if self.gains is not None:
+                gains = self.gains.of(rows[chosen.numpy()], starts.tolist(), length).to(self.device)
             if self.config.augmentation.mixup_domain == "log_mel":
-                inputs, soft = self.mixup(waves, labels, draw["mixup"], self.features(waves))
+                inputs, soft = self.mixup(waves, labels, draw["mixup"], self.features(waves), gains)
             else:
-                waves, soft = self.mixup(waves, labels, draw["mixup"])
+                waves, soft = self.mixup(waves, labels, draw["mixup"], gains=gains)
                 inputs = self.features(waves)
             yield self.spec_augment(inputs, draw["spec_augment"]), soft
 

@@ -92,7 +92,9 @@ class Trainer:
     def __init__(
         self, network: nn.Module, training: Training, seed: int, steps: int, folder: Path, identity: str, code: str = ""
     ):
-        self.network, self.training, self.seed = network, training, seed
+        # channels_last: convolutions, and above all their backward passes, take half the time
+        self.network = network.to(memory_format=torch.channels_last)
+        self.training, self.seed = training, seed
         self.folder, self.identity, self.code = folder, identity, code
         self.average = Average(network, training.ema_decay, training.ema_warmup, training.ema_buffers)
         self.best = copy.deepcopy(self.average.network.state_dict())
@@ -196,8 +198,9 @@ class Trainer:
         with autocast(inputs.device, self.training.precision):
             logits = self.network(inputs)
         loss = nn.functional.cross_entropy(logits.float(), targets)
-        if not torch.isfinite(loss):
-            raise NotFinite(f"loss: became {loss.item()} in epoch {self.state.epoch + 1}; lower max_lr or use "
+        value = loss.item()  # all that comes back from a GPU in a step
+        if not math.isfinite(value):
+            raise NotFinite(f"loss: became {value} in epoch {self.state.epoch + 1}; lower max_lr or use "
                             "precision float32; the last checkpoint is kept")  # fmt: skip
         self.optimizer.zero_grad()
         loss.backward()
@@ -205,7 +208,7 @@ class Trainer:
         if self.schedule is not None and self.schedule.last_epoch < self.schedule.total_steps - 1:
             self.schedule.step()
         self.average.update(self.network)
-        return loss.item()
+        return value
 
     def _rate(self) -> float:
         return self.optimizer.param_groups[0]["lr"]

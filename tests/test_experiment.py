@@ -5,6 +5,8 @@ import json
 import random
 import subprocess
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,13 +15,14 @@ import soundfile
 import torch
 from conftest import ROOT, real
 
-from asc_kit import metrics
+from asc_kit import kernels, metrics, network
 from asc_kit.config import Recipe, load
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
 from asc_kit.errors import InputError
 from asc_kit.experiment import Work, open_corpus, predict_other, prepare, train, write_truth
 from asc_kit.runs import Run, check_parameters
+from asc_kit.trainer import Trainer
 
 TEXT = """
 folds: 3
@@ -336,3 +339,28 @@ def test_prepare_writes_truth_for_every_fold(tmp_path, tiny):
     recipe = Recipe("x", fold=(1, 2, 3), folds=3)
     prepare(recipe, corpus.read(tiny), tmp_path)
     assert len(pd.read_csv(tmp_path / "truth.tsv", sep="\t")) == 12
+
+
+def test_a_step_on_another_device_stays_there(start, tiny, monkeypatch):
+    """The way on a GPU, with torch's meta device in its place: it refuses to be mixed with the CPU's tensors, and to
+    give any number back. Only the loss is asked for, once a step."""
+    asked, item = [], torch.Tensor.item
+
+    def answer(tensor):
+        return asked.append(tensor.shape) or 1.0 if tensor.is_meta else item(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "item", answer)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which knows no meta device
+    monkeypatch.setattr(kernels, "PLAIN", True)  # what a GPU's tensors take
+    monkeypatch.setattr("asc_kit.experiment.processing_device", lambda name: torch.device("meta"))
+    settings = start("2").config
+    for domain in ("waveform", "log_mel"):
+        changed = replace(settings, augmentation=replace(settings.augmentation, mixup_domain=domain))
+        work = Work(changed, corpus.read(tiny))
+        net = network.build("2", changed.features, len(work.classes)).to(work.device)
+        trainer = Trainer(net, changed.training, 0, work.steps, None, "", "")
+        for inputs, targets in work.batches(1):
+            assert inputs.is_meta and targets.is_meta
+            trainer.step(inputs, targets)
+        assert asked == [torch.Size([])] * work.steps
+        asked.clear()

@@ -5,6 +5,7 @@ import re
 import pandas as pd
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from asc_kit import network
 from asc_kit.blocks import FusedMBConv4, MBConv4
@@ -110,16 +111,8 @@ def table_6(net: Network) -> pd.DataFrame:
 @torch.no_grad()
 def multiply_accumulates(net: nn.Module, features: Features, seconds: float = 10.0) -> int:
     """Multiply-accumulates of the convolutions and products for one clip, counted while the built network runs."""
-    total = 0
-
-    def hook(layer: nn.Module, _: tuple, output: torch.Tensor) -> None:
-        nonlocal total
-        total += output.numel() * layer.weight[0].numel()
-
-    handles = [m.register_forward_hook(hook) for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     was_training = net.training
-    net.eval()(torch.zeros(1, 1, features.frames(round(seconds * features.sample_rate)), features.n_mels))
+    with FlopCounterMode(display=False) as counter:  # a multiplication and an addition are two
+        net.eval()(torch.zeros(1, 1, features.frames(round(seconds * features.sample_rate)), features.n_mels))
     net.train(was_training)
-    for handle in handles:
-        handle.remove()
-    return total
+    return counter.get_total_flops() // 2

@@ -1,0 +1,124 @@
+"""What makes training fast on a CPU: three operations of the blocks, and memory that is kept.
+
+The operations' results and gradients equal plain PyTorch's; only the way to the gradients is another.
+
+PyTorch's own are slow here in three places: the backward pass of a strided depthwise convolution is a reference
+loop, and the gradients of a mean and of a slice come in another memory layout than channels_last, so that adding
+them to what they belong to goes element by element. On CUDA none of this holds, and without gradients there is no
+backward pass: plain PyTorch does the work.
+"""
+
+import ctypes
+import platform
+from typing import Any
+
+import torch
+from torch import nn
+
+PLAIN = False  # True: PyTorch's own everywhere, which the tests and 11_performance compare with
+
+
+def keep_memory() -> None:
+    """Let this process keep freed memory for its next step, where its C library is glibc.
+
+    As it stands glibc returns every large tensor to the system, which hands it back page by page, cleared: a third of
+    a step's time. The peak grows by about an eighth, and is not given back between steps.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-4, 0)  # M_MMAP_MAX: no block gets a mapping of its own
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD, bytes
+
+
+def depthwise(x: torch.Tensor, weight: torch.Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> torch.Tensor:
+    """Depthwise convolution: (batch, C, time, mel) with (C, 1, kt, km) to (batch, C, time / stride, mel / stride)."""
+    weight = weight.to(x.dtype)
+    if stride == (1, 1) or _plain(x):
+        return nn.functional.conv2d(x, weight, None, stride, padding, 1, len(weight))
+    return _Depthwise.apply(x, weight, stride, padding)
+
+
+def subsample(x: torch.Tensor, stride: tuple[int, int]) -> torch.Tensor:
+    """Every stride-th frame and mel bin: (batch, C, time, mel) to (batch, C, time / stride, mel / stride)."""
+    if stride == (1, 1):
+        return x
+    return x[:, :, :: stride[0], :: stride[1]] if _plain(x) else _Subsample.apply(x, stride)
+
+
+def squeeze_excite(x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+    """Channels weighted by a gate computed from their means [12].
+
+    Parameters
+    ----------
+    x : (batch, C, time, mel)
+    weights : (R, C) and (R,) that squeeze, (C, R) and (C,) that excite
+    """
+    if _plain(x):
+        return x * _gate(x.mean((2, 3)), *weights)[:, :, None, None].to(x.dtype)
+    return _SqueezeExcite.apply(x, *weights)
+
+
+def _plain(x: torch.Tensor) -> bool:
+    return PLAIN or x.is_cuda or not torch.is_grad_enabled()
+
+
+def _gate(means: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(means.device.type, enabled=False):  # (batch, C) numbers: 16 bits would save nothing
+        squeezed = nn.functional.silu(nn.functional.linear(means.to(weights[0].dtype), *weights[:2]))  # batch, R
+        return nn.functional.linear(squeezed, *weights[2:]).sigmoid()  # batch, C
+
+
+class _Depthwise(torch.autograd.Function):
+    """Its gradients are those of the unstrided convolution whose other outputs are left out."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, stride: tuple, padding: tuple) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return nn.functional.conv2d(x, weight, None, stride, padding, 1, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        whole = _spread(gradient, x, ctx.stride)
+        of_x, of_weight, _ = torch.ops.aten.convolution_backward(
+            whole, x, weight, None, (1, 1), ctx.padding, (1, 1), False, (0, 0), len(weight), (True, True, False)
+        )
+        return of_x, of_weight, None, None
+
+
+class _Subsample(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, stride: tuple[int, int]) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        ctx.stride = stride
+        return x[:, :, :: stride[0], :: stride[1]]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return _spread(gradient, ctx.saved_tensors[0], ctx.stride), None
+
+
+class _SqueezeExcite(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        means = x.mean((2, 3))  # batch, C
+        ctx.save_for_backward(x, means, *weights)
+        return x * _gate(means, *weights)[:, :, None, None].to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x, *small = ctx.saved_tensors
+        with torch.enable_grad():  # of the few numbers autograd finds the gradients
+            small = [tensor.detach().requires_grad_() for tensor in small]
+            gate = _gate(*small)
+        of_gate = (gradient * x).sum((2, 3))
+        of_means, *of_weights = torch.autograd.grad(gate, small, of_gate.to(gate.dtype))
+        of_means = of_means[:, :, None, None].to(x.dtype) / (x.shape[2] * x.shape[3])
+        return torch.addcmul(of_means, gradient, gate.detach()[:, :, None, None].to(x.dtype)), *of_weights
+
+
+def _spread(gradient: torch.Tensor, like: torch.Tensor, stride: tuple[int, int]) -> torch.Tensor:
+    whole = torch.zeros_like(like)
+    whole[:, :, :: stride[0], :: stride[1]] = gradient
+    return whole
