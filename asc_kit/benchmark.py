@@ -2,22 +2,29 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 import torch
+import torchaudio
 
+from asc_kit import config as configuration
 from asc_kit import experiment, kernels, network
 from asc_kit.config import Features, Recipe
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import Store, open_store
+from asc_kit.errors import InputError
 from asc_kit.features import LogMel
-from asc_kit.trainer import Trainer
+from asc_kit.report.complexity import multiply_accumulates
+from asc_kit.trainer import Trainer, autocast
 
 RATE = 44100
 FILES = 64  # different ones; all other names are links to them, so that a corpus of any size costs little disk
@@ -44,7 +51,9 @@ def random_corpus(folder: Path, clips: int, seconds: float) -> Path:
 def alone(function: str, *values: Any) -> dict[str, float]:
     """Run a function of this module in a new process of one thread; its result, a dictionary of numbers."""
     code = f"import json; from asc_kit import benchmark as b; print(json.dumps(b.{function}(*{values!r})))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"{function}: failed ({done.stderr.splitlines()[-1:]}); is there memory enough?")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -76,24 +85,206 @@ def reading(root: str, crops: int, seconds: float, cold: bool) -> dict[str, floa
             "own_memory_mb": own_memory() - before, "own_memory_all_mb": own_memory()}  # fmt: skip
 
 
-def stepping(root: str, submission: str, steps: int, batch_size: int, seconds: float) -> dict[str, float]:
-    """Train as `Trainer` does, without checkpoints: clips a second after the first step, of crops of ``seconds``."""
-    torch.set_num_threads(1)
-    kernels.keep_memory()
-    recipe = Recipe(
-        "benchmark",
-        augmentation=dict(crop_seconds=seconds),
-        training=dict(batch_size=batch_size, precision="bfloat16", selection="none", epochs=1),
-    )
-    config = recipe.config(submission)
-    work = experiment.Work(config, corpora.read(root))
-    trainer = Trainer(network.build(submission, config.features, len(work.classes)), config.training, 0, steps, None, "", "")
-    batches, times = work.batches(0), []
+def stepping(
+    root: str, submission: str, steps: int, batch_size: int, seconds: float, precision: str = "bfloat16"
+) -> dict[str, float]:
+    """Train as `Trainer` does, without checkpoints, on one thread; the medians of all steps but the first two.
+
+    Parameters
+    ----------
+    seconds : length of the crops
+    precision : "plain" trains the plain way, which notebooks/11_performance writes into ``plain.py`` in the folder of
+        the cache
+
+    Returns
+    -------
+    clips_a_second; data_share, average_share: the time for batches, and for the moving average, in the step's; loss,
+    of the first step; peak_mb
+    """
+    batches, way = _ways(root, submission, steps, batch_size, seconds, precision)
+    times, averaging, losses = [], [], []
+    update = way.average.update if precision != "plain" else way.average.update_parameters
+
+    def timed(network: torch.nn.Module) -> None:
+        started = time.perf_counter()
+        update(network)
+        averaging.append(time.perf_counter() - started)
+
+    setattr(way.average, "update_parameters" if precision == "plain" else "update", timed)
     for _ in range(steps):
         started = time.perf_counter()
-        trainer.step(*next(batches))
-        times.append(time.perf_counter() - started)
-    return {"clips_a_second": batch_size / float(np.median(times[1:]))}
+        batch = next(batches)
+        halfway = time.perf_counter()
+        losses.append(way.step(*batch))
+        clips = len(batch[1])
+        times.append(((time.perf_counter() - started) / clips, (halfway - started) / clips))
+    whole, data = np.median(times[min(2, steps - 1) :], axis=0)
+    return {"clips_a_second": 1 / whole, "data_share": data / whole,
+            "average_share": float(np.median(averaging)) / (whole * batch_size), "loss": losses[0],
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000}  # fmt: skip
+
+
+def _ways(root: str, submission: str, steps: int, batch_size: int, seconds: float, precision: str) -> tuple[Any, Any]:
+    torch.set_num_threads(1)
+    plain = precision == "plain"
+    training = dict(batch_size=batch_size, precision="float32" if plain else precision, selection="none", epochs=1)
+    recipe = Recipe("benchmark", augmentation=dict(crop_seconds=seconds), training=training)
+    config = recipe.config(submission)
+    work = experiment.Work(config, corpora.read(root))
+    torch.manual_seed(0)
+    net = network.build(submission, config.features, len(work.classes))
+    if plain:
+        sys.path.insert(0, str(configuration.cache()))
+        from plain import PlainWay
+
+        way = PlainWay(work, net)
+        return _again(way.batches), way
+    kernels.keep_memory()
+    return _again(lambda: work.batches(1)), Trainer(net, config.training, 0, steps, None, "", "")
+
+
+def _again(epoch: Callable[[], Iterator]) -> Iterator:
+    while True:
+        yield from epoch()
+
+
+def together(processes: int, function: str, *values: Any) -> list[dict[str, float]]:
+    """Run a function of this module in several processes at once; their results."""
+    with ThreadPoolExecutor(processes) as pool:
+        return list(pool.map(lambda _: alone(function, *values), range(processes)))
+
+
+KINDS = {  # where a step's time goes: parts of the names that PyTorch's profiler gives its operations
+    "convolutions, backward": ("convolution_backward",),
+    "convolutions": ("convolution", "conv2d"),
+    "batch norms, backward": ("batch_norm_backward",),
+    "batch norms": ("batch_norm",),
+    "swish": ("silu", "sigmoid"),
+    "Fourier transforms": ("fft", "stft"),
+    "matrix products": ("mm", "bmm", "matmul"),
+    "sums, means, maxima": ("sum", "mean", "max"),
+    "additions, products, logarithms": ("add", "mul", "div", "lerp", "log", "pow", "sqrt", "square", "abs", "sub"),
+    "copies and conversions": ("copy", "zero", "fill", "to", "cat", "stack", "pad", "index", "clamp", "where"),
+}
+
+
+def profile(root: str, submission: str, batch_size: int, seconds: float, precision: str) -> dict[str, float]:
+    """Seconds of one step by kind of operation, the third after a start."""
+    batches, way = _ways(root, submission, 3, batch_size, seconds, precision)
+    for _ in range(2):
+        way.step(*next(batches))
+    started = time.perf_counter()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        way.step(*next(batches))
+    whole = time.perf_counter() - started
+    spent = dict.fromkeys(KINDS, 0.0)
+    for event in profiler.key_averages():
+        kind = next((kind for kind, parts in KINDS.items() if any(part in event.key for part in parts)), None)
+        if kind is not None:
+            spent[kind] += event.self_cpu_time_total / 1e6
+    return {**spent, "the rest": whole - sum(spent.values())}
+
+
+def floor(submission: str, batch_size: int, seconds: float) -> dict[str, float]:
+    """What a training step of the network must at least do, and how fast this core does that alone.
+
+    Operations: three times the forward pass's multiply-accumulates. Bytes: every tensor that the backward pass needs
+    is written once and read once in 16 bits, and so is its gradient.
+
+    Returns
+    -------
+    gigaoperations, gigabytes; operations_seconds at the rate of a large bfloat16 matrix product, bytes_seconds at the
+    rate of a large copy
+    """
+    torch.set_num_threads(1)
+    kernels.keep_memory()
+    config = Recipe("benchmark").config(submission)
+    net = network.build(submission, config.features, 10).to(memory_format=torch.channels_last)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    frames = config.features.frames(round(seconds * RATE))
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        autocast(torch.device("cpu"), "bfloat16"),
+    ):
+        net(torch.zeros(batch_size, 1, frames, config.features.n_mels))
+    operations = 3 * 2 * batch_size * multiply_accumulates(net, config.features, seconds)
+    moved = 4 * sum(kept.values())
+    side, block = torch.randn(2048, 2048).bfloat16(), torch.empty(2**28, dtype=torch.uint8)
+    product = _least(lambda: side @ side)
+    copy = _least(lambda: block[: 2**27].copy_(block[2**27 :]))
+    return {"gigaoperations": operations / 1e9, "gigabytes": moved / 1e9,
+            "operations_seconds": operations * product / (2 * 2048**3), "bytes_seconds": moved * copy / 2**28}  # fmt: skip
+
+
+def _least(work: Callable[[], Any], repeats: int = 5) -> float:
+    seconds = []
+    for _ in range(repeats + 1):  # the first warms up
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])
+
+
+def log_mel(mels: int, repeats: int) -> dict[str, float]:
+    """Milliseconds of a clip of 10 s on one thread, the ways taking turns: the medians."""
+    import librosa
+
+    torch.set_num_threads(1)
+    config = Features(n_mels=mels)
+    mine = LogMel(config)
+    theirs = torchaudio.transforms.MelSpectrogram(
+        RATE, config.window, config.window, config.hop, config.f_min, config.f_max, n_mels=mels,
+        norm="slaney", mel_scale="slaney",
+    )  # fmt: skip
+    decibel = torchaudio.transforms.AmplitudeToDB("power")
+    wave = 0.1 * torch.randn(1, 10 * RATE, generator=torch.Generator().manual_seed(0))
+    frames = torch.randn(config.frames(10 * RATE), config.window)
+    settings = dict(sr=RATE, n_fft=config.window, hop_length=config.hop, n_mels=mels, fmin=config.f_min,
+                    fmax=config.f_max)  # fmt: skip
+    ways = {
+        "asc_kit": lambda: mine(wave),
+        "torchaudio": lambda: decibel(theirs(wave)),
+        "librosa": lambda: librosa.power_to_db(
+            librosa.feature.melspectrogram(y=wave[0].numpy(), **settings), top_db=None
+        ),
+        "Fourier transforms alone": lambda: torch.fft.rfft(frames),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats + 2):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            times[name].append(1000 * (time.perf_counter() - started))
+    return {name: float(np.median(values[2:])) for name, values in times.items()}
+
+
+def rounding(wave: torch.Tensor) -> dict[str, float]:
+    """How far the features of a waveform (samples,) are from the same in float64, in dB, above the floor."""
+    config = Features()
+    mine = LogMel(config)(wave[None]).double()
+    exact = LogMel(config).double()(wave[None].double())
+    theirs = torchaudio.transforms.MelSpectrogram(
+        RATE, config.window, config.window, config.hop, config.f_min, config.f_max, n_mels=config.n_mels,
+        norm="slaney", mel_scale="slaney",
+    )(wave).clamp(min=config.amin).log10().mul(10).T.double()  # fmt: skip
+    above = exact > 10 * np.log10(config.amin) + 1
+    error, other = (mine - exact).abs()[above], (theirs - exact[0, 0]).abs()[above[0, 0]]
+    return {"median": error.median().item(), "99.9 % of all": error.quantile(0.999).item(),
+            "largest": error.max().item(), "torchaudio's largest": other.max().item()}  # fmt: skip
+
+
+def starting(root: str) -> dict[str, float]:
+    """Seconds from nothing to the first batch of a run on a built store, with the imports."""
+    code = ("import torch; torch.set_num_threads(1); from asc_kit import benchmark as b; "
+            f"next(b._ways({root!r}, '2', 1, 64, 8.0, 'bfloat16')[0])")  # fmt: skip
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return {"seconds": time.perf_counter() - started}
 
 
 def scoring(repeats: int) -> list[dict[str, float]]:

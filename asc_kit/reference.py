@@ -4,9 +4,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 
 def statistics(features: Iterable[torch.Tensor]) -> np.ndarray:
@@ -31,6 +28,10 @@ def fit_predict(training: np.ndarray, labels: np.ndarray, evaluation: np.ndarray
     -------
     (evaluation clips, classes) probabilities; 0 for a class that the training rows lack
     """
+    from sklearn.linear_model import LogisticRegression  # here: their import takes a second
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)).fit(training, labels)
     probabilities = np.zeros((len(evaluation), n_classes))
     probabilities[:, model.classes_] = model.predict_proba(evaluation)

@@ -103,7 +103,10 @@ def test_the_whole_network_learns_the_same():
     reference = gradients(True, "float32", torch.contiguous_format)
     fast = gradients(False, "float32", torch.channels_last)
     assert (fast - reference).norm() < 1e-3 * reference.norm()
-    fast, plain = gradients(False, "bfloat16", torch.channels_last), gradients(True, "bfloat16", torch.contiguous_format)
+    fast, plain = (
+        gradients(False, "bfloat16", torch.channels_last),
+        gradients(True, "bfloat16", torch.contiguous_format),
+    )
     assert (fast - reference).norm() < 1.1 * (plain - reference).norm() < 0.3 * reference.norm()
 
 
