@@ -141,7 +141,9 @@ rule corpus:
 
 for run in RUNS:
     own = f"{run.config.submission}_{run.folder.name}"
-    files = ["predictions.tsv", "run.json"] + ["model.safetensors", "history.csv"] * (run.config.submission != "logistic")
+    files = ["predictions.tsv", "run.json"]
+    if run.config.submission != "logistic":
+        files += ["model.safetensors", "compact.safetensors", "history.csv"]
 
     rule:
         name:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -110,6 +111,7 @@ def _train_network(run: Run, work: "Work") -> dict[str, Any]:
     compact.save(trained, config, work.classes, folder / "model.safetensors")
     write_history(folder / "history.csv", trainer.state.history)
     model = compact.load(folder / "model.safetensors")  # scores come from the float16 file
+    compact.save_folded(replace(model, origin=compact.origin(_identity(run, work))), folder / "compact.safetensors")
     if config.training.selection == "validation":
         work.predict(model, work.watched, folder / "predictions_validation.tsv")
     work.predict(model, work.evaluation, folder / "predictions.tsv")
@@ -136,19 +138,24 @@ def _fit_reference(run: Run, work: "Work") -> dict[str, Any]:
     return {}
 
 
+def _identity(run: Run, work: "Work") -> dict[str, Any]:
+    data = {"synthetic": work.corpus.synthetic, **work.store.about}
+    return {"run": f"{run.folder.parent.name}/{run.folder.name}", "hash": run.config.hash, "code": code(), "data": data}
+
+
 def _write_about(run: Run, work: "Work", started: float, result: dict[str, Any]) -> None:
+    identity = _identity(run, work)
     data = {
         "name": work.corpus.root.resolve().name,
-        "synthetic": work.corpus.synthetic,
-        **work.store.about,
+        **identity["data"],
         "training": len(work.training),
         "validation": len(work.watched),
         "evaluation": len(work.evaluation),
     }
     about = {
-        "run": f"{run.folder.parent.name}/{run.folder.name}", "recipe": run.recipe.name,
-        "config": run.config.as_dict(), "hash": run.config.hash, "commit": commit(),
-        "code": code(), "features_code": configuration.code_digest("features", "data/audio", "data/store"),
+        "run": identity["run"], "recipe": run.recipe.name,
+        "config": run.config.as_dict(), "hash": identity["hash"], "commit": commit(),
+        "code": identity["code"], "features_code": configuration.code_digest("features", "data/audio", "data/store"),
         "data": data, "classes": work.classes, **result,
         "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         "machine": {"system": platform.platform(), "processor": processor(), "device": str(work.device),

@@ -51,6 +51,7 @@ def test_a_run_leaves_what_is_promised(start):
     run = train(start())
     assert files(run) == {
         "model.safetensors",
+        "compact.safetensors",
         "predictions.tsv",
         "predictions_validation.tsv",
         "history.csv",
@@ -94,7 +95,8 @@ def test_validation_locations_are_in_no_other_part(start, tiny):
 
 def test_equal_runs_are_equal_bytes(start):
     runs = [train(start(experiment=name)) for name in ("first", "second")]
-    for name in ("model.safetensors", "predictions.tsv", "predictions_validation.tsv", "history.csv"):
+    names = ("model.safetensors", "compact.safetensors", "predictions.tsv", "predictions_validation.tsv", "history.csv")
+    for name in names:
         assert (runs[0].folder / name).read_bytes() == (runs[1].folder / name).read_bytes(), name
     other = train(start(experiment="third", seed=1))
     assert (other.folder / "model.safetensors").read_bytes() != (runs[0].folder / "model.safetensors").read_bytes()
