@@ -76,6 +76,31 @@ def fetch(
         print(folder)
 
 
+@app.command()
+def size(model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")]) -> None:
+    """Count a model's numbers, bytes, multiply-accumulates and memory, and say which year's DCASE limits it meets."""
+    from asc_kit.deploy import size as sizing
+
+    print(sizing.table(sizing.measure(model)))
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
+    out: Annotated[Path, typer.Option(help="the ONNX file: waveform in, probabilities out")],
+    temperature: Annotated[float | None, typer.Option(help="divides the logits; none by default")] = None,
+) -> None:
+    """Write a model as one ONNX file that classifies waveforms, with its features inside."""
+    from asc_kit.deploy import compact
+
+    try:
+        from asc_kit.deploy import onnx as exporting
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name}: is not installed; pip install 'asc_kit[onnx]'") from None
+    exporting.export(compact.load(model), out, temperature)
+    print(out)
+
+
 if __name__ == "__main__":
     try:
         app()

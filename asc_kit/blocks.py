@@ -28,6 +28,16 @@ class SqueezeExcite(nn.Module):
         return kernels.squeeze_excite(x, *weights)
 
 
+class Depthwise(nn.Conv2d):
+    """A convolution of every channel by itself, whose backward pass is `kernels.depthwise`'s."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, C, time, mel) to (batch, C, time / stride, mel / stride)."""
+        if self.bias is not None:  # folded
+            return super().forward(x)
+        return kernels.depthwise(x, self.weight, self.stride, self.padding)
+
+
 class _Inverted(nn.Module):
     """What both blocks share: expand -> squeeze-excite -> reduce, and the shortcut."""
 
@@ -58,13 +68,12 @@ class MBConv4(_Inverted):
         padding = (kernel[0] // 2, kernel[1] // 2)
         self.expand = nn.Conv2d(inputs, self.wide, 1, bias=False)
         self.expand_norm = nn.BatchNorm2d(self.wide)
-        self.depthwise = nn.Conv2d(self.wide, self.wide, kernel, stride, padding, groups=self.wide, bias=False)
+        self.depthwise = Depthwise(self.wide, self.wide, kernel, stride, padding, groups=self.wide, bias=False)
         self.depthwise_norm = nn.BatchNorm2d(self.wide)
 
     def expanded(self, x: torch.Tensor) -> torch.Tensor:
         x = nn.functional.silu(self.expand_norm(self.expand(x)))  # batch, 4 I, time, mel
-        x = kernels.depthwise(x, self.depthwise.weight, self.depthwise.stride, self.depthwise.padding)
-        return nn.functional.silu(self.depthwise_norm(x))
+        return nn.functional.silu(self.depthwise_norm(self.depthwise(x)))
 
 
 class FusedMBConv4(_Inverted):

@@ -32,17 +32,16 @@ def keep_memory() -> None:
 
 def depthwise(x: torch.Tensor, weight: torch.Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> torch.Tensor:
     """Depthwise convolution: (batch, C, time, mel) with (C, 1, kt, km) to (batch, C, time / stride, mel / stride)."""
-    weight = weight.to(x.dtype)
-    if stride == (1, 1) or _plain(x):
+    if stride == (1, 1) or plain(x):
         return nn.functional.conv2d(x, weight, None, stride, padding, 1, len(weight))
-    return _Depthwise.apply(x, weight, stride, padding)
+    return _Depthwise.apply(x, weight.to(x.dtype), stride, padding)
 
 
 def subsample(x: torch.Tensor, stride: tuple[int, int]) -> torch.Tensor:
     """Every stride-th frame and mel bin: (batch, C, time, mel) to (batch, C, time / stride, mel / stride)."""
     if stride == (1, 1):
         return x
-    return x[:, :, :: stride[0], :: stride[1]] if _plain(x) else _Subsample.apply(x, stride)
+    return x[:, :, :: stride[0], :: stride[1]] if plain(x) else _Subsample.apply(x, stride)
 
 
 def squeeze_excite(x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
@@ -53,12 +52,13 @@ def squeeze_excite(x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
     x : (batch, C, time, mel)
     weights : (R, C) and (R,) that squeeze, (C, R) and (C,) that excite
     """
-    if _plain(x):
+    if plain(x):
         return x * _gate(x.mean((2, 3)), *weights)[:, :, None, None].to(x.dtype)
     return _SqueezeExcite.apply(x, *weights)
 
 
-def _plain(x: torch.Tensor) -> bool:
+def plain(x: torch.Tensor) -> bool:
+    """Whether PyTorch's own way is taken."""
     return PLAIN or x.is_cuda or not torch.is_grad_enabled()
 
 

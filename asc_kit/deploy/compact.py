@@ -38,8 +38,8 @@ class Model:
 
     Attributes
     ----------
-    network : logits from features, eval mode, of a compact file the folded one; float32 arithmetic on weights that were stored as float16, unless its
-        configuration asks for float16 arithmetic
+    network : logits from features, eval mode, of a compact file the folded one; float32 arithmetic on weights that
+        were stored as float16, unless its configuration asks for float16 arithmetic
     features : log-mel of the network's own setting
     config, classes : of the run that trained it
     nonzero : parameters that are not zero in the stored float16, without the running statistics (Section 3.5)

@@ -8,8 +8,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from asc_kit import network
-from asc_kit.blocks import FusedMBConv4, MBConv4
+from asc_kit.blocks import FusedMBConv4, MBConv4, _Inverted
 from asc_kit.config import Features
+from asc_kit.deploy.folding import fold
 from asc_kit.network import TABLE_1, Network
 
 BYTES = 2  # float16
@@ -43,20 +44,15 @@ def size_kb(net: nn.Module) -> float:
     return numbers * BYTES / 1024
 
 
-def sizes(net: Network) -> dict[str, int]:
+def sizes(net: nn.Module) -> dict[str, int]:
     """The three ways to count a network's numbers: the report's, the challenge's Keras counter, and what a file needs.
 
     ``parameters`` as `count`; ``with_statistics`` adds the batch norms' running ones; ``folded`` has the batch norms
-    in the convolutions before them, and the first, which has none, as an affine.
+    in the convolutions before them, and the first, which has none, as an affine. The baseline's normalisation of its
+    features counts only there.
     """
-    modules = dict(net.named_modules())
-    norms = {name: m for name, m in modules.items() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))}
-    folded = count(net)
-    for name, norm in norms.items():
-        if name.endswith("_norm"):
-            has_bias = modules[name.removesuffix("_norm")].bias is not None
-            folded -= norm.num_features * (2 if has_bias else 1)
-    statistics = sum(2 * norm.num_features for norm in norms.values())
+    statistics = sum(b.numel() for name, b in net.named_buffers() if name.endswith(("running_mean", "running_var")))
+    folded = sum(value.numel() for value in fold(net).state_dict().values())
     return {"parameters": count(net), "with_statistics": count(net) + statistics, "folded": folded}
 
 
@@ -108,11 +104,44 @@ def table_6(net: Network) -> pd.DataFrame:
     return table.assign(size_bytes=BYTES * table.parameters)
 
 
-@torch.no_grad()
 def multiply_accumulates(net: nn.Module, features: Features, seconds: float = 10.0) -> int:
     """Multiply-accumulates of the convolutions and products for one clip, counted while the built network runs."""
     was_training = net.training
-    with FlopCounterMode(display=False) as counter:  # a multiplication and an addition are two
-        net.eval()(torch.zeros(1, 1, features.frames(round(seconds * features.sample_rate)), features.n_mels))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:  # a multiplication and an addition are two
+        net.eval()(_silence(features, seconds))
     net.train(was_training)
     return counter.get_total_flops() // 2
+
+
+def _silence(features: Features, seconds: float) -> torch.Tensor:
+    return torch.zeros(1, 1, features.frames(round(seconds * features.sample_rate)), features.n_mels)
+
+
+def peak_activations(net: nn.Module, features: Features, seconds: float = 10.0) -> int:
+    """Numbers that must be in memory at once, besides the weights, to run one clip layer by layer.
+
+    The largest sum, over the convolutions and products, of a layer's input, its output, and the input of its block
+    where that is still wanted by the shortcut; whatever else there is (norms, activations, gates) is done in place.
+    """
+    layers = _run(net, features, seconds)
+    return max(inputs.numel() + output.numel() + (0 if held is None or held is inputs else held.numel())
+               for inputs, output, held in layers)  # fmt: skip
+
+
+@torch.no_grad()
+def _run(net: nn.Module, features: Features, seconds: float) -> list[tuple[torch.Tensor, ...]]:
+    """Every convolution and product in the order of a clip's way: input, output, its block's input or None."""
+    seen, held = [], [None]
+    handles = []
+    for module in net.modules():
+        if isinstance(module, _Inverted):
+            handles.append(module.register_forward_pre_hook(lambda _, inputs: held.append(inputs[0])))
+            handles.append(module.register_forward_hook(lambda *_: held.append(None)))
+        elif isinstance(module, (nn.Conv2d, nn.Linear)):
+            handles.append(module.register_forward_hook(lambda _, x, y: seen.append((x[0], y, held[-1]))))
+    was_training = net.training
+    net.eval()(_silence(features, seconds))
+    net.train(was_training)
+    for handle in handles:
+        handle.remove()
+    return seen

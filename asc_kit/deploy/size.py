@@ -1,0 +1,84 @@
+"""How large a model is, by every count that has been used for it, and which year's limits it meets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from asc_kit import network
+from asc_kit.deploy import compact
+from asc_kit.report import complexity
+
+BYTES = 128_000  # the limit of every year since 2021; the report counts 128 KB as 131,072 bytes
+MACS = 30_000_000  # for one inference, of 1 s, since 2022
+# And where it is written; 2023's page could be read in part only, without the number.
+LIMITS = {
+    2021: ("128,000 bytes of parameters that are not zero", "github.com/marmoi/dcase2021_task1a_baseline"),
+    2022: ("128,000 parameters, as int8; 30 million MACs a second", "github.com/marmoi/dcase2022_task1_baseline"),
+    2023: ("128,000 bytes of parameters; 30 million MACs a second",
+           "dcase.community/challenge2023/task-low-complexity-acoustic-scene-classification"),
+    2024: ("128,000 bytes of parameters; 30 million MACs a second", "github.com/CPJKU/dcase2024_task1_baseline"),
+    2025: ("128,000 bytes of parameters; 30 million MACs a second",
+           "dcase.community/challenge2025/task-low-complexity-acoustic-scene-classification-with-device-information"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Size:
+    """A line of the table."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def measure(file: Path) -> list[Size]:
+    """Size, work and memory of a model file.
+
+    Raises
+    ------
+    InputError : as `compact.load`.
+    """
+    model = compact.load(file)
+    features = model.config.features
+    net = network.build(model.config.submission, features, len(model.classes)).eval()
+    counts = complexity.sizes(net)
+    macs = {seconds: complexity.multiply_accumulates(net, features, seconds) for seconds in (1, 10)}
+    peaks = {seconds: complexity.peak_activations(net, features, seconds) for seconds in (1, 10)}
+    return [
+        Size("submission", model.config.submission, f"{features.n_mels} mel bins, {len(model.classes)} classes"),
+        Size("file", f"{Path(file).stat().st_size:,} bytes", str(file)),
+        _numbers("parameters", counts["parameters"], "the report's count, without running statistics"),
+        _numbers("parameters with statistics", counts["with_statistics"], "the challenge's counter for Keras"),
+        _numbers("parameters folded", counts["folded"], "batch norms inside the convolutions"),
+        _numbers("parameters not zero", model.nonzero, f"of the {model.parameters:,} in this file"),
+        *(Size(f"multiply-accumulates, {s} s", f"{n:,}", "convolutions and products") for s, n in macs.items()),
+        *(Size(f"peak activations, {s} s", f"{4 * n:,} bytes", f"float32; float16 {2 * n:,}; input, output and "
+               "shortcut of the layer that needs most") for s, n in peaks.items()),
+        *_limits(counts["parameters"], model.nonzero, counts["with_statistics"], macs[1]),
+    ]  # fmt: skip
+
+
+def _numbers(name: str, count: int, note: str) -> Size:
+    size = count * complexity.BYTES
+    return Size(name, f"{count:,}", f"{size:,} bytes = {size / 1024:.2f} KB as float16; {note}")
+
+
+def _limits(parameters: int, nonzero: int, keras: int, macs: int) -> list[Size]:
+    """Met or not, and by what it fails."""
+    memory = [] if parameters * complexity.BYTES <= BYTES else [f"{parameters * complexity.BYTES:,} bytes"]
+    work = [] if macs <= MACS else [f"{macs / 1e6:.1f} million MACs"]
+    first = [] if nonzero * complexity.BYTES <= BYTES else [f"{nonzero * complexity.BYTES:,} bytes"]
+    integer = ["float16, not int8"] + ([f"{parameters:,} parameters"] if parameters > BYTES else [])
+    faults = {2021: first, 2022: integer + work, 2023: memory + work, 2024: memory + work, 2025: memory + work}
+    lines = []
+    for year, (rule, source) in LIMITS.items():
+        value = "no: " + ", ".join(faults[year]) if faults[year] else "met"
+        if year == 2021 and not faults[year] and keras * complexity.BYTES > BYTES:
+            value = f"met; not with statistics ({keras * complexity.BYTES:,} bytes)"
+        lines.append(Size(f"DCASE {year}", value, f"{rule} [{source}]"))
+    return lines
+
+
+def table(lines: list[Size]) -> str:
+    """Three aligned columns."""
+    wide = [max(len(line.name) for line in lines), max(len(line.value) for line in lines)]
+    return "\n".join(f"{line.name:{wide[0]}}  {line.value:{wide[1]}}  {line.note}".rstrip() for line in lines)

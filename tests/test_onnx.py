@@ -1,0 +1,197 @@
+"""ONNX files: parity with PyTorch at any length, the DFT in two products, what stands inside, and refusals."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import soundfile
+import torch
+from conftest import ROOT, real
+from test_folding import CLASSES, trained
+
+from asc_kit.config import BASELINE, Features
+from asc_kit.deploy import compact
+from asc_kit.deploy import onnx as exporting
+from asc_kit.errors import InputError
+from asc_kit.features import LogMel
+
+RATE = 44100
+SECONDS = (1, 1.7, 8, 10, 30)
+
+
+def session(made):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def model(tmp_path, submission, folded=False, **features):
+    net, settings = trained(submission)
+    settings = dataclasses.replace(settings, features=dataclasses.replace(settings.features, **features))
+    compact.save(net, settings, CLASSES, tmp_path / "m")
+    if folded:
+        compact.save_folded(compact.load(tmp_path / "m"), tmp_path / "m")
+    return compact.load(tmp_path / "m")
+
+
+def noise(seconds, batch=1, seed=0):
+    """Brown noise, some of it quiet: its spectrum falls by 60 dB, as recordings' do."""
+    random = np.random.default_rng(seed)
+    wave = np.cumsum(random.standard_normal((batch, round(seconds * RATE))), axis=1)
+    wave = wave - np.linspace(wave[:, 0], wave[:, -1], wave.shape[1], axis=1)
+    return (wave / np.abs(wave).max() * np.geomspace(0.5, 0.005, batch)[:, None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["named", "compact"])
+@pytest.mark.parametrize("submission", ["1", "2", "3", "4", "baseline"])
+def test_equals_pytorch_for_any_length_and_batch(tmp_path, submission, folded):
+    wanted = model(tmp_path, submission, folded)
+    run = session(exporting.build(wanted))
+    for seconds, batch in ((1, 1), (1, 5), (1.7, 2), (3.0001, 1), (10, 1)):
+        waves = noise(seconds, batch)
+        (got,) = run.run(None, {"waveform": waves})
+        want = wanted.probabilities(torch.from_numpy(waves))
+        assert got.shape == (batch, 10) and np.abs(got - want).max() < 1e-4
+        assert np.allclose(got.sum(1), 1, atol=1e-6)
+
+
+SETTINGS = {
+    "report": {}, "magnitude": dict(power=1), "ln": dict(log="ln", amin=1e-8), "top_db": dict(top_db=30.0),
+    "hamming": dict(window_function="hamming"), "n_fft": dict(n_fft=4096), "htk": dict(mel_scale="htk", mel_norm=None),
+    "uncentred end": dict(last_frame=False), "odd": dict(window=2025, hop=675),
+    "odd, uncentred end": dict(window=2025, hop=675, last_frame=False), "coprime": dict(window=1024, hop=441),
+    "prime": dict(window=211, hop=100, n_mels=10), "all bins": dict(f_min=0.0, f_max=22050.0),
+    "baseline": BASELINE["features"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+def test_features_equal_pytorch(changes):
+    features = LogMel(Features(**{"n_mels": 40, **changes}))
+    graph = exporting.Graph()
+    graph("Identity", exporting.log_mel(graph, "waveform", features), output="features")
+    ends = [onnx.helper.make_tensor_value_info("waveform", 1, ["batch", "samples"]),
+            onnx.helper.make_tensor_value_info("features", 1, ["batch", "time", "mel"])]  # fmt: skip
+    made = onnx.helper.make_graph(graph.nodes, "features", ends[:1], ends[1:], graph.constants)
+    made = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(made, full_check=True)
+    run = session(made)
+    for samples in (44100, 44101, 2025 * 30, 675 * 80 + 1, 690 * 64):
+        waves = noise(samples / RATE, 2)
+        (got,) = run.run(None, {"waveform": waves})
+        want = features(torch.from_numpy(waves))[:, 0].numpy()
+        assert got.shape == want.shape
+        assert np.abs(got - want).max() < (2e-3 if features.config.log == "db" else 5e-4)  # of 60 dB, or of 14
+
+
+@pytest.mark.parametrize(("points", "used"), [(2760, 1002), (2048, 1025), (2025, 700), (211, 106), (8, 5), (1, 1)])
+def test_dft_in_two_products(points, used):
+    frame = np.random.default_rng(0).standard_normal(points)
+    first, second, bins = exporting.dft(points, used)
+    rests, wide, columns = second.shape
+    parts = (first @ frame.reshape(first.shape[1], wide // 2)).reshape(2, rests, -1)  # 2, R, Q
+    spectrum = np.einsum("rq,rql->rl", np.concatenate([parts[0], parts[1]], axis=1), second)
+    power = spectrum[:, : columns // 2] ** 2 + spectrum[:, columns // 2 :] ** 2
+    want = np.abs(np.fft.rfft(frame)) ** 2
+    assert sorted(bins[bins >= 0]) == list(range(used))  # every frequency once
+    assert np.allclose(power[bins >= 0], want[bins[bins >= 0]], rtol=1e-9, atol=1e-9 * points)
+
+
+def test_split_is_worth_it():
+    p, q = exporting.split(2760, 1002)
+    assert p * q == 2760 and 2 * (p // 2 + 1) * 2760 + 4 * q * 1002 < 2 * 1002 * 2760 / 14  # than the dense basis
+
+
+def test_temperature_divides_logits_and_is_off_by_default(tmp_path):
+    wanted = model(tmp_path, "1")
+    waves = noise(1, 3)
+    plain, soft = (session(exporting.build(wanted, t)).run(None, {"waveform": waves})[0] for t in (None, 2.5))
+    want = plain ** (1 / 2.5)
+    assert np.allclose(soft, want / want.sum(1, keepdims=True), atol=1e-6) and np.abs(soft - plain).max() > 0.01
+
+
+def test_one_file_tells_what_it_is(tmp_path):
+    wanted = model(tmp_path, "2", folded=True)
+    exporting.export(wanted, tmp_path / "x.onnx")
+    exporting.export(wanted, tmp_path / "y.onnx")
+    assert (tmp_path / "x.onnx").read_bytes() == (tmp_path / "y.onnx").read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["m", "x.onnx", "y.onnx"]
+    made = onnx.load(tmp_path / "x.onnx")
+    onnx.checker.check_model(made, full_check=True)
+    assert not any(constant.external_data for constant in made.graph.initializer)
+    about = {entry.key: entry.value for entry in made.metadata_props}
+    assert json.loads(about["classes"]) == list(CLASSES) and about["sample_rate"] == "44100"
+    assert json.loads(about["config"]) == wanted.config.as_dict() and "licence" in about
+    (wave,), (out,) = made.graph.input, made.graph.output
+    assert (wave.name, out.name) == ("waveform", "probabilities")
+    assert [d.dim_param for d in wave.type.tensor_type.shape.dim] == ["batch", "samples"]
+    assert out.type.tensor_type.shape.dim[1].dim_value == 10
+    assert {opset.domain for opset in made.opset_import} == {""}  # no runtime's own operators
+
+
+@pytest.mark.parametrize("submission", ["1", "2", "3", "4", "baseline"])
+def test_real_recordings_of_several_lengths(submission):
+    files = sorted((real("tut2017") / "audio").iterdir())[::140][:3]
+    sound = np.concatenate([soundfile.read(file, dtype="float32", always_2d=True)[0].mean(1) for file in files])
+    wanted = compact.load(ROOT / f"results/tau2022/submission_{submission}/seed_0/model.safetensors")
+    run = session(exporting.build(wanted))
+    for seconds in SECONDS:
+        waves = sound[None, : round(seconds * RATE)]
+        got = run.run(None, {"waveform": waves})[0]
+        assert np.abs(got - wanted.probabilities(torch.from_numpy(waves))).max() <= 1e-4
+
+
+def test_example_needs_onnxruntime_and_soundfile_alone(tmp_path):
+    example = ROOT / "examples" / "classify_onnx.py"
+    assert "torch" not in example.read_text() and "asc_kit" not in example.read_text()
+    wanted, waves = model(tmp_path, "1"), noise(1.5)
+    exporting.export(wanted, tmp_path / "x.onnx")
+    soundfile.write(tmp_path / "x.wav", waves[0], RATE, subtype="FLOAT")
+    command = [sys.executable, str(example), str(tmp_path / "x.onnx"), str(tmp_path / "x.wav")]
+    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    best = wanted.probabilities(torch.from_numpy(waves))[0]
+    assert len(lines) == 3 and lines[0] == f"{best.max():.3f}  {CLASSES[best.argmax()]}"
+    soundfile.write(tmp_path / "x.wav", waves[0], 22050)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "has 22050 Hz; resample it to 44100 Hz" in done.stderr
+
+
+def test_refusals_are_one_line_and_leave_nothing(tmp_path):
+    wanted = model(tmp_path, "1")
+    settings = wanted.config
+    half = dataclasses.replace(settings, training=dataclasses.replace(settings.training, float16="arithmetic"))
+    with pytest.raises(InputError, match="float16 arithmetic is not exported"):
+        exporting.export(dataclasses.replace(wanted, config=half), tmp_path / "x.onnx")
+    long = LogMel(dataclasses.replace(settings.features, n_fft=88200))
+    with pytest.raises(InputError, match="n_fft: 88200 samples are too many"):
+        exporting.export(dataclasses.replace(wanted, features=long), tmp_path / "x.onnx")
+    for temperature in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="temperature"):
+            exporting.export(wanted, tmp_path / "x.onnx", temperature)
+    with pytest.raises(InputError, match="cannot be written"):
+        exporting.export(wanted, tmp_path / "none" / "x.onnx")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        exporting.export(wanted, tmp_path / "folder")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "m"]
+
+
+def command(*words):
+    done = subprocess.run([sys.executable, "-m", "asc_kit", *map(str, words)], cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_command_line(tmp_path):
+    model(tmp_path, "1")
+    code, out, _ = command("export", tmp_path / "m", "--out", tmp_path / "x.onnx", "--temperature", 2)
+    assert code == 0 and out.strip() == str(tmp_path / "x.onnx") and (tmp_path / "x.onnx").exists()
+    (tmp_path / "bad").write_bytes(b"\x80\x04K\x01.")
+    for words in (("export", tmp_path / "bad", "--out", tmp_path / "y.onnx"), ("size", tmp_path / "bad")):
+        code, out, error = command(*words)
+        assert code == 1 and not out and error.count("\n") == 1 and "is no whole safetensors file" in error
+    assert not (tmp_path / "y.onnx").exists()

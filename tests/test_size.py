@@ -1,0 +1,87 @@
+"""What ``python -m asc_kit size`` prints: exact counts, memory by hand, and each year's limits."""
+
+import pytest
+import torch
+from test_folding import CLASSES, trained
+
+from asc_kit import network
+from asc_kit.config import Recipe
+from asc_kit.deploy import compact, size
+from asc_kit.report import complexity
+
+# parameters, with statistics, folded; multiply-accumulates of 1 s; FACTS of the report and of the baseline's authors
+COUNTS = {
+    "1": (62090, 65618, 60252, 7941928), "2": (62154, 65746, 60316, 15875368), "3": (62282, 66002, 60444, 31742248),
+    "4": (62346, 66130, 60508, 39675688), "baseline": (46118, 46246, 46070, 28670440),
+}  # fmt: skip
+
+
+def lines(tmp_path, submission, folded=False):
+    compact.save(*trained(submission), CLASSES, tmp_path / "m")
+    if folded:
+        compact.save_folded(compact.load(tmp_path / "m"), tmp_path / "m")
+    return {line.name: line for line in size.measure(tmp_path / "m")}
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["named", "compact"])
+@pytest.mark.parametrize("submission", COUNTS)
+def test_three_counts_and_work(tmp_path, submission, folded):
+    found = lines(tmp_path, submission, folded)
+    names = ("parameters", "parameters with statistics", "parameters folded", "multiply-accumulates, 1 s")
+    assert [int(found[name].value.replace(",", "")) for name in names] == list(COUNTS[submission])
+    assert found["file"].value == f"{(tmp_path / 'm').stat().st_size:,} bytes"
+    assert "124,692 bytes = 121.77 KB" in found["parameters"].note or submission != "4"
+
+
+@pytest.mark.parametrize("seconds", [1, 10])
+@pytest.mark.parametrize("mels", [32, 160])
+def test_peak_is_the_first_depthwise_convolution(mels, seconds):
+    """48 channels in, 48 out at half the time, and the block's 12 wait for the shortcut."""
+    settings = Recipe("test").config({32: "1", 160: "4"}[mels]).features
+    half = -(-settings.frames(44100 * seconds) // 2)
+    want = (48 * half + 48 * -(-half // 2) + 12 * half) * mels // 2
+    for net in (network.Network(mels, 10), network.Network(mels, 10).eval()):
+        training = net.training
+        assert complexity.peak_activations(net, settings, seconds) == want
+        assert net.training == training and not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_peak_of_the_baseline_is_its_second_convolution():
+    settings = Recipe("test").config("baseline").features
+    assert complexity.peak_activations(network.Baseline(40, 10), settings, 10) == 2 * 16 * 40 * 500
+
+
+def test_peak_is_no_more_than_torch_allocates():
+    """Run eagerly, nothing in place, torch holds at least those tensors at once."""
+    settings = Recipe("test").config("1").features
+    net, x = network.Network(32, 10).eval(), torch.zeros(1, 1, settings.frames(44100), 32)
+    with torch.profiler.profile(profile_memory=True) as profile, torch.inference_mode():
+        net(x)
+    now = most = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    peak = 4 * complexity.peak_activations(net, settings, 1)
+    assert peak <= most + 4 * x.numel() < 3 * peak
+
+
+@pytest.mark.parametrize(
+    ("submission", "met"), [("1", (2021, 2023, 2024, 2025)), ("2", (2021, 2023, 2024, 2025)), ("3", (2021,)),
+                            ("4", (2021,)), ("baseline", (2021, 2023, 2024, 2025))],
+)  # fmt: skip
+def test_years(tmp_path, submission, met):
+    found = lines(tmp_path, submission)
+    years = {year: found[f"DCASE {year}"].value for year in range(2021, 2026)}
+    assert tuple(year for year, value in years.items() if value.startswith("met")) == met
+    assert "float16, not int8" in years[2022]
+    assert ("million MACs" in years[2024]) == (submission in "34")
+    assert ("not with statistics" in years[2021]) == (submission != "baseline")
+    assert all("." in found[f"DCASE {year}"].note.split("[")[1] for year in years)  # an address
+
+
+def test_table_is_aligned(tmp_path):
+    rows = size.table(list(lines(tmp_path, "1").values())).splitlines()
+    assert rows[0].startswith("submission") and len({row.index("  ", row.index(" ")) for row in rows[:1]}) == 1
+    start = rows[0].index("1  ")
+    assert all(row[start - 1] == " " and row[start] != " " for row in rows)
