@@ -133,7 +133,7 @@ training() { # the killed submission's job is running and has finished an epoch
 compare() {
   local file equal=0
   cd "$work/local/demo-smoke"
-  for file in submission_*/seed_0/{model.safetensors,predictions.tsv,history.csv} truth.tsv tables/*.csv; do
+  for file in submission_*/seed_0/{model.safetensors,compact.safetensors,predictions.tsv,history.csv} truth.tsv tables/*.csv; do
     cmp "$file" "$work/slurm/demo-smoke/$file" || fail "$file differs from the local run's"
     equal=$((equal + 1))
   done
