@@ -20,7 +20,7 @@ from asc_kit.blocks import FusedMBConv4, SqueezeExcite, _Inverted
 from asc_kit.deploy.compact import LICENCE, Model
 from asc_kit.deploy.folding import fold
 from asc_kit.errors import InputError
-from asc_kit.features import LogMel
+from asc_kit.features import LogMel, filterbank
 from asc_kit.files import replacing
 from asc_kit.network import Baseline, Network
 
@@ -84,7 +84,7 @@ def dft(points: int, used: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def log_mel(graph: Graph, wave: str, features: LogMel) -> str:
     """(batch, samples) to (batch, time, mel)."""
-    config, points, used = features.config, features.n_fft, len(features.filters)
+    config, points, used = features.config, features.n_fft, features.bands[-1].stop
     first, second, bins = dft(points, used)
     rests, wide, _ = second.shape
     frames = _frames(graph, wave, points, config.hop, config.last_frame)  # batch, time, n_fft / g, g
@@ -98,7 +98,7 @@ def log_mel(graph: Graph, wave: str, features: LogMel) -> str:
     power = _power(graph, spectrum, bins.shape[1])
     if config.power == 1:
         power = graph("Sqrt", power)
-    filters = np.where((bins >= 0)[..., None], features.filters.numpy()[bins], 0)  # R, L, mel
+    filters = np.where((bins >= 0)[..., None], filterbank(config).numpy()[bins], 0)  # R, L, mel
     power = graph("Reshape", graph("Transpose", power, perm=[1, 0, 2]), graph.whole(-1, bins.size))
     mel = graph("MatMul", power, graph.constant(filters.reshape(bins.size, -1)))  # batch time, mel
     batch = graph("Slice", graph("Shape", wave), graph.whole(0), graph.whole(1))
