@@ -179,7 +179,8 @@ OWN = {"baseline": BASELINE, "logistic": {"training": dict(selection="none")}}
 PARTS = {"features": Features, "augmentation": Augmentation, "training": Training}
 # The modules that a run's numbers depend on.
 CODE = ("features", "augmentations", "blocks", "kernels", "network", "trainer", "metrics", "reference", "experiment",
-        "data/audio", "data/corpus", "data/gains", "data/store", "deploy/compact", "deploy/folding")  # fmt: skip
+        "data/audio", "data/corpus", "data/gains", "data/store", "deploy/compact", "deploy/folding",
+        "deploy/predict")  # fmt: skip
 # What a notebook or the command line may change one by one.
 TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))
 

@@ -27,14 +27,14 @@ from asc_kit.data.corpus import COLUMNS, Corpus
 from asc_kit.data.gains import Gains
 from asc_kit.data.store import Store, open_store
 from asc_kit.deploy import compact
+from asc_kit.deploy.predict import clips, predict, processing_device, write_predictions
 from asc_kit.errors import InputError
 from asc_kit.features import LogMel
 from asc_kit.files import locked, replacing
-from asc_kit.progress import progress, say
+from asc_kit.progress import say
 from asc_kit.runs import Run
 from asc_kit.trainer import NotFinite, Trainer, autocast, write_history
 
-SCORING_BATCH = 8  # whole clips at a time
 LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "safetensors", "pandas")
 
 
@@ -265,62 +265,6 @@ class Work:
     def predict(self, model: compact.Model, rows: pd.DataFrame, file: Path) -> None:
         """Write the probabilities of whole clips in the DCASE output format."""
         predict(model, self.store, rows, file, self.device)
-
-
-def processing_device(name: str) -> torch.device:
-    """The device of a recipe's auto, cpu or cuda; `InputError` where there is no such device."""
-    cuda = name == "cuda" or (name == "auto" and torch.cuda.is_available())
-    if cuda and not torch.cuda.is_available():
-        raise InputError("device: cuda was asked for, but torch finds none; use auto or cpu")
-    return torch.device("cuda" if cuda else "cpu")
-
-
-def clips(store: Store, rows: pd.DataFrame, title: str, device: torch.device) -> Iterator[torch.Tensor]:
-    """Whole clips of rows, (up to 8, samples) at a time."""
-    numbers = store.rows(rows.filename)
-    for start in progress(range(0, len(numbers), SCORING_BATCH), title):
-        yield store.read(numbers[start : start + SCORING_BATCH]).to(device)
-
-
-def predict(model: compact.Model, store: Store, rows: pd.DataFrame, file: Path, device: torch.device) -> None:
-    """Write a model's probabilities of whole clips in the DCASE output format."""
-    model.network.to(device), model.features.to(device)
-    probabilities = [model.probabilities(waves) for waves in clips(store, rows, "scoring", device)]
-    write_predictions(file, rows, np.concatenate(probabilities), model.classes)
-
-
-def predict_other(run: Run, root: str | Path) -> tuple[Path, Corpus]:
-    """Let a trained run predict every clip of another data set, labelled or not.
-
-    Returns
-    -------
-    ``predictions_<name of the data set>.tsv`` in the run's folder, and the data set
-
-    Raises
-    ------
-    InputError : the run has no model, or the data set cannot be read.
-    """
-    model = compact.load(run.folder / "model.safetensors")
-    corpus = corpora.read(configuration.path(root))
-    if strange := sorted(set(corpus.classes) - set(model.classes)):
-        say(f"{corpus.root}: has scenes that the model does not know: {', '.join(strange)}")
-    torch.set_num_threads(run.config.training.threads)
-    file = run.folder / f"predictions_{corpus.root.resolve().name}.tsv"
-    store = open_store(corpus, model.config.features.sample_rate)
-    if run.about and run.about["data"]["fingerprint"] == store.fingerprint:
-        say(f"{corpus.root}: is what the run was trained on; scores of it say nothing of other recordings")
-    rows = corpus.table[corpus.table.filename.isin(corpus.used())]
-    predict(model, store, rows, file, processing_device(run.config.training.device))
-    return file, corpus
-
-
-def write_predictions(file: Path, rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:
-    """TAB separated: filename, scene_label (the argmax), a probability a class."""
-    table = pd.DataFrame(probabilities, columns=list(classes))
-    table.insert(0, "filename", rows.filename.to_numpy())
-    table.insert(1, "scene_label", np.array(classes)[probabilities.argmax(axis=1)])
-    with replacing(file) as part:
-        table.to_csv(part, sep="\t", index=False, float_format="%.10g")
 
 
 def prepare(recipe: Recipe, corpus: Corpus, home: Path) -> Store:

@@ -19,8 +19,9 @@ from asc_kit import kernels, metrics, network
 from asc_kit.config import Recipe, load
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
+from asc_kit.deploy.predict import predict_other
 from asc_kit.errors import InputError
-from asc_kit.experiment import Work, open_corpus, predict_other, prepare, train, write_truth
+from asc_kit.experiment import Work, open_corpus, prepare, train, write_truth
 from asc_kit.runs import Run, check_parameters
 from asc_kit.trainer import Trainer
 
