@@ -26,7 +26,7 @@ from asc_kit.data import demo
 from asc_kit.data.corpus import COLUMNS, Corpus
 from asc_kit.data.gains import Gains
 from asc_kit.data.store import Store, open_store
-from asc_kit.deploy import compact
+from asc_kit.deploy import calibration, compact
 from asc_kit.deploy.predict import clips, predict, processing_device, write_predictions
 from asc_kit.errors import InputError
 from asc_kit.features import LogMel
@@ -114,9 +114,24 @@ def _train_network(run: Run, work: "Work") -> dict[str, Any]:
     compact.save_folded(replace(model, origin=compact.origin(_identity(run, work))), folder / "compact.safetensors")
     if config.training.selection == "validation":
         work.predict(model, work.watched, folder / "predictions_validation.tsv")
+        _calibrate(run, work)
     work.predict(model, work.evaluation, folder / "predictions.tsv")
     return {"parameters": model.parameters, "nonzero": model.nonzero, "epochs": trainer.state.epoch,
             "best_epoch": trainer.state.best_epoch}  # fmt: skip
+
+
+def _calibrate(run: Run, work: "Work") -> None:
+    """Write ``temperature.json`` from the validation predictions and some hundred clips' statistics."""
+    probabilities = run.predictions("predictions_validation")[list(work.classes)].to_numpy()
+    fitted = calibration.fit(probabilities, work.labels(work.watched))
+    sides = [rows.iloc[np.linspace(0, len(rows) - 1, min(len(rows), calibration.MEASURED)).astype(int)]
+             for rows in (work.training, work.watched)]  # fmt: skip
+    known, other = (
+        np.concatenate([calibration.statistics(work.features(waves)) for waves in work.clips(rows, "measuring clips")])
+        for rows in sides
+    )
+    profile = calibration.profile(known, sides[0].identifier, other)
+    calibration.write(run.folder / calibration.NAME, run.config, fitted, profile)
 
 
 def _post_mortem(file: Path, trainer: Trainer, work: "Work") -> str:

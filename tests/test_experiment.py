@@ -55,6 +55,7 @@ def test_a_run_leaves_what_is_promised(start):
         "compact.safetensors",
         "predictions.tsv",
         "predictions_validation.tsv",
+        "temperature.json",
         "history.csv",
         "run.json",
     }
@@ -96,8 +97,7 @@ def test_validation_locations_are_in_no_other_part(start, tiny):
 
 def test_equal_runs_are_equal_bytes(start):
     runs = [train(start(experiment=name)) for name in ("first", "second")]
-    names = ("model.safetensors", "compact.safetensors", "predictions.tsv", "predictions_validation.tsv", "history.csv")
-    for name in names:
+    for name in files(runs[0]) - {"run.json"}:
         assert (runs[0].folder / name).read_bytes() == (runs[1].folder / name).read_bytes(), name
     other = train(start(experiment="third", seed=1))
     assert (other.folder / "model.safetensors").read_bytes() != (runs[0].folder / "model.safetensors").read_bytes()
@@ -152,7 +152,13 @@ def kill_and_go_on(start, submission, moments):
         assert done.returncode == (-9 if run.about is None else 0), (moment, done.stderr)  # or the moment never came
     assert kills
     train(run)
-    for name in ("model.safetensors", "predictions.tsv", "predictions_validation.tsv", "history.csv"):
+    for name in (
+        "model.safetensors",
+        "predictions.tsv",
+        "predictions_validation.tsv",
+        "temperature.json",
+        "history.csv",
+    ):
         assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
 
 
