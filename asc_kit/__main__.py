@@ -101,6 +101,36 @@ def export(
     print(out)
 
 
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="model.safetensors of a run")],
+    files: Annotated[list[Path] | None, typer.Argument(help="recordings, and folders of them")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="classes shown of each recording")] = None,
+    json: Annotated[bool, typer.Option("--json", help="a list of file, label, probabilities")] = False,
+    segments: Annotated[float | None, typer.Option(help="seconds of a timeline's segments, 1 to 60")] = None,
+    temperature: Annotated[str, typer.Option(help="a number, or fitted: the model's temperature.json")] = "1",
+    manifest: Annotated[Path | None, typer.Option(help="a list of recordings, one a line, in place of files")] = None,
+    root: Annotated[Path | None, typer.Option(help="folder that a manifest's names count from; else its own")] = None,
+    out: Annotated[Path | None, typer.Option(help="write a manifest's rows in the DCASE output format there")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="score only what --out has no row of")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="recordings at a time; else one a core")] = None,
+) -> None:
+    """Classify recordings of any format, rate and length; one that fails is named, and the exit status is 1."""
+    if bool(files) == bool(manifest) or bool(out) != bool(manifest) or keep and not out:
+        raise typer.BadParameter("give files, or --manifest and --out; --keep goes with them")
+    from asc_kit.deploy import manifest as lists
+    from asc_kit.deploy import recordings, show
+
+    settings = show.Settings(top, segments, temperature, workers)
+    names = lists.read(manifest) if manifest else []
+    session = show.Session.of(model, settings)
+    if out:
+        session.write(names, root or manifest.parent, out, keep)
+    else:
+        (session.show_json if json else session.show)(recordings.find(files))
+    raise typer.Exit(1 if session.failed else 0)
+
+
 if __name__ == "__main__":
     try:
         app()

@@ -25,6 +25,20 @@ def replacing(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def check_writable(target: Path) -> None:
+    """Raise `InputError` before long work whose result could not be written."""
+    if target.is_dir():
+        raise InputError(f"{target}: is a folder; name a file")
+    try:
+        with replacing(target.with_name(f"{target.name}.probe")) as part:
+            part.touch()
+            raise FileExistsError  # it shall not be left there
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written ({error.strerror}); name another") from None
+
+
 def write_tensors(tensors: dict[str, "torch.Tensor"], target: Path, about: str) -> None:
     """Write safetensors whose metadata is one text, under the key ``asc_kit``.
 

@@ -1,0 +1,204 @@
+"""Recordings of any length, rate and number of channels, scored in constant memory on all cores.
+
+A recording is cut into windows of 10 s from its start. What is left at its end is a window of its own from half that
+length on, and else belongs to the window before it: every sample counts once, and up to 15 s are scored whole. The
+recording's probabilities are the mean of its windows', weighted by length. Samples are rounded to 16 bits, as those
+that a network was trained on.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+
+from asc_kit.data import audio
+from asc_kit.deploy.calibration import tempered
+from asc_kit.deploy.compact import Model
+from asc_kit.errors import InputError
+
+WINDOW = 10.0  # seconds, as the clips of the challenge
+WINDOWS = (1.0, 60.0)  # what may be asked for instead
+SHORT = 1.0  # seconds; below them nothing was trained or measured
+UNSURE = 0.5  # by its own count the network is then rather wrong than right
+AHEAD = 4  # recordings that wait for each core
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A window of a recording: where it lies, in seconds, and its probabilities, (classes,)."""
+
+    start: float
+    end: float
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A recording's probabilities.
+
+    Attributes
+    ----------
+    file : as it was given
+    probabilities : (classes,) float64, the mean over the segments by their lengths
+    segments : the windows in their order
+    notes : what had to be done to it, such as resampling
+    doubts : why the result is doubtful; empty where it is not
+    """
+
+    file: Path
+    probabilities: np.ndarray
+    segments: tuple[Segment, ...]
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
+def unsure(probabilities: np.ndarray) -> bool:
+    """Whether no class has a probability of one half."""
+    return bool(probabilities.max() < UNSURE)
+
+
+def find(paths: Iterable[Path]) -> list[Path]:
+    """Files as they are given, and folders' sound files, by their endings, in alphabetical order.
+
+    A folder without any stands for itself: `score` says that it holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        found += path.is_dir() and sorted(filter(_recording, path.rglob("*"))) or [path]
+    return found
+
+
+def _recording(file: Path) -> bool:
+    return file.suffix.lower() in audio.SUFFIXES | audio.BY_FFMPEG and file.name[0] != "." and file.is_file()
+
+
+def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float = 1.0) -> Scored:
+    """Score one recording.
+
+    Parameters
+    ----------
+    seconds : length of the windows
+    temperature : of every window's probabilities; 1 leaves them as they are
+
+    Raises
+    ------
+    InputError : as `audio.read`; the recording is silent, or shorter than a window of the features.
+    """
+    if file.is_dir():
+        raise InputError(f"{file}: no recordings in it; give files, or a folder that holds some")
+    rate, least = model.config.features.sample_rate, model.config.features.window
+    source, segments, place, silent = _Source(file, rate), [], 0, 0
+    for wave in windows(source, round(seconds * rate)):
+        if len(wave) < least:
+            raise InputError(f"{file}: lasts {len(wave) / rate:.3f} s, shorter than the features' window of "
+                             f"{least / rate:.3f} s; give a longer one")  # fmt: skip
+        probabilities = tempered(model.probabilities(torch.from_numpy(wave)[None])[0], temperature)
+        if not np.isfinite(probabilities).all():
+            raise InputError(f"{file}: the network gives NaN for it; is the model whole?")
+        silent += len(wave) * bool((wave == wave[0]).all())
+        segments.append(Segment(place / rate, (place + len(wave)) / rate, probabilities))
+        place += len(wave)
+    if silent == place:
+        raise InputError(f"{file}: is silent; there is nothing to classify")
+    lengths = [segment.end - segment.start for segment in segments]
+    mean = np.average([segment.probabilities for segment in segments], axis=0, weights=lengths)
+    doubts = _doubts(source.rate, model.config.features.f_max, place / rate, silent / rate)
+    return Scored(file, mean, tuple(segments), tuple(source.notes), tuple(doubts))
+
+
+def _doubts(rate: int, f_max: float, seconds: float, silent: float) -> list[str]:
+    doubts = []
+    if rate < 2 * f_max:
+        doubts.append(f"at {rate} Hz it holds nothing above {rate / 2:g} Hz, where the network hears up to {f_max:g}")
+    if seconds < SHORT:
+        doubts.append(f"lasts {seconds:.2f} s; the network was made for {SHORT:g} s and more")
+    if silent:
+        doubts.append(f"is silent for {silent:.1f} of {seconds:.1f} s")
+    return doubts
+
+
+class _Source:
+    """A file's samples, mono, at another rate and rounded to 16 bits, piece by piece; notes what that took."""
+
+    def __init__(self, file: Path, sample_rate: int):
+        self.file, self.sample_rate = file, sample_rate
+        self.rate, self.notes = sample_rate, []
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        sounds = audio.pieces(self.file, WINDOW)
+        first = next(sounds)
+        self.rate, channels = first.rate, first.wave.shape[1]
+        waves = (sound.wave.mean(axis=1) for sound in chain([first], sounds))  # samples
+        if channels > 1:
+            self.notes.append(f"{channels} channels mixed down")
+        if self.rate != self.sample_rate:
+            self.notes.append(f"{self.rate} Hz resampled to {self.sample_rate} Hz")
+            waves = _resampled(waves, self.rate, self.sample_rate)
+        loudest = 0.0
+        for wave in waves:
+            loudest = max(loudest, np.abs(wave).max(initial=0))
+            yield audio.to_int16(wave).astype(np.float32) / 32768
+        if loudest > 1:
+            self.notes.append("beyond full scale, clipped")
+
+
+def _resampled(waves: Iterable[np.ndarray], rate: int, to: int) -> Iterator[np.ndarray]:
+    """As `soxr.resample` of the whole, in the memory of a piece."""
+    stream = soxr.ResampleStream(rate, to, 1, dtype="float32", quality="HQ")
+    for wave in waves:
+        yield stream.resample_chunk(wave)
+    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def windows(pieces: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Cut a stream of samples into windows of ``size``, of which the last holds from half to one and a half of it."""
+    rest = np.empty(0, np.float32)
+    for piece in pieces:
+        rest = np.concatenate([rest, piece])
+        while 2 * len(rest) >= 3 * size:
+            yield rest[:size]
+            rest = rest[size:]
+    yield rest
+
+
+def score_all(
+    model: Model, files: Iterable[Path], seconds: float = WINDOW, temperature: float = 1.0, workers: int | None = None
+) -> Iterator[Scored | InputError]:
+    """Score recordings in the order of ``files``; one that cannot be scored gives its error in its place.
+
+    Threads share the network: torch and libsndfile work outside the interpreter's lock. Each takes one recording at
+    a time on one core, so that no result depends on their number.
+
+    Parameters
+    ----------
+    workers : None: as many as this process may use cores
+    """
+    torch.set_num_threads(1)
+    workers, waiting = workers or len(os.sched_getaffinity(0)), deque[Future]()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for file in files:
+                waiting.append(pool.submit(_attempt, model, file, seconds, temperature))
+                if len(waiting) > AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _attempt(model: Model, file: Path, seconds: float, temperature: float) -> Scored | InputError:
+    try:
+        return score(model, file, seconds, temperature)
+    except InputError as error:
+        return error
+    except (OSError, soundfile.LibsndfileError) as error:  # such as a disk that goes away meanwhile
+        return InputError(f"{file}: cannot be read ({' '.join(str(error).split())})")

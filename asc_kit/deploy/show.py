@@ -1,0 +1,144 @@
+"""``python -m asc_kit predict``: recordings' scores as a table, as JSON, or in a file of the DCASE output format."""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from asc_kit.deploy import calibration, compact, manifest, recordings
+from asc_kit.deploy.recordings import Scored
+from asc_kit.errors import InputError
+from asc_kit.files import check_writable
+from asc_kit.progress import progress, say
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How recordings are scored and shown.
+
+    Attributes
+    ----------
+    top : classes shown; None: one in the table, all in JSON
+    segments : seconds of the windows, each of which is then shown; None: windows of 10 s, not shown
+    temperature : a number, or "fitted": that of the ``temperature.json`` beside the model
+    workers : recordings at a time; None: as many as there are cores
+    """
+
+    top: int | None = None
+    segments: float | None = None
+    temperature: str = "1"
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        low, high = recordings.WINDOWS
+        if self.segments is not None and not low <= self.segments <= high:
+            raise InputError(f"segments: {self.segments:g} s is out of range; give {low:g} to {high:g}")
+
+
+@dataclass
+class Session:
+    """A model at work: scores recordings, says what is wrong with them, and counts those that failed."""
+
+    model: compact.Model
+    settings: Settings
+    degree: float
+    failed: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model_file: Path, settings: Settings) -> "Session":
+        """Load the model, and its temperature where that is asked for."""
+        model = compact.load(model_file)
+        return cls(model, settings, _degree(settings.temperature, model_file, model))
+
+    def scored(self, files: list[Path]) -> Iterator[tuple[int, Scored]]:
+        """Number and scores of every recording that can be scored, in order."""
+        notes: dict[str, list[Path]] = defaultdict(list)
+        seconds = self.settings.segments or recordings.WINDOW
+        results = recordings.score_all(self.model, files, seconds, self.degree, self.settings.workers)
+        for number, result in enumerate(progress(results, "scoring", total=len(files))):
+            if isinstance(result, InputError):
+                self.failed[number] = str(result)
+                tqdm.write(f"error: {result}", sys.stderr)
+                continue
+            for doubt in result.doubts:
+                tqdm.write(f"warning: {result.file}: {doubt}: doubtful", sys.stderr)
+            for note in result.notes:
+                notes[note].append(result.file)
+            yield number, result
+        for note, noted in notes.items():
+            say(f"note: {noted[0]}{f' and {len(noted) - 1} more' * (len(noted) > 1)}: {note}")
+        if self.failed and len(files) > 1:
+            say(f"{len(self.failed)} of {len(files)} recordings could not be scored")
+
+    def show(self, files: list[Path]) -> None:
+        """A TAB separated table on standard output, a row a recording or segment as they come."""
+        count, timeline = min(self.settings.top or 1, len(self.model.classes)), self.settings.segments is not None
+        names = [f"{name}{number}" for number in ("", *(f"_{k}" for k in range(2, count + 1)))
+                 for name in ("label", "probability")]  # fmt: skip
+        _put("\t".join(["file", *["start", "end"] * timeline, *names, "remark"]))
+        for _, result in self.scored(files):
+            for part in result.segments if timeline else (result,):
+                span = [f"{part.start:.2f}", f"{part.end:.2f}"] if timeline else []
+                best = [text for label, p in self._best(part.probabilities, count) for text in (label, f"{p:.4f}")]
+                remark = "unsure" if recordings.unsure(part.probabilities) else ""
+                _put("\t".join([str(result.file), *span, *best, remark]))
+
+    def show_json(self, files: list[Path]) -> None:
+        """A list on standard output, whole whatever happens: file, label, probabilities and, if asked for, timeline."""
+        mark = "["
+        try:
+            for _, result in self.scored(files):
+                entry = {"file": str(result.file), **self._entry(result.probabilities)}
+                if self.settings.segments is not None:
+                    entry["timeline"] = [{"start": round(part.start, 3), "end": round(part.end, 3),
+                                          **self._entry(part.probabilities)} for part in result.segments]  # fmt: skip
+                _put(f"{mark}\n{json.dumps(entry)}", end="")
+                mark = ","
+        finally:
+            _put("\n]" if mark == "," else "[]")
+
+    def write(self, names: list[str], root: Path, out: Path, keep: bool) -> None:
+        """A table in the DCASE output format, and its failures beside it; ``keep`` leaves rows that are there."""
+        check_writable(out)
+        done = manifest.rows(out, self.model.classes) if keep else {}
+        left = [name for name in names if name not in done]
+        if keep:
+            say(f"{out}: {len(names) - len(left)} of {len(names)} recordings are there already")
+        for number, result in self.scored([root / name for name in left]):
+            done[left[number]] = manifest.row(left[number], result.probabilities, self.model.classes)
+        failed = {left[number]: reason for number, reason in self.failed.items()}
+        manifest.write(out, manifest.header(self.model.classes), names, done, failed)
+
+    def _best(self, probabilities: np.ndarray, count: int) -> list[tuple[str, float]]:
+        order = np.argsort(-probabilities, kind="stable")[:count]
+        return [(self.model.classes[i], float(probabilities[i])) for i in order]
+
+    def _entry(self, probabilities: np.ndarray) -> dict[str, Any]:
+        named = dict(zip(self.model.classes, map(float, probabilities)))
+        if self.settings.top:
+            named = dict(self._best(probabilities, self.settings.top))
+        return {"label": self._best(probabilities, 1)[0][0], "probabilities": named}
+
+
+def _degree(text: str, model_file: Path, model: compact.Model) -> float:
+    if text == "fitted":
+        about = calibration.read(model_file, model.config)
+        say(f"temperature {about['temperature']:g}, fitted on {about['clips']} validation clips")
+        return about["temperature"]
+    try:
+        degree = float(text)
+    except ValueError:
+        degree = np.nan
+    if not 0 < degree < np.inf:
+        raise InputError(f"temperature: {text!r} is not possible; give a number above 0, or fitted")
+    return degree
+
+
+def _put(text: str, end: str = "\n") -> None:
+    tqdm.write(text, sys.stdout, end=end)  # a bar on the same terminal makes way
