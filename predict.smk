@@ -1,0 +1,91 @@
+# Any number of recordings, scored in shards, each a job, here or on a cluster, and joined into one table.
+#
+#   snakemake -s predict.smk --cores N --config model=MODEL manifest=LIST out=TABLE.tsv [shard=1000] [temperature=1] [root=DIR]
+#
+# A recording that cannot be scored stands in <out>.failed.tsv, and every other has its row in <out> all the same. Started
+# again, only what has no row is scored. A shard's rows lie in <out>.shards/<model>/ and are no outputs of its job, which
+# Snakemake would delete when one of its recordings fails; they are called by what they hold, so that a longer manifest
+# or another model never takes a row of something else. A recording replaced under its old name keeps the row it has.
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from asc_kit import config as kit
+from asc_kit.deploy import manifest as lists
+from asc_kit.errors import InputError
+from asc_kit.files import check_writable, locked, replacing
+
+os.environ["OMP_NUM_THREADS"] = "1"  # a shard's threads take a recording each
+CODE = ("features", "blocks", "network", "metrics", "data/audio", "deploy/compact", "deploy/calibration",
+        "deploy/recordings")  # what a row depends on
+KNOWN = ("model", "manifest", "out", "shard", "temperature", "root")
+
+try:
+    if unknown := sorted(config.keys() - set(KNOWN)):
+        raise InputError(f"--config: unknown {unknown[0]!r}; it takes {', '.join(KNOWN)}")
+    if missing := [name for name in KNOWN[:3] if name not in config]:
+        raise InputError(f"--config: needs {missing[0]}; give model=FILE manifest=FILE out=FILE")
+    MODEL, MANIFEST, OUT = (Path(str(config[name])).resolve() for name in KNOWN[:3])
+    ROOT = Path(str(config.get("root", MANIFEST.parent))).resolve()
+    SHARD, TEMPERATURE = config.get("shard", 1000), str(config.get("temperature", 1))
+    if type(SHARD) is not int or SHARD < 1:
+        raise InputError(f"shard: {SHARD!r} is not possible; give a whole number from 1")
+    if not MODEL.is_file():
+        raise InputError(f"{MODEL}: no such model")
+    SHARDS = lists.shards(lists.read(MANIFEST), SHARD)
+    FITTED = [MODEL.with_name("temperature.json")] if TEMPERATURE == "fitted" else []
+    BYTES = [hashlib.sha256(file.read_bytes()).hexdigest() for file in [MODEL, *FITTED]]
+    HOME = OUT.with_name(f"{OUT.name}.shards") / kit.digest(*BYTES, TEMPERATURE, str(ROOT), kit.code_digest(*CODE))
+    TABLES = [HOME / f"{shard}.tsv" for shard in SHARDS]
+    if workflow.is_main_process:
+        check_writable(OUT)
+        HOME.mkdir(parents=True, exist_ok=True)
+        guard = locked(HOME / "lock", f"{OUT}: another snakemake is working on it; wait for it")
+        guard.__enter__()  # held until this process ends
+        for shard, names in SHARDS.items():
+            if not (HOME / f"{shard}.txt").exists():
+                with replacing(HOME / f"{shard}.txt") as part:
+                    part.write_text("\n".join(names) + "\n", encoding="utf-8")
+except InputError as error:
+    sys.exit(f"error: {error}")
+except OSError as error:
+    sys.exit(f"error: {error.filename or 'disk'}: {error.strerror}")
+
+
+def joined() -> None:
+    """Join what is there, and say so."""
+    scored, failed = lists.join(TABLES, OUT)
+    total = sum(map(len, SHARDS.values()))
+    told = f", {failed} failed ({lists.failures_of(OUT)})" if failed else ""
+    print(f"{OUT}: {scored} of {total} recordings scored{told}", file=sys.stderr)
+
+
+onsuccess:
+    joined()
+
+
+onerror:
+    joined()
+
+
+rule all:
+    input:
+        [HOME / f"{shard}.done" for shard in SHARDS],
+
+
+rule score:
+    input:
+        HOME / "{shard}.txt",
+    output:
+        touch(HOME / "{shard}.done"),
+    log:
+        HOME / "{shard}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        command=f"{sys.executable} -m asc_kit predict",
+    shell:
+        "{params.command} {MODEL:q} --manifest {input:q} --root {ROOT:q} --out {HOME:q}/{wildcards.shard}.tsv --keep "
+        "--temperature {TEMPERATURE:q} --workers {threads} 2> {log:q}"

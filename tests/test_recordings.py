@@ -1,0 +1,371 @@
+"""Recordings of any kind, classified: windows, streams, workers, and what is said of those that are at fault."""
+
+import json
+import pickle
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asc_kit import network
+from asc_kit.__main__ import app
+from asc_kit.config import Recipe
+from asc_kit.data import audio
+from asc_kit.deploy import calibration, compact, recordings
+from asc_kit.errors import InputError
+
+CLASSES = tuple("airport bus metro metro_station park public_square shopping_mall street_pedestrian".split())
+RATE = 44100
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    """A random network that has seen some noise, so that its classes differ."""
+    file = tmp_path_factory.mktemp("model") / "model.safetensors"
+    settings = Recipe("test").config("1")
+    torch.manual_seed(0)
+    net = network.build("1", settings.features, len(CLASSES))
+    with torch.no_grad():
+        net.classifier.weight.mul_(20)
+    for _ in range(20):
+        net.train()(torch.randn(4, 1, 64, settings.features.n_mels) * 8 - 60)
+    compact.save(net, settings, CLASSES, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def model(model_file):
+    return compact.load(model_file)
+
+
+def noise(seconds, rate=RATE, channels=1, seed=0):
+    return 0.1 * np.random.default_rng(seed).standard_normal((round(seconds * rate), channels))
+
+
+def record(file, seconds=1.0, rate=RATE, channels=1, subtype=None, seed=0):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(file, noise(seconds, rate, channels, seed), rate, subtype=subtype)
+    return file
+
+
+def whole(model, file):
+    """The probabilities of a file's windows by other means: decoded at once, then sliced."""
+    wave = audio.to_int16(audio.decode(file, RATE)[0]).astype(np.float32) / 32768
+    count = max(1, int(len(wave) / (10 * RATE) + 0.5))
+    ends = [*(10 * RATE * k for k in range(1, count)), len(wave)]
+    parts = [wave[start:end] for start, end in zip([0, *ends], ends)]
+    scores = np.concatenate([model.probabilities(torch.from_numpy(part)[None]) for part in parts])
+    return scores, np.array([len(part) for part in parts])
+
+
+def command(*arguments):
+    """Exit status of the command, in this process."""
+    return app(["predict", *map(str, arguments)], standalone_mode=False) or 0
+
+
+@given(st.integers(0, 2000), st.integers(2, 300), st.lists(st.integers(1, 500), min_size=1))
+def test_every_sample_is_in_one_window_whatever_the_pieces(samples, size, cuts):
+    wave, places = np.arange(samples, dtype=np.float32), np.cumsum([0, *cuts])
+    found = list(recordings.windows([wave[a:b] for a, b in zip(places, [*places[1:], samples])], size))
+    assert np.array_equal(np.concatenate(found), wave) or places[-1] > samples
+    assert all(len(window) == size for window in found[:-1])
+    assert 2 * len(found[-1]) < 3 * size and (len(found) == 1 or 2 * len(found[-1]) >= size)
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.5, 1), (10, 1), (14.9, 1), (15.1, 2), (24.9, 2), (25.1, 3), (60, 6)])
+def test_a_recording_is_the_mean_of_its_windows(tmp_path, model, seconds, count):
+    file = record(tmp_path / "a.wav", seconds)
+    found = recordings.score(model, file)
+    scores, lengths = whole(model, file)
+    assert len(found.segments) == count == len(scores)
+    assert np.allclose([part.probabilities for part in found.segments], scores, atol=1e-12)
+    assert np.allclose(found.probabilities, np.average(scores, axis=0, weights=lengths), atol=1e-12)
+    assert found.segments[0].start == 0 and found.segments[-1].end == pytest.approx(seconds, abs=1e-4)
+    assert all(a.end == b.start for a, b in zip(found.segments, found.segments[1:]))
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "subtype", "note"),
+    [("a.wav", 48000, 2, "PCM_24", "2 channels mixed down; 48000 Hz resampled to 44100 Hz"),
+     ("a.flac", 32000, 1, "PCM_16", "32000 Hz resampled to 44100 Hz"), ("a.ogg", 44100, 1, None, ""),
+     ("a.mp3", 44100, 2, None, "2 channels mixed down"), ("a.wav", 44100, 8, "FLOAT", "8 channels mixed down"),
+     ("a.wav", 192000, 1, "PCM_16", "192000 Hz resampled to 44100 Hz"),
+     ("a.aiff", 96000, 1, "PCM_24", "96000 Hz resampled to 44100 Hz")],
+)  # fmt: skip
+def test_formats_rates_and_channels_are_as_decoded_at_once(tmp_path, model, name, rate, channels, subtype, note):
+    file = record(tmp_path / name, 21.3, rate, channels, subtype)
+    found, (scores, lengths) = recordings.score(model, file), whole(model, file)
+    assert np.allclose(found.probabilities, np.average(scores, axis=0, weights=lengths), atol=1e-9)
+    assert "; ".join(found.notes) == note and not found.doubts
+
+
+def test_results_come_in_order_and_do_not_depend_on_the_workers(tmp_path, model):
+    files = [record(tmp_path / f"{i}.wav", 11.5 if i % 5 == 0 else 0.3 + 0.1 * (i % 4), seed=i) for i in range(20)]
+    files.insert(3, tmp_path / "missing.wav")
+    runs = [list(recordings.score_all(model, files, workers=workers)) for workers in (1, 3)]
+    assert str(runs[0].pop(3)) == str(runs[1].pop(3)) == f"{files.pop(3)}: no such file; fetch it again, or " \
+        "remove its line from the list"  # fmt: skip
+    assert [found.file for found in runs[1]] == files
+    assert all((one.probabilities == three.probabilities).all() for one, three in zip(*runs, strict=True))
+    assert len({found.probabilities.tobytes() for found in runs[0]}) == 20
+
+
+def test_leaving_early_ends_the_workers(tmp_path, model):
+    files = (record(tmp_path / f"{i}.wav", 0.2) for i in range(10**9))
+    results = recordings.score_all(model, files, workers=2)
+    assert next(results).file.name == "0.wav"
+    results.close()
+    assert len(list(tmp_path.iterdir())) < 30
+
+
+def test_folders_are_searched_and_what_is_no_sound_is_left_out(tmp_path):
+    for name in ("b/c.flac", "b/a.WAV", "z.wav", "b/._a.wav", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = recordings.find([tmp_path / "notes.txt", tmp_path, tmp_path / "b"])
+    names = ["notes.txt", "b/a.WAV", "b/c.flac", "z.wav", "b/a.WAV", "b/c.flac"]
+    assert [str(f.relative_to(tmp_path)) for f in found] == names
+
+
+def test_the_table(tmp_path, model_file, model, capsys):
+    files = [record(tmp_path / f"{i}.wav", 1, seed=i) for i in range(3)]
+    assert command(model_file, *files, "--top", 2) == 0
+    head, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert head == ["file", "label", "probability", "label_2", "probability_2", "remark"]
+    for file, row in zip(files, rows, strict=True):
+        p = whole(model, file)[0][0]
+        first, second = np.argsort(-p)[:2]
+        expected = [str(file), CLASSES[first], f"{p[first]:.4f}", CLASSES[second], f"{p[second]:.4f}"]
+        assert row == [*expected, "unsure" if p.max() < 0.5 else ""]
+
+
+def test_json_and_the_timeline(tmp_path, model_file, model, capsys):
+    files = [record(tmp_path / "a.wav", 23), tmp_path / "missing.wav", record(tmp_path / "b.wav", 2, seed=1)]
+    assert command(model_file, *files, "--json", "--segments", 5) == 1
+    out, err = capsys.readouterr()
+    first, second = json.loads(out)
+    assert first.keys() == {"file", "label", "probabilities", "timeline"} and first["file"] == str(files[0])
+    assert [(row["start"], row["end"]) for row in first["timeline"]] == [(0, 5), (5, 10), (10, 15), (15, 20), (20, 23)]
+    assert list(first["probabilities"]) == list(CLASSES) and sum(first["probabilities"].values()) == pytest.approx(1)
+    assert all(row["label"] == max(row["probabilities"], key=row["probabilities"].get) for row in first["timeline"])
+    mean = sum(row["probabilities"]["bus"] * (row["end"] - row["start"]) for row in first["timeline"]) / 23
+    assert first["probabilities"]["bus"] == pytest.approx(mean) and len(second["timeline"]) == 1
+    assert f"error: {files[1]}: no such file" in err and "1 of 3 recordings could not be scored" in err
+    assert command(model_file, *files[:1], "--segments", 10) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 3 and rows[2].split("\t")[1:3] == ["10.00", "23.00"]
+
+
+@pytest.mark.parametrize("flags", [["--json"], ["--json", "--top", "2"]])
+def test_json_is_whole_without_any_result(tmp_path, model_file, capsys, flags):
+    assert command(model_file, tmp_path / "a.wav", *flags) == 1
+    assert json.loads(capsys.readouterr().out) == []
+    assert command(model_file, record(tmp_path / "b.wav"), *flags) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry.keys() == {"file", "label", "probabilities"} and len(entry["probabilities"]) in (8, 2)
+
+
+def test_a_temperature_changes_probabilities_and_no_label(tmp_path, model_file, model, capsys):
+    file = record(tmp_path / "a.wav")
+    p = whole(model, file)[0][0]
+    assert command(model_file, file, "--json", "--temperature", 2) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    expected = np.sqrt(p) / np.sqrt(p).sum()
+    assert np.allclose(list(entry["probabilities"].values()), expected) and entry["label"] == CLASSES[p.argmax()]
+    with pytest.raises(InputError, match="temperature.json: no such file"):
+        command(model_file, file, "--temperature", "fitted")
+    known = calibration.profile(np.random.default_rng(0).normal(size=(9, 16)), ["a"] * 9, np.empty((0, 16)))
+    beside = model_file.with_name(calibration.NAME)
+    calibration.write(beside, model.config, {"temperature": 2.0, "clips": 5}, known)
+    assert command(model_file, file, "--json", "--temperature", "fitted") == 0
+    out, err = capsys.readouterr()
+    beside.unlink()
+    assert json.loads(out) == [entry] and "temperature 2, fitted on 5 validation clips" in err
+    for value in ("0", "-1", "nan", "inf", "much"):
+        with pytest.raises(InputError, match="temperature: .* give a number above 0"):
+            command(model_file, file, f"--temperature={value}")
+
+
+def at_fault(kind, file):
+    if kind == "nothing":
+        file.write_bytes(b"")
+    elif kind == "no samples":
+        soundfile.write(file, np.empty(0), RATE)
+    elif kind == "text":
+        file.write_text("not sound at all, and long enough to be looked into")
+    elif kind == "silent":
+        soundfile.write(file, np.zeros(RATE), RATE)
+    elif kind == "NaN":
+        wave = noise(1)
+        wave[70] = np.nan
+        soundfile.write(file, wave, RATE, subtype="FLOAT")
+    elif kind == "0.05 s":
+        record(file, 0.05)
+    elif kind == "truncated":
+        record(file, 30)
+        file.write_bytes(file.read_bytes()[:-100_000])
+    elif kind == "empty folder":
+        file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("missing", "no such file"), ("nothing", "is empty"), ("no samples", "holds no samples"),
+     ("silent", "is silent"), ("text", "is not audio"), ("NaN", "holds NaN"),
+     ("truncated", "truncated"), ("empty folder", "no recordings in it"),
+     ("0.05 s", "lasts 0.050 s, shorter than the features' window of 0.063 s")],
+)  # fmt: skip
+def test_a_recording_at_fault_is_one_line_and_the_others_go_on(tmp_path, model_file, capsys, kind, what):
+    bad, good = tmp_path / "bad.wav", record(tmp_path / "good.wav", 0.5)
+    at_fault(kind, bad)
+    assert command(model_file, bad, good) == 1
+    out, err = capsys.readouterr()
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["file", str(good)]
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and lines[0].startswith(f"error: {bad}: ") and what in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [(dict(rate=8000), "at 8000 Hz it holds nothing above 4000 Hz, where the network hears up to 16000: doubtful"),
+     (dict(rate=22050), "at 22050 Hz it holds nothing above 11025 Hz"), 
+     (dict(seconds=0.1), "lasts 0.10 s; the network"), (dict(gap=12), "is silent for 10.0 of 20.0 s: doubtful")],
+)  # fmt: skip
+def test_a_doubtful_result_is_given_and_said_to_be(tmp_path, model_file, capsys, change, what):
+    wave = noise(20 if "gap" in change else change.get("seconds", 1), change.get("rate", RATE))
+    if "gap" in change:
+        wave[: 10 * RATE] = 0
+    soundfile.write(tmp_path / "a.wav", wave, change.get("rate", RATE))
+    assert command(model_file, tmp_path / "a.wav") == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2 and f"warning: {tmp_path / 'a.wav'}: {what}" in err
+
+
+class Trap:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (str(self.file), "w")
+
+
+@pytest.mark.parametrize("kind", ["pickle", "truncated", "missing"])
+def test_a_foreign_model_is_one_line(tmp_path, model_file, kind):
+    file, trap = tmp_path / "model.safetensors", tmp_path / "trap"
+    if kind == "pickle":
+        file.write_bytes(pickle.dumps(Trap(trap)))
+    elif kind == "truncated":
+        file.write_bytes(model_file.read_bytes()[:-1000])
+    with pytest.raises(InputError, match="no such model" if kind == "missing" else "is no whole safetensors"):
+        command(file, record(tmp_path / "a.wav"))
+    assert not trap.exists()
+
+
+def test_a_manifest_is_scored_into_a_table_and_only_what_is_missing_again(tmp_path, model_file, model, capsys):
+    names = [f"audio/{i}.wav" for i in range(4)]
+    for i, name in enumerate(names[:3]):
+        record(tmp_path / "set" / name, 0.5, seed=i)
+    (tmp_path / "set" / "meta.csv").write_text("filename\tscene_label\n" + "".join(f"{n}\tbus\n" for n in names))
+    out, listed = tmp_path / "out.tsv", tmp_path / "set" / "meta.csv"
+    assert command(model_file, "--manifest", listed, "--out", out) == 1
+    head, *rows = [line.split("\t") for line in out.read_text().splitlines()]
+    assert head == ["filename", "scene_label", *CLASSES] and [row[0] for row in rows] == names[:3]
+    p = whole(model, tmp_path / "set" / names[1])[0][0]
+    assert np.allclose(list(map(float, rows[1][2:])), p, atol=1e-9) and rows[1][1] == CLASSES[p.argmax()]
+    failed = (tmp_path / "out.failed.tsv").read_text().splitlines()
+    assert failed[0] == "filename\treason" and failed[1].startswith("audio/3.wav\t") and "no such file" in failed[1]
+    record(tmp_path / "set" / names[3], 0.5, seed=3)
+    (tmp_path / "set" / names[0]).unlink()  # it has a row, and is not looked for again
+    assert command(model_file, "--manifest", listed, "--out", out, "--keep") == 0
+    assert "3 of 4 recordings are there already" in capsys.readouterr().err
+    again = [line.split("\t") for line in out.read_text().splitlines()[1:]]
+    assert again[:3] == rows and again[3][0] == names[3] and not (tmp_path / "out.failed.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "what"),
+    [("a.wav\nb.wav\na.wav\n", [], "names a.wav twice"), ("\n\n", [], "names no recording"),
+     (None, [], "cannot be read"), ("a.wav\n", ["--keep"], "no table of the classes"),
+     ("a.wav\n", ["--out", "/proc/none/x.tsv"], "cannot be written"), ("a.wav\n", ["--out", "/"], "is a folder"),
+     ("a.wav\n", ["--segments", "0.2"], "segments: 0.2 s is out of range")],
+)  # fmt: skip
+def test_faults_of_the_manifest_and_the_table_show_before_the_work(tmp_path, model_file, text, flags, what):
+    listed, out = tmp_path / "list.txt", tmp_path / "out.tsv"
+    if text is not None:
+        listed.write_text(text)
+    if "--keep" in flags:
+        out.write_text("something\nof mine\n")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=what) as caught:
+        command(model_file, "--manifest", listed, "--out", out, *flags)
+    assert "\n" not in str(caught.value) and sorted(tmp_path.iterdir()) == before
+
+
+LISTEN = """
+import resource, sys
+from pathlib import Path
+from asc_kit.deploy import compact, recordings
+model, *files = sys.argv[1:]
+model = compact.load(model)
+for file in files:
+    found = recordings.score(model, Path(file))
+    print(len(found.segments), found.segments[-1].end, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def peaks(model_file, *files):
+    """Windows, seconds and peak memory (MB) so far of each file, in one new process."""
+    done = subprocess.run([sys.executable, "-c", LISTEN, str(model_file), *map(str, files)], cwd=ROOT, check=True,
+                          capture_output=True, text=True)  # fmt: skip
+    return [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
+
+
+def long_recording(file, minutes, rate):
+    with soundfile.SoundFile(file, "w", rate, 1, subtype="PCM_16") as sound:
+        minute = noise(60, rate)
+        for _ in range(minutes):
+            sound.write(minute)
+    return file
+
+
+def test_twenty_minutes_take_the_memory_of_one(tmp_path, model_file):
+    files = [long_recording(tmp_path / f"{minutes}.wav", minutes, RATE) for minutes in (1, 20)]
+    one, twenty = peaks(model_file, *files)
+    assert one[:2] == (6, 60) and twenty[:2] == (120, 1200) and twenty[2] < one[2] + 20
+
+
+@pytest.mark.long
+def test_three_hours_take_the_memory_of_a_minute(tmp_path, model_file):
+    files = [long_recording(tmp_path / f"{minutes}.wav", minutes, 16000) for minutes in (1, 180)]
+    one, hours = peaks(model_file, *files)
+    assert hours[:2] == (1080, 10800) and hours[2] < one[2] + 20
+
+
+def test_the_command_starts_fast_and_imports_no_more_than_it_needs(tmp_path, model_file):
+    heavy = "{'sklearn', 'scipy', 'matplotlib', 'snakemake', 'papermill', 'onnx'}"
+    code = ("import sys; from asc_kit.__main__ import app; app(sys.argv[1:], standalone_mode=False); "
+            f"print(sorted({heavy} & set(sys.modules)))")  # fmt: skip
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code, "predict", str(model_file), str(record(tmp_path / "a.wav"))],
+                          cwd=ROOT, capture_output=True, text=True, check=True)  # fmt: skip
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 4  # 2.1 s on a quiet core
+
+
+def test_exit_status_of_usage_and_of_faults(tmp_path, model_file):
+    command = [sys.executable, "-m", "asc_kit", "predict", str(model_file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "give files, or --manifest and --out" in " ".join(done.stderr.split())
+    done = subprocess.run([*command, str(tmp_path / "a.wav")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stdout == "file\tlabel\tprobability\tremark\n"
