@@ -131,6 +131,30 @@ def predict(
     raise typer.Exit(1 if session.failed else 0)
 
 
+@app.command()
+def package(
+    experiment: Annotated[Path | None, typer.Argument(help="folder of an experiment, with its runs")] = None,
+    label: Annotated[str | None, typer.Option(help="Surname_Institute_task1a")] = None,
+    data: Annotated[Path | None, typer.Option(help="data set to predict, labelled or not")] = None,
+    seed: Annotated[int | None, typer.Option(help="which of several")] = None,
+    out: Annotated[Path | None, typer.Option(help="zip file to write")] = None,
+    check: Annotated[Path | None, typer.Option(help="zip file to check; against experiment and data if given")] = None,
+) -> None:
+    """Write a DCASE 2021 Task 1A submission of an experiment's networks, or name every fault of one."""
+    if bool(check) == bool(out) or out and not (experiment and label and data) or check and label:
+        raise typer.BadParameter("give EXPERIMENT --label --data --out, or --check with EXPERIMENT and --data if known")
+    if check:
+        from asc_kit.deploy import validator
+
+        found = validator.faults(check, data, experiment, seed)
+        print("\n".join(found) if found else f"{check}: no fault")
+        raise typer.Exit(1 if found else 0)
+    from asc_kit.deploy import submission
+
+    for name in submission.package(experiment, label, data, out, seed):
+        print(name)
+
+
 if __name__ == "__main__":
     try:
         app()

@@ -35,11 +35,15 @@ def clips(store: Store, rows: pd.DataFrame, title: str, device: torch.device) ->
         yield store.read(numbers[start : start + SCORING_BATCH]).to(device)
 
 
+def scores(model: compact.Model, store: Store, rows: pd.DataFrame, device: torch.device) -> np.ndarray:
+    """A model's probabilities of whole clips, (clips, classes)."""
+    model.network.to(device), model.features.to(device)
+    return np.concatenate([model.probabilities(waves) for waves in clips(store, rows, "scoring", device)])
+
+
 def predict(model: compact.Model, store: Store, rows: pd.DataFrame, file: Path, device: torch.device) -> None:
     """Write a model's probabilities of whole clips in the DCASE output format."""
-    model.network.to(device), model.features.to(device)
-    probabilities = [model.probabilities(waves) for waves in clips(store, rows, "scoring", device)]
-    write_predictions(file, rows, np.concatenate(probabilities), model.classes)
+    write_predictions(file, rows, scores(model, store, rows, device), model.classes)
 
 
 def predict_other(run: Run, root: str | Path) -> tuple[Path, Corpus]:
@@ -67,10 +71,15 @@ def predict_other(run: Run, root: str | Path) -> tuple[Path, Corpus]:
     return file, corpus
 
 
-def write_predictions(file: Path, rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:
+def as_text(rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> str:
     """TAB separated: filename, scene_label (the argmax), a probability a class."""
     table = pd.DataFrame(probabilities, columns=list(classes))
     table.insert(0, "filename", rows.filename.to_numpy())
     table.insert(1, "scene_label", np.array(classes)[probabilities.argmax(axis=1)])
+    return table.to_csv(sep="\t", index=False, float_format="%.10g", lineterminator="\n")
+
+
+def write_predictions(file: Path, rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Write `as_text`, whole or not at all."""
     with replacing(file) as part:
-        table.to_csv(part, sep="\t", index=False, float_format="%.10g")
+        part.write_text(as_text(rows, probabilities, classes), encoding="utf-8")
