@@ -95,7 +95,7 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
     if file.is_dir():
         raise InputError(f"{file}: no recordings in it; give files, or a folder that holds some")
     rate, least = model.config.features.sample_rate, model.config.features.window
-    source, segments, place, silent = _Source(file, rate), [], 0, 0
+    source, spans, values, place, silent = _Source(file, rate), [], [], 0, 0
     for wave in windows(source, round(seconds * rate)):
         if len(wave) < least:
             raise InputError(f"{file}: lasts {len(wave) / rate:.3f} s, shorter than the features' window of "
@@ -104,14 +104,16 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
         if not np.isfinite(probabilities).all():
             raise InputError(f"{file}: the network gives NaN for it; is the model whole?")
         silent += len(wave) * bool((wave == wave[0]).all())
-        segments.append(Segment(place / rate, (place + len(wave)) / rate, probabilities))
+        spans.append((place / rate, (place + len(wave)) / rate))
+        values.append(probabilities.tolist())  # a small array kept here would split the heap: 3 MB lost a window
         place += len(wave)
     if silent == place:
         raise InputError(f"{file}: is silent; there is nothing to classify")
-    lengths = [segment.end - segment.start for segment in segments]
-    mean = np.average([segment.probabilities for segment in segments], axis=0, weights=lengths)
+    table = np.array(values)  # windows, classes
+    mean = np.average(table, axis=0, weights=[end - start for start, end in spans])
     doubts = _doubts(source.rate, model.config.features.f_max, place / rate, silent / rate)
-    return Scored(file, mean, tuple(segments), tuple(source.notes), tuple(doubts))
+    segments = tuple(Segment(*span, row) for span, row in zip(spans, table))
+    return Scored(file, mean, segments, tuple(source.notes), tuple(doubts))
 
 
 def _doubts(rate: int, f_max: float, seconds: float, silent: float) -> list[str]:
@@ -160,13 +162,17 @@ def _resampled(waves: Iterable[np.ndarray], rate: int, to: int) -> Iterator[np.n
 
 def windows(pieces: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Cut a stream of samples into windows of ``size``, of which the last holds from half to one and a half of it."""
-    rest = np.empty(0, np.float32)
+    held, count = np.empty(3 * size, np.float32), 0  # one buffer for all pieces
     for piece in pieces:
-        rest = np.concatenate([rest, piece])
-        while 2 * len(rest) >= 3 * size:
-            yield rest[:size]
-            rest = rest[size:]
-    yield rest
+        if count + len(piece) > len(held):
+            held = np.concatenate([held, np.empty_like(piece)])
+        held[count : count + len(piece)] = piece
+        count += len(piece)
+        while 2 * count >= 3 * size:
+            yield held[:size].copy()
+            held[: count - size] = held[size:count]
+            count -= size
+    yield held[:count].copy()
 
 
 def score_all(
