@@ -50,8 +50,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.head(200, {}, None if fault in ("no length", "empty") else len(body))
         end = start + value if fault in ("cut", "hold") else len(body)
         end = start if fault == "empty" else end
+        shop.sent[name] += min(end, len(body)) - start  # before they are: the test may end with the last byte
         self.wfile.write(body[start:end])
-        shop.sent[name] += min(end, len(body)) - start
         if fault == "hold":
             shop.held.set()
             shop.patient = shop.release.wait(20)

@@ -28,8 +28,10 @@ from asc_kit.metrics import softmax
 
 FLAT = "weights"
 FIRST = ("norm.", "stem.", "mean", "deviation", "conv1.")  # before the first activation, of either network
-LICENCE = {True: "MIT; trained on synthetic recordings",
-           False: "kit: MIT; weights: as the training recordings' licence allows (TAU and TUT: not for commerce)"}
+LICENCE = {
+    True: "MIT; trained on synthetic recordings",
+    False: "kit: MIT; weights: as the training recordings' licence allows (TAU and TUT: not for commerce)",
+}
 
 
 @dataclass(frozen=True)
