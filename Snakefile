@@ -39,6 +39,7 @@ try:
     RESULTS = kit.path(str(given.get("results_dir", "results")))
     HOME = RESULTS / NAME
     RUNS = [Run(recipe, settings, HOME, DATA) for settings in recipe.configs()]
+    RUNS += [Run(recipe, settings, HOME, DATA, variant) for variant, settings in recipe.variants()]
     if not DATA and recipe.synthetic is None:
         raise InputError(f"dataset_root: {NAME} needs a folder of recordings; give it with --config dataset_root=DIR, "
                          f"or make reproduce EXPERIMENT={recipe.name} DATA=DIR")
@@ -53,12 +54,13 @@ except InputError as error:
 SHARED = dict(config=RECIPE, experiment=NAME, results_dir=str(RESULTS))
 WITH_DATA = SHARED | ({"dataset_root": DATA} if DATA else {})
 SCORED = [f"{run.folder}/predictions.tsv" for run in RUNS]
-TABLE_BOOKS = ("07_mel_bins", "08_submissions", "12_report")
+TABLE_BOOKS = ("07_mel_bins", "08_submissions", *(["13_ablation"] if recipe.ablation else []), "12_report")
 
 
 def of_run(run) -> dict:
     """Notebook parameters of a run."""
-    return WITH_DATA | dict(submission=run.config.submission, seed=run.config.seed, fold=run.config.fold)
+    variant = {"variant": run.variant} if run.variant else {}
+    return WITH_DATA | dict(submission=run.config.submission, seed=run.config.seed, fold=run.config.fold) | variant
 
 
 def memory(settings) -> int:
@@ -95,7 +97,7 @@ def summary() -> None:
     """What is there, and the notebook to open for what is not."""
     steps = {"corpus": (HOME / "truth.tsv", HOME / "01_corpus.ipynb")}
     for run in RUNS:
-        title = f"submission {run.config.submission}, seed {run.config.seed}, fold {run.config.fold}"
+        title = f"{run.folder.parent.name.replace('_', ' ', 1)}, seed {run.config.seed}, fold {run.config.fold}"
         steps[title] = (run.folder / "run.json", run.folder / "05_train.ipynb")
         steps[f"{title}, evaluation"] = (run.folder / "06_evaluate.ipynb", run.folder / "06_evaluate.ipynb")
     steps["page"] = (HOME / "index.html", HOME / "12_report.ipynb")
@@ -140,7 +142,7 @@ rule corpus:
 
 
 for run in RUNS:
-    own = f"{run.config.submission}_{run.folder.name}"
+    own = f"{run.folder.parent.name.removeprefix('submission_')}_{run.folder.name}"
     files = ["predictions.tsv", "run.json"]
     if run.config.submission != "logistic":
         files += ["model.safetensors", "compact.safetensors", "history.csv"]
@@ -184,7 +186,7 @@ rule tables:
     output:
         f"{HOME}/{{name}}.ipynb",
     wildcard_constraints:
-        name="07_mel_bins|08_submissions",
+        name="07_mel_bins|08_submissions|13_ablation",
     params:
         code=lambda wildcards: made_by(wildcards.name),
     run:
@@ -194,8 +196,7 @@ rule tables:
 rule report:
     input:
         SCORED,
-        f"{HOME}/07_mel_bins.ipynb",
-        f"{HOME}/08_submissions.ipynb",
+        [f"{HOME}/{name}.ipynb" for name in TABLE_BOOKS[:-1]],
     output:
         f"{HOME}/index.html",
         [f"{HOME}/tables/table_{n}.{ending}" for n in range(1, 8) for ending in ("csv", "md")],

@@ -218,7 +218,8 @@ def floor(submission: str, batch_size: int, seconds: float) -> dict[str, float]:
     product = _least(lambda: side @ side)
     copy = _least(lambda: block[: 2**27].copy_(block[2**27 :]))
     return {"gigaoperations": operations / 1e9, "gigabytes": moved / 1e9,
-            "operations_seconds": operations * product / (2 * 2048**3), "bytes_seconds": moved * copy / 2**28}  # fmt: skip
+            "operations_seconds": operations * product / (2 * 2048**3),
+            "bytes_seconds": moved * copy / 2**28}  # fmt: skip
 
 
 def _least(work: Callable[[], Any], repeats: int = 5) -> float:

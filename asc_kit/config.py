@@ -255,14 +255,19 @@ class Recipe:
     augmentation: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     baseline: dict = field(default_factory=dict)  # the same three parts again, for the baseline alone
+    ablation: dict = field(default_factory=dict)  # variant -> the only values in which it differs
+    ablation_submission: str = "2"  # whose variants they are
 
-    def config(self, submission: object, seed: int = 0, fold: int = 1, **changes: Any) -> Config:
+    def config(
+        self, submission: object, seed: int = 0, fold: int = 1, variant: str | None = None, **changes: Any
+    ) -> Config:
         """Resolve one run.
 
         Parameters
         ----------
         submission : "baseline" or 1 to 4, as in Table 7.
         seed, fold : of the run.
+        variant : of the recipe's ablation; None is the recipe as it stands.
         changes : any of `TRAINING_VALUES`; None means the recipe's value.
 
         Raises
@@ -275,6 +280,11 @@ class Recipe:
         if type(seed) is not int or type(fold) is not int or seed < 0 or fold < 1:
             raise InputError(f"seed, fold: {seed!r}, {fold!r}; give a seed from 0 and a fold from 1")
         _known(changes, TRAINING_VALUES, "parameters")
+        if variant is not None:
+            _known({variant: {}}, self.ablation, "variant")
+            changes = {k: "off" if v is None else v for k, v in self.ablation[variant].items()} | {
+                k: v for k, v in changes.items() if v is not None
+            }
         own = OWN.get(name, {})
         parts = {}
         for part, kind in PARTS.items():
@@ -291,6 +301,11 @@ class Recipe:
     def configs(self) -> list[Config]:
         """Every run of the recipe, in Table 7's order."""
         return [self.config(s, k, f) for s in self.submissions for k in self.seeds for f in self.fold]
+
+    def variants(self) -> list[tuple[str, Config]]:
+        """Every run of the ablation, besides the recipe's own; each differs only in what it declares."""
+        return [(name, self.config(self.ablation_submission, k, f, name))
+                for name in self.ablation for k in self.seeds for f in self.fold]  # fmt: skip
 
 
 def load(recipe: str | Path) -> Recipe:
@@ -329,6 +344,10 @@ def load(recipe: str | Path) -> Recipe:
     result = Recipe(**values)
     _known(result.baseline, PARTS, f"{file}: baseline")
     result = replace(result, submissions=tuple(map(str, result.submissions)))
+    for name, changes in result.ablation.items():
+        _known(changes or {}, [f.name for part in PARTS.values() for f in fields(part)], f"{file}: ablation: {name}")
+    result = replace(result, ablation={name: changes or {} for name, changes in result.ablation.items()})
+    result.variants()
     if not result.configs():  # every run is checked before any starts
         raise InputError(f"{file}: names no run; give submissions, seeds and fold at least one each")
     from asc_kit.data.demo import Demo  # here: the corpus of a recipe is no part of a configuration

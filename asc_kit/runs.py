@@ -25,11 +25,13 @@ class Run:
     config: Config
     home: Path  # the experiment's folder
     dataset_root: str | Path | None = None
+    variant: str | None = None  # of the recipe's ablation
 
     @classmethod
     def of(
         cls, config: str, submission: object, seed: int = 0, fold: int = 1, dataset_root: str | None = None,
-        experiment: str | None = None, results_dir: str = "results", resume: bool = True, **changes: Any,
+        experiment: str | None = None, results_dir: str = "results", resume: bool = True,
+        variant: str | None = None, **changes: Any,
     ) -> "Run":  # fmt: skip
         """A run by the notebooks' parameters; ``changes`` are training values, None meaning the recipe's.
 
@@ -40,13 +42,14 @@ class Run:
         if not resume:
             homes = [home, *(home.with_name(f"{home.name}-{number}") for number in range(2, 1000))]
             home = next(home for home in homes if not home.exists())
-        return cls(recipe, recipe.config(submission, seed, fold, **changes), home, dataset_root)
+        return cls(recipe, recipe.config(submission, seed, fold, variant, **changes), home, dataset_root, variant)
 
     @property
     def folder(self) -> Path:
-        """``submission_<id>/seed_<k>``; folds after the first have a folder of their own."""
+        """``submission_<id>/seed_<k>``, or ``ablation_<variant>/``; folds after the first stand in its name."""
         fold = f"_fold_{self.config.fold}" if self.config.fold > 1 else ""
-        return self.home / f"submission_{self.config.submission}" / f"seed_{self.config.seed}{fold}"
+        name = f"ablation_{self.variant}" if self.variant else f"submission_{self.config.submission}"
+        return self.home / name / f"seed_{self.config.seed}{fold}"
 
     @property
     def title(self) -> str:
@@ -70,7 +73,7 @@ class Run:
         """Raise `InputError` where the folder holds a run of another configuration; its first difference is named."""
         if self.about is None:
             return
-        old, new = _flat(self.about["config"]), _flat(self.config.as_dict())
+        old, new = flat(self.about["config"]), flat(self.config.as_dict())
         differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
         if differ:
             first = f"{differ[0]} is {old.get(differ[0])!r} there, {new.get(differ[0])!r} here"
@@ -96,8 +99,9 @@ def check_parameters(history: list[str]) -> None:
             )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as ``part.key``."""
+    out: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return out

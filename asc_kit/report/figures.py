@@ -51,6 +51,22 @@ def _with_errors(table: pd.DataFrame, name: str) -> tuple[pd.Series, pd.Series, 
     return known, value[known], [(value - low)[known].fillna(0).clip(0), (high - value)[known].fillna(0).clip(0)]
 
 
+def differences(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
+    """An ablation's differences from the recipe in accuracy and log loss, with their intervals; saved."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.4), sharey=True)
+    places = np.arange(len(table))
+    for axis, name in zip(axes, ("accuracy", "log_loss")):
+        known, values, errors = _with_errors(table, f"{name}_difference")
+        axis.errorbar(values, places[known], xerr=errors, fmt="o", color=COLOURS[OURS], capsize=3)
+        axis.axvline(0, color="0.4", linewidth=1)
+        better = "right" if name == "accuracy" else "left"
+        axis.set(xlabel=f"{name.replace('_', ' ')}, difference from the recipe ({better} is better)")
+    axes[0].set_yticks(places, table.variant)
+    axes[0].invert_yaxis()
+    save(figure, table, home, "ablation")
+    return figure, table
+
+
 def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd.DataFrame]:
     """Accuracy and log loss by class or by device (Table 3 or 4), beside the report's."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.4), sharey=True)

@@ -132,7 +132,7 @@ def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*") -> Resul
     confusion: dict[str, np.ndarray] = {}
     classes: tuple[str, ...] = ()
     for file in files:
-        submission = file.parent.parent.name.removeprefix("submission_")
+        submission = file.parent.parent.name.removeprefix("submission_").removeprefix("ablation_")
         seed = int(re.match(r"seed_(\d+)", file.parent.name).group(1))
         rows, counts, found = score_file(file, truth)
         if classes and found != classes:

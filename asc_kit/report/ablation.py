@@ -1,0 +1,84 @@
+"""What each part of the recipe is worth: the ablation that the report leaves out, from predictions alone."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from asc_kit import metrics
+from asc_kit.config import Recipe
+from asc_kit.errors import InputError
+from asc_kit.files import replacing
+from asc_kit.report import tables
+from asc_kit.report.tables import SCORES, Scored
+from asc_kit.runs import flat
+
+AS_IT_STANDS = "the recipe"
+DIFFERENCES = [f"{name}_difference{part}" for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")]
+
+
+def table(home: Path, recipe: Recipe) -> pd.DataFrame:
+    """The recipe's runs of its ablation's submission, and each variant's.
+
+    Differences are paired by clip, a clip's scores being means over seeds, and their intervals come from resampled
+    locations.
+
+    Returns
+    -------
+    variant, changes, scores, n, seeds, differences from the recipe's runs, note
+
+    Raises
+    ------
+    InputError : a variant's run differs from the recipe in more than the variant declares.
+    """
+    usual = _scored(home, recipe, None)
+    rows = []
+    for variant in (None, *recipe.ablation):
+        scored = _scored(home, recipe, variant)
+        changes = recipe.ablation[variant] if variant else {}
+        row: dict[str, object] = {"variant": variant or AS_IT_STANDS}
+        row["changes"] = ", ".join(f"{k}: {'off' if v is None else v}" for k, v in changes.items())
+        if scored is None:
+            row |= dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": "no run of it is there"}
+        else:
+            row |= scored.row() | (_difference(scored, usual) if variant and usual else {}) | {"note": ""}
+        rows.append(row)
+    columns = ["variant", "changes", *SCORES, "n", "seeds", *DIFFERENCES, "note"]
+    return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
+    folder = f"ablation_{variant}" if variant else f"submission_{recipe.ablation_submission}"
+    for file in sorted(home.glob(f"{folder}/seed_*/run.json")):
+        config = json.loads(file.read_text())["config"]
+        declared = recipe.config(recipe.ablation_submission, config["seed"], config["fold"], variant).as_dict()
+        mine, theirs = flat(config), flat(declared)
+        differ = sorted(key for key in mine | theirs if mine.get(key) != theirs.get(key))
+        if differ:
+            raise InputError(f"{file.parent}: differs from the recipe in {', '.join(differ)}, which "
+                             f"{f'the variant {variant}' if variant else 'it'} does not declare; train it again")  # fmt: skip
+    results = tables.load(home, recipe, f"{folder}/seed_*")
+    return next(iter(results.scored.values()), None)
+
+
+def _difference(scored: Scored, usual: Scored) -> dict[str, float]:
+    both = scored.clips.index.intersection(usual.clips.index)
+    mine, theirs = scored.clips.loc[both], usual.clips.loc[both]
+    score = metrics.score((mine.correct - theirs.correct).to_numpy(), (mine.loss - theirs.loss).to_numpy(),
+                          mine.label.to_numpy(), mine.identifier.to_numpy())  # fmt: skip
+    return {f"{name}_difference{part}": getattr(score[name], part.removeprefix("_") or "value")
+            for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
+
+
+def write(home: Path, recipe: Recipe) -> pd.DataFrame:
+    """Write ``tables/ablation.csv`` and ``.md``; returns the table."""
+    folder = home / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    made = table(home, recipe)
+    with replacing(folder / "ablation.csv") as part:
+        made.to_csv(part, index=False, float_format="%.10g")
+    with replacing(folder / "ablation.md") as part:
+        part.write_text(
+            f"Ablation of submission {recipe.ablation_submission}.\n\n{tables.markdown(tables.pretty(made))}\n"
+        )
+    return made
