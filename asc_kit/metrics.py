@@ -9,7 +9,8 @@ Conventions
   class-wise means (the report's words). A class's or device's log loss is the mean over its clips, with all classes
   known to the model. Probabilities below 1e-15 count as 1e-15.
 * An interval resamples locations, not clips: clips of a place are alike, and resampling clips would call a network
-  certain that has heard few places.
+  certain that has heard few places. Where all clips are right, or all wrong, resampling shows no spread: the
+  interval is then the binomial one (Clopper and Pearson, 1934) of as many trials as there are locations.
 """
 
 import warnings
@@ -113,7 +114,9 @@ class Score:
     high: float
 
 
-def score(correct: np.ndarray, losses: np.ndarray, labels: np.ndarray, locations: np.ndarray) -> dict[str, Score]:
+def score(
+    correct: np.ndarray, losses: np.ndarray, labels: np.ndarray, locations: np.ndarray, differences: bool = False
+) -> dict[str, Score]:
     """Accuracy and both log losses, with intervals from resampled locations.
 
     Parameters
@@ -122,6 +125,7 @@ def score(correct: np.ndarray, losses: np.ndarray, labels: np.ndarray, locations
     losses : (clips,) log losses, or their mean over seeds
     labels : (clips,) class numbers
     locations : (clips,) where each was recorded
+    differences : ``correct`` and ``losses`` are those of two systems, subtracted
 
     Returns
     -------
@@ -145,7 +149,16 @@ def score(correct: np.ndarray, losses: np.ndarray, labels: np.ndarray, locations
         }
     if len(sums[0]) < 2:  # one location says nothing of others
         return {name: Score(float(series[0]), np.nan, np.nan) for name, series in values.items()}
-    return {name: _interval(series) for name, series in values.items()}
+    scores = {name: _interval(series) for name, series in values.items()}
+    if not differences and set(correct) in ({0.0}, {1.0}):
+        scores["accuracy"] = _unanimous(float(correct[0]), len(sums[0]))
+    return scores
+
+
+def _unanimous(value: float, locations: int) -> Score:
+    """All right or all wrong at every location."""
+    far = ((1 - LEVEL) / 2) ** (1 / locations)
+    return Score(value, far, 1.0) if value else Score(value, 0.0, 1 - far)
 
 
 def _sums(place: np.ndarray, scene: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -128,3 +128,19 @@ def test_the_reports_tables_agree_with_the_definitions():
         for column, decimals in (("accuracy", 1), ("log_loss", 3)):
             rows = table[table.column == column].set_index("row").value.astype(float)
             assert rows.drop("average").mean() == pytest.approx(rows["average"], abs=0.6 * 10**-decimals)
+
+
+@pytest.mark.parametrize("places", [2, 3, 9, 50])
+def test_all_right_or_all_wrong_leaves_room_for_chance(places):
+    """The exact binomial interval: from nine places all wrong, up to a third of all could be right."""
+    from scipy.stats import beta
+
+    place = np.repeat(np.arange(places), 4)
+    for right in (0.0, 1.0):
+        s = metrics.score(np.full(len(place), right), np.ones(len(place)), np.zeros(len(place), int), place)["accuracy"]
+        hits = int(right) * places
+        low = beta.ppf(0.025, hits, places - hits + 1) if hits else 0.0
+        high = beta.ppf(0.975, hits + 1, places - hits) if hits < places else 1.0
+        assert (s.value, s.low, s.high) == (right, pytest.approx(low), pytest.approx(high))
+    same = metrics.score(np.zeros(8), np.zeros(8), np.zeros(8, int), np.arange(8), differences=True)["accuracy"]
+    assert (same.low, same.high) == (0, 0)

@@ -65,7 +65,7 @@ def _difference(scored: Scored, usual: Scored) -> dict[str, float]:
     both = scored.clips.index.intersection(usual.clips.index)
     mine, theirs = scored.clips.loc[both], usual.clips.loc[both]
     score = metrics.score((mine.correct - theirs.correct).to_numpy(), (mine.loss - theirs.loss).to_numpy(),
-                          mine.label.to_numpy(), mine.identifier.to_numpy())  # fmt: skip
+                          mine.label.to_numpy(), mine.identifier.to_numpy(), differences=True)  # fmt: skip
     return {f"{name}_difference{part}": getattr(score[name], part.removeprefix("_") or "value")
             for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
 
