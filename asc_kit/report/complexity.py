@@ -1,6 +1,7 @@
 """Tables 1, 5 and 6 from the built network: structure, parameters, bytes, multiply-accumulates (Section 3.5)."""
 
 import re
+from functools import partial
 
 import pandas as pd
 import torch
@@ -115,6 +116,32 @@ def multiply_accumulates(net: nn.Module, features: Features, seconds: float = 10
 
 def _silence(features: Features, seconds: float) -> torch.Tensor:
     return torch.zeros(1, 1, features.frames(round(seconds * features.sample_rate)), features.n_mels)
+
+
+@torch.no_grad()
+def anatomy(net: nn.Module, features: Features, seconds: float = 10.0) -> pd.DataFrame:
+    """What every module takes and gives for one clip of ``seconds``.
+
+    Returns
+    -------
+    parameters, input, output (shapes without the batch: channels x time x mel), macs; a row a module, by its name
+    """
+    seen: dict[str, tuple] = {}
+
+    def hook(name: str, _: nn.Module, x: tuple, y: torch.Tensor) -> None:
+        seen[name] = tuple(x[0].shape[1:]), tuple(y.shape[1:])
+
+    handles = [module.register_forward_hook(partial(hook, name)) for name, module in net.named_modules()]
+    was_training = net.training
+    with FlopCounterMode(display=False) as counter:
+        net.eval()(_silence(features, seconds))
+    net.train(was_training)
+    for handle in handles:
+        handle.remove()
+    flops, top = counter.get_flop_counts(), type(net).__name__
+    macs = {name: sum(flops.get(f"{top}.{name}".rstrip("."), {}).values()) // 2 for name in seen}
+    rows = [(name, count(net.get_submodule(name)), *shapes, macs[name]) for name, shapes in seen.items()]
+    return pd.DataFrame(rows, columns=["module", "parameters", "input", "output", "macs"]).set_index("module")
 
 
 def peak_activations(net: nn.Module, features: Features, seconds: float = 10.0) -> int:

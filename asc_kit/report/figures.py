@@ -1,5 +1,6 @@
 """The experiment's figures (seaborn), each saved as SVG and PNG with the data behind it as CSV."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import matplotlib
@@ -10,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from torch import nn
 
-from asc_kit.blocks import FusedMBConv4, MBConv4
+from asc_kit.blocks import FusedMBConv4, MBConv4, SqueezeExcite
 from asc_kit.files import replacing
 from asc_kit.report.tables import Results
 
@@ -113,12 +114,13 @@ def mel_bins(table: pd.DataFrame, ours: str = OURS) -> tuple[Figure, pd.DataFram
     return figure, table
 
 
-def size_budget(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Where the bytes are: Table 6's rows, one after the other, below the limit of 128 KB."""
+def size_budget(table: pd.DataFrame, marked: Collection[int] = ()) -> tuple[Figure, pd.DataFrame]:
+    """Where the bytes are: Table 6's rows, one after the other, below the limit of 128 KB; ``marked`` are orange."""
     rows = table[(table.block != "Total") & (table.parameters > 0)].reset_index(drop=True)
     rows["start"] = rows.size_bytes.cumsum() - rows.size_bytes
     figure, axis = plt.subplots(figsize=(9, 0.3 * len(rows) + 1))
-    bars = axis.barh(rows.index, rows.size_bytes / 1024, left=rows.start / 1024, color=COLOURS[OURS])
+    colours = [COLOURS[REPORT if place in marked else OURS] for place in rows.index]
+    bars = axis.barh(rows.index, rows.size_bytes / 1024, left=rows.start / 1024, color=colours)
     axis.bar_label(bars, [f"{size / 1024:.1f}" for size in rows.size_bytes], padding=3, fontsize=8)
     axis.axvline(128, color="black", linestyle="--", linewidth=1)
     axis.text(127, 0, "128 KB", ha="right", va="center")
@@ -153,31 +155,49 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
     return [figure for figure, _ in drawn.values()]
 
 
-def block_diagram(block: MBConv4 | FusedMBConv4) -> Figure:
-    """A block of Figure 1 with its SE of Figure 2, drawn from the built layers."""
-    fused = isinstance(block, FusedMBConv4)
-    inputs, outputs = block.expand.in_channels, block.reduce.out_channels
+def _name(conv: nn.Conv2d) -> str:
+    kind = "depthwise " if conv.groups > 1 else ""
+    return f"{kind}conv {'x'.join(map(str, conv.kernel_size))}, {conv.in_channels} -> {conv.out_channels}"
 
-    def name(conv: nn.Conv2d) -> str:
-        kind = "depthwise " if conv.groups > 1 else ""
-        return f"{kind}conv {'x'.join(map(str, conv.kernel_size))}, {conv.in_channels} -> {conv.out_channels}"
 
-    steps = [f"input, {inputs} channels", f"{name(block.expand)}\nBN, swish"]
-    steps += [] if fused else [f"{name(block.depthwise)}\nBN, swish"]
-    gate = block.squeeze_excite
-    steps += [f"SE: pooling, {name(gate.reduce)}, swish,\n{name(gate.expand)}, sigmoid, x", f"{name(block.reduce)}\nBN"]
-    bare = "1x1 convolution" if inputs != outputs else "identity"
-    steps += [f"+ shortcut ({bare})\noutput, {outputs} channels"]
+def diagram(steps: list[str], title: str, around: tuple[int, int] | None = None) -> Figure:
+    """Steps under each other; ``around`` names the two that an arrow beside them connects."""
     figure, axis = plt.subplots(figsize=(4.6, 0.95 * len(steps)))
     for place, text in enumerate(steps):
-        axis.text(0.5, -place, text, ha="center", va="center", fontsize=9,
+        axis.text(0.5, -place, text, ha="center", va="center", fontsize=9, color="black",
                   bbox={"boxstyle": "round,pad=0.5", "facecolor": "#e8f1f8", "edgecolor": COLOURS[OURS]})  # fmt: skip
         if place:
             axis.annotate(
                 "", (0.5, -place + 0.32), (0.5, -place + 0.68), arrowprops={"arrowstyle": "->", "color": "#444"}
             )
-    arc = {"arrowstyle": "->", "color": COLOURS[REPORT], "connectionstyle": "bar,fraction=-0.35"}
-    axis.annotate("", (0.93, 1 - len(steps)), (0.93, 0), arrowprops=arc)
-    axis.set(xlim=(0, 1.35), ylim=(0.5 - len(steps), 0.5), title=f"{type(block).__name__}({inputs}, {outputs})")
+    if around:
+        first, last = around
+        style = f"bar,fraction={-1.4 / (last - first):.4f}"  # of the arrow's length: as far out whatever that is
+        arc = {"arrowstyle": "->", "color": COLOURS[REPORT], "connectionstyle": style}
+        axis.annotate("", (0.93, -last), (0.93, -first), arrowprops=arc)
+    axis.set(xlim=(0, 1.35), ylim=(0.5 - len(steps), 0.5), title=title)
     axis.axis("off")
     return figure
+
+
+def block_diagram(block: MBConv4 | FusedMBConv4) -> Figure:
+    """A block of Figure 1 with its SE of Figure 2, drawn from the built layers."""
+    inputs, outputs = block.expand.in_channels, block.reduce.out_channels
+    steps = [f"input, {inputs} channels", f"{_name(block.expand)}\nBN, swish"]
+    steps += [] if isinstance(block, FusedMBConv4) else [f"{_name(block.depthwise)}\nBN, swish"]
+    gate = block.squeeze_excite
+    steps += [
+        f"SE: pooling, {_name(gate.reduce)}, swish,\n{_name(gate.expand)}, sigmoid, x",
+        f"{_name(block.reduce)}\nBN",
+    ]
+    bare = "1x1 convolution" if inputs != outputs else "identity"
+    steps += [f"+ shortcut ({bare})\noutput, {outputs} channels"]
+    return diagram(steps, f"{type(block).__name__}({inputs}, {outputs})", (0, len(steps) - 1))
+
+
+def squeeze_excite_diagram(gate: SqueezeExcite) -> Figure:
+    """Figure 2, drawn from the built layers."""
+    channels = gate.expand.out_channels
+    steps = [f"input, {channels} channels", "mean over time and mel", f"{_name(gate.reduce)}\nswish",
+             f"{_name(gate.expand)}\nsigmoid", f"x input\noutput, {channels} channels"]  # fmt: skip
+    return diagram(steps, f"SqueezeExcite({channels}, {gate.reduce.out_channels})", (0, len(steps) - 1))

@@ -1,0 +1,124 @@
+"""Corpus explorer: one scene, heard and seen by every device that recorded it."""
+
+from pathlib import Path
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+
+from asc_kit.config import Features
+from asc_kit.data.corpus import TAU_NAME, Corpus
+from asc_kit.data.store import Store
+from asc_kit.errors import InputError
+from asc_kit.features import LogMel, filterbank
+from asc_kit.lab.explorer import ANY, Explorer, choose, dropdown, slider
+from asc_kit.lab.shown import picture, player, show_mel
+
+PAUSE = 0.25  # seconds of silence between two devices
+
+
+def segments(corpus: Corpus, store: Store) -> pd.DataFrame:
+    """The store's clips with the columns ``recorded`` (what is equal on all devices) and ``device``.
+
+    TAU's names tell: scene-city-location-segment, then the device. Another name stands for itself alone.
+    """
+    table = corpus.table[corpus.table.filename.isin(store.index.filename)]
+    stems = table.filename.map(lambda name: Path(name).stem)
+    tau = stems.str.fullmatch(TAU_NAME.pattern)
+    return table.assign(
+        recorded=stems.where(~tau, stems.str.rpartition("-")[0]), device=table.source_label.replace("", "unknown")
+    )
+
+
+def centres(features: Features) -> np.ndarray:
+    """Centre frequency of every mel filter in Hz, (mel,)."""
+    filters = filterbank(features).numpy().astype(np.float64)  # bins, mel
+    hertz = np.linspace(0, features.sample_rate / 2, len(filters))
+    return hertz @ filters / filters.sum(0).clip(1e-30)
+
+
+class Devices(Explorer):
+    """One scene as its devices recorded it: one after the other, under each other, and their difference.
+
+    Attributes
+    ----------
+    scene, city, device, segment, seconds : controls
+    levels : device -> log-mel (time, mel) of what is heard
+    difference : dB above the reference device, a row a frequency, a column a device
+    """
+
+    def __init__(self, corpus: Corpus, store: Store, features: Features | None = None):
+        super().__init__()
+        self.corpus, self.store, self.features = corpus, store, features or Features(n_mels=64)
+        self.rows = segments(corpus, store)
+        self.scene = dropdown([ANY, *corpus.classes], "class")
+        self.city = dropdown([ANY, *sorted(set(self.rows.city) - {""})], "city")
+        self.device = dropdown([ANY, *sorted(set(self.rows.device))], "device")
+        self.segment = dropdown(self._found(), "segment")
+        longest = store.length / self.features.sample_rate
+        self.seconds = slider(widgets.FloatSlider, 0.5, longest, min(3.0, longest), 0.5, "seconds of each")
+        self.sound, self.image, self.curve = (widgets.HTML() for _ in range(3))
+        self.start([self.scene, self.city, self.device, self.segment, self.seconds],
+                   [self.sound, self.image, self.curve])  # fmt: skip
+
+    def _found(self) -> list[tuple[str, str]]:
+        """Segments that the filters leave, those with the most devices first, as options."""
+        rows = self.rows
+        for column, wanted in (("scene_label", self.scene), ("city", self.city)):
+            rows = rows[(rows[column] == wanted.value) | (wanted.value == ANY)]
+        wanted = rows[(rows.device == self.device.value) | (self.device.value == ANY)].recorded.unique()
+        counts = rows[rows.recorded.isin(wanted)].recorded.value_counts(sort=False)
+        counts = counts.sort_index().sort_values(ascending=False, kind="stable")
+        return [(f"{name}  ({n} device{'s' * (n > 1)})", name) for name, n in counts.items()]
+
+    def update(self) -> None:
+        """Read, show and play the segment."""
+        found = self._found()
+        if not found:
+            raise InputError("class, city, device: no clip has all three; choose another")
+        choose(self.segment, found)
+        rows = self.rows[self.rows.recorded == self.segment.value].sort_values("device")
+        self.heard = rows.device.to_list()
+        length = round(min(self.seconds.value * self.features.sample_rate, self.store.length))
+        waves = self.store.read(self.store.rows(rows.filename), length=length)  # devices, samples
+        mels = LogMel(self.features)(waves)[:, 0].numpy()  # devices, time, mel
+        self.levels = dict(zip(self.heard, mels))
+        self._compare()
+        self._play(waves)
+        self._draw()
+
+    def _compare(self) -> None:
+        """Mean over time of each device's log-mel against that of the device chosen, else of the first."""
+        self.reference = self.device.value if self.device.value in self.heard else self.heard[0]
+        means = pd.DataFrame({name: level.mean(0) for name, level in self.levels.items()}, index=centres(self.features))
+        self.difference = means.sub(means[self.reference], axis=0).rename_axis("Hz")
+
+    def _play(self, waves: torch.Tensor) -> None:
+        pause = torch.zeros(len(waves), round(PAUSE * self.features.sample_rate))
+        self.sequence = torch.cat([waves, pause], dim=1).flatten().numpy()
+        title = f"devices {', '.join(self.heard)}, {self.seconds.value:g} s each, as loud as recorded"
+        self.sound.value = player(self.sequence, self.features.sample_rate, self.corpus.synthetic, title)
+
+    def _draw(self) -> None:
+        count = len(self.levels)
+        figure, axes = plt.subplots(count, 1, figsize=(9, 1.7 * count + 0.5), sharex=True, squeeze=False)
+        for axis, (name, level) in zip(axes[:, 0], self.levels.items()):
+            show_mel(level, self.features, axis, f"device {name}")
+            axis.set(xlabel="s" if axis is axes[-1, 0] else "")
+        figure.tight_layout()
+        self.image.value = picture(figure, f"log-mel spectrograms of {self.segment.value} by {', '.join(self.heard)}")
+        self.curve.value = self._curve() if count > 1 else "This segment has one device: nothing to compare."
+
+    def _curve(self) -> str:
+        figure, axis = plt.subplots(figsize=(9, 3.2))
+        long = self.difference.reset_index().melt("Hz", var_name="device", value_name="dB")
+        sns.lineplot(long, x="Hz", y="dB", hue="device", style="device", palette="colorblind", dashes=True, ax=axis)
+        axis.set(
+            xscale="log", ylabel=f"dB above device {self.reference}", title="difference of devices, mean over time"
+        )
+        sns.move_legend(axis, "center left", bbox_to_anchor=(1, 0.5))
+        worst = self.difference.std().idxmax()
+        return picture(figure, f"dB by frequency above device {self.reference}; {worst} differs most in shape")

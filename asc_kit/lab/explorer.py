@@ -1,0 +1,67 @@
+"""What every explorer shares: controls above what they change."""
+
+import html
+from collections.abc import Sequence
+
+import ipywidgets as widgets
+
+from asc_kit.errors import InputError
+
+ANY = "any"
+WRAP = widgets.Layout(flex_flow="row wrap")
+
+
+def slider(kind: type, low: float, high: float, value: float, step: float, name: str) -> widgets.Widget:
+    """A slider that acts when it is let go: each step of a drag would wait for the one before."""
+    return kind(value=value, min=low, max=high, step=step, description=name, continuous_update=False,
+                style={"description_width": "initial"}, layout={"width": "24em"})  # fmt: skip
+
+
+def dropdown(options: Sequence, name: str, value: object = None) -> widgets.Dropdown:
+    """A dropdown; its first option is chosen unless another is named."""
+    return widgets.Dropdown(options=options, description=name, value=value if value is not None else _first(options),
+                            style={"description_width": "initial"}, layout={"width": "max-content"})  # fmt: skip
+
+
+def _first(options: Sequence) -> object:
+    first = options[0] if options else None
+    return first[1] if isinstance(first, tuple) else first
+
+
+class Explorer(widgets.VBox):
+    """A subclass makes its widgets, each an attribute, and calls `start`; `update` reads them and shows.
+
+    A fault of the input is one line in ``message``; what was shown before it stays.
+    """
+
+    def start(self, controls: Sequence[widgets.Widget], shown: Sequence[widgets.Widget]) -> None:
+        """Put the controls above what they change, and show it for the first time."""
+        self.message, self._busy = widgets.HTML(), False
+        self.children = [widgets.HBox(controls, layout=WRAP), self.message, *shown]
+        for control in controls:
+            control.observe(self._changed, "value")
+        self._changed()
+
+    def _changed(self, _: object = None) -> None:
+        if self._busy:  # an update that changes a control's options is not another update
+            return
+        self._busy, self.message.value = True, "working …"
+        try:
+            self.update()
+            self.message.value = ""
+        except InputError as error:
+            self.message.value = f'<span role="alert">{html.escape(str(error))}</span>'
+        finally:
+            self._busy = False
+
+    def update(self) -> None:
+        """Show what the controls ask for."""
+        raise NotImplementedError
+
+
+def choose(control: widgets.Dropdown, options: Sequence) -> None:
+    """Give a dropdown other options, keeping its value where it is still one."""
+    kept = control.value
+    control.options = options
+    values = [option[1] if isinstance(option, tuple) else option for option in options]
+    control.value = kept if kept in values else _first(options)

@@ -1,0 +1,339 @@
+"""The notebooks' explorers: each control set as a hand would, and what follows in numbers, picture and sound."""
+
+import base64
+import io
+import json
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from conftest import write_corpus
+
+from asc_kit import lab
+from asc_kit.config import Features, Recipe
+from asc_kit.data import corpus as corpora
+from asc_kit.data.store import open_store
+from asc_kit.errors import InputError
+from asc_kit.features import LogMel
+from asc_kit.lab.architecture import Anatomy, Budget
+from asc_kit.lab.augmentation import ALONE, Augmented
+from asc_kit.lab.curves import Runs
+from asc_kit.lab.devices import Devices, centres
+from asc_kit.lab.explorer import ANY
+from asc_kit.lab.features import Settings
+from asc_kit.lab.mistakes import Mistakes, distances
+from asc_kit.lab.shown import picture
+from asc_kit.report import figures, tables
+from asc_kit.runs import Run
+
+CLASSES = ["bus", "park", "tram"]
+
+
+def heard(text):
+    """Every player's samples in a widget's HTML."""
+    return [soundfile.read(io.BytesIO(base64.b64decode(part)))[0]
+            for part in re.findall(r"data:audio/wav;base64,([^\"]+)", text)]  # fmt: skip
+
+
+def drawn(text):
+    """Every picture's bytes in a widget's HTML; each has a text in its place."""
+    assert text.count("<img") == len(re.findall(r'<img alt="[^"]+"', text)) > 0
+    return [base64.b64decode(part) for part in re.findall(r"data:image/png;base64,([^\"]+)", text)]
+
+
+@pytest.fixture
+def devices(tmp_path):
+    """bus in oslo by a, b and s1; bus in rome by a; park in rome by c. One name is not TAU's."""
+    names = [("bus", "oslo", 1, d) for d in ("a", "b", "s1")] + [("bus", "rome", 2, "a"), ("park", "rome", 3, "c")]
+    rows = [(f"audio/{s}-{c}-{p}-0-{d}.wav", s, f"{c}-{p}", d) for s, c, p, d in names]
+    rows.append(("audio/field_7.wav", "park", "home", ""))
+    root = write_corpus(tmp_path / "set", rows)
+    (root / "README.md").write_text("SYNTHETIC\n")
+    corpus = corpora.read(root)
+    return Devices(corpus, open_store(corpus, 44100))
+
+
+def test_devices_of_one_segment_stand_together(devices):
+    assert [value for _, value in devices.segment.options][0] == "bus-oslo-1-0"
+    assert devices.heard == ["a", "b", "s1"] and list(devices.levels) == devices.heard
+    waves = [
+        soundfile.read(devices.corpus.root / f"audio/bus-oslo-1-0-{d}.wav", dtype="float32")[0] for d in devices.heard
+    ]
+    mel = LogMel(devices.features)
+    means = [mel(torch.from_numpy(wave)[None])[0, 0].numpy().mean(0) for wave in waves]
+    assert devices.difference.shape == (64, 3) and (devices.difference["a"] == 0).all()
+    assert np.allclose(devices.difference["s1"], means[2] - means[0], atol=1e-3)
+    assert np.allclose(devices.sequence[:44100], waves[0], atol=1e-4)
+    after = 44100 + round(0.25 * 44100)
+    assert np.allclose(devices.sequence[after : after + 44100], waves[1], atol=1e-4)
+    (sound,) = heard(devices.sound.value)
+    assert len(sound) == 3 * after and len(drawn(devices.image.value)) == len(drawn(devices.curve.value)) == 1
+
+
+def test_device_filters_and_is_what_the_others_are_compared_with(devices):
+    before = drawn(devices.image.value)
+    devices.device.value = "b"
+    assert [value for _, value in devices.segment.options] == ["bus-oslo-1-0"] and devices.reference == "b"
+    assert (devices.difference["b"] == 0).all() and drawn(devices.image.value) == before  # only the curve is another
+    devices.device.value = ANY
+    devices.city.value = "rome"
+    assert [value for _, value in devices.segment.options] == ["bus-rome-2-0", "park-rome-3-0"]
+    assert devices.heard == ["a"] and "one device" in devices.curve.value and drawn(devices.image.value) != before
+    devices.scene.value = "park"
+    assert devices.heard == ["c"]
+    devices.device.value = "s1"  # no park in rome by s1
+    assert "choose another" in devices.message.value and devices.heard == ["c"]
+    devices.city.value = devices.device.value = ANY
+    devices.segment.value = "field_7"
+    assert devices.heard == ["unknown"] and devices.message.value == ""
+
+
+def test_seconds_cut_what_is_heard(devices):
+    devices.seconds.value = 0.5
+    assert {level.shape for level in devices.levels.values()} == {(22050 // 690 + 1, 64)}
+
+
+def test_centres_of_mel_filters_rise_to_the_cut_off():
+    hertz = centres(Features(n_mels=64))
+    assert (np.diff(hertz) > 0).all() and 10 < hertz[0] < 100 and 15000 < hertz[-1] < 16000
+
+
+def tone(hertz, seconds=1.0, peak=0.5):
+    return torch.from_numpy(peak * np.sin(2 * np.pi * hertz * np.arange(round(seconds * 44100)) / 44100)).float()
+
+
+def test_settings_change_frame_parameters_and_macs():
+    explorer = Settings(tone(3000, 2.0))
+    assert explorer.numbers.loc["frames"].tolist() == [640, 640] and explorer.level.shape == (128, 160)
+    assert explorer.numbers.here["parameters"] == 62346 and round(explorer.numbers.here["million MACs"]) == 397
+    first = drawn(explorer.image.value)
+    explorer.n_mels.value = 32
+    assert explorer.numbers.here["parameters"] == 62090 and explorer.level.shape == (128, 32)
+    assert round(explorer.numbers.here["million MACs"]) == 79 and drawn(explorer.image.value) != first
+    explorer.hop.value = 1380
+    assert explorer.numbers.here["frames"] == 320 and explorer.level.shape == (64, 32)
+    explorer.f_max.value = 2000  # the tone lies above
+    below = explorer.level.max()
+    explorer.f_max.value = 16000
+    assert explorer.level.max() > below + 20
+    explorer.window.value = 1380
+    assert explorer.numbers.here["Hz between bins"] == pytest.approx(2 * explorer.numbers.report["Hz between bins"])
+
+
+def test_settings_that_do_not_go_together_are_said_and_change_nothing():
+    explorer = Settings(tone(3000))
+    explorer.f_max.value = 5000
+    kept = explorer.level
+    explorer.f_min.value = 6000
+    assert "f_max" in explorer.message.value and "alert" in explorer.message.value and explorer.level is kept
+    explorer.f_min.value = 100
+    assert explorer.message.value == "" and explorer.level is not kept
+
+
+@pytest.fixture
+def mixing():
+    return Augmented(torch.stack([tone(1000), tone(1000, peak=0.5) * 1.0]), ["bus", "park"], True, 20.0)
+
+
+def test_modified_mixup_hears_both_alike_and_the_standard_one_does_not(mixing):
+    r, t, decibels = mixing.numbers["modified"]
+    assert r == 0.5 and t == pytest.approx(1 / 11, abs=1e-3) and decibels == pytest.approx(0, abs=0.01)
+    assert mixing.numbers["standard"][2] == pytest.approx(20, abs=0.01)
+    mixing.difference.value = 6
+    assert mixing.numbers["standard"][2] == pytest.approx(6, abs=0.01)
+    mixing.r.value = 0.75
+    assert mixing.numbers["modified"][2] == pytest.approx(20 * np.log10(3), abs=0.01)
+    assert torch.allclose(mixing.sounds["standard"], 0.75 * mixing.sounds["first"] + 0.25 * mixing.sounds["second"])
+    mixing.r.value = 1
+    assert torch.allclose(mixing.sounds["modified"], mixing.sounds["first"], atol=1e-6) and mixing.message.value == ""
+    assert mixing.numbers["modified"][2] == np.inf
+
+
+def test_players_share_one_scale(mixing):
+    first, second, standard, modified = heard(mixing.players.value)
+    assert first.max() > 0.7 and second.max() / first.max() == pytest.approx(0.1, abs=1e-3)
+    assert len(modified) == len(standard) == 44100
+
+
+def test_masks_and_crop_are_drawn_anew_and_shown(mixing):
+    assert list(mixing.levels) == ["first", "second", "standard", "modified"]
+    mixing.seconds.value = 0.5
+    assert mixing.sounds["first"].shape == (22050,) and mixing.levels["modified"].shape == (32, 160)
+    mixing.second.value = ALONE
+    assert list(mixing.levels) == ["first", "masked"] and mixing.numbers == {} and len(heard(mixing.players.value)) == 1
+    mixing.fraction.value = 0.5
+    changed = mixing.levels["masked"] != mixing.levels["first"]
+    assert changed.any() and not changed.all()
+    mixing.seed.value = 3
+    other = mixing.levels["masked"] != mixing.levels["first"]
+    assert (other != changed).any()
+    mixing.time_masks.value = mixing.mel_masks.value = 0
+    assert np.array_equal(mixing.levels["masked"], mixing.levels["first"])
+
+
+def test_rows_of_both_tables_add_up_to_the_network():
+    explorer = Anatomy()
+    for table, count in (("Table 1", 8), ("Table 6", 16)):
+        explorer.table.value = table
+        assert len(explorer.row.options) == count
+        parameters, macs = 0, 0
+        for _, names in explorer.row.options:
+            explorer.row.value = names
+            parameters, macs = parameters + explorer.part.parameters.sum(), macs + explorer.part.macs.sum()
+        assert parameters == 62346 and round(macs / 1e6) == 397
+    assert explorer.row.label == "16. Fully connected (FC)" and explorer.part.output.tolist() == [(10,)]
+
+
+def test_a_block_is_drawn_and_taken_apart():
+    explorer = Anatomy()
+    explorer.table.value = "Table 6"
+    explorer.row.value = ("blocks.2",)
+    assert explorer.row.label == "6. MBConv4(12, 18)" and len(drawn(explorer.image.value)) == 3
+    printed = tables.published(6)
+    assert explorer.part.parameters.tolist() == [int(printed[printed.column == "parameters"].value.iloc[5])] == [2655]
+    assert explorer.part.input.tolist() == [(12, 320, 80)] and explorer.part.output.tolist() == [(18, 160, 80)]
+    assert explorer.layers.parameters["blocks.2.depthwise"] == 36 * 12
+    assert explorer.layers.macs["blocks.2.depthwise"] == 9 * 48 * 160 * 80
+    explorer.clip.value = 1
+    assert explorer.part.input.tolist() == [(12, 32, 80)]
+    explorer.row.value = ("stem",)
+    assert len(drawn(explorer.image.value)) == 2 and "conv" not in explorer.message.value
+
+
+def test_the_budget_starts_at_the_report_and_says_what_is_over():
+    explorer = Budget()
+    assert (explorer.numbers.here == explorer.numbers.report).all() and "6,380 bytes are left" in explorer.words.value
+    first = drawn(explorer.image.value)
+    explorer.repeats[3].value = 3
+    assert explorer.rows[4].repeats == 3 and "over 128 KB by" in explorer.words.value
+    table = tables.published(6).query("column == 'parameters'").set_index("label")
+    more = explorer.numbers.here["parameters"] - 62346
+    assert more == int(table.value["MBConv4(30, 30)"]) and drawn(explorer.image.value) != first
+    explorer.repeats[3].value = 2
+    explorer.n_mels.value = 64
+    assert explorer.numbers.here["parameters"] == 62154
+    explorer.channels[5].value = 50
+    assert explorer.numbers.here["parameters"] == 62154 - 50 * (30 + 1 + 2 + 10)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Twelve clips of three classes and two devices, scored with known probabilities; synthetic audio."""
+    rows = [
+        (f"audio/{c}-oslo-{i}-0-{d}.wav", c, f"oslo-{i}", d)
+        for i, c in enumerate(CLASSES)
+        for d in ("a", "b", "c", "s1")
+    ]
+    root = write_corpus(tmp_path / "set", rows)
+    (root / "README.md").write_text("SYNTHETIC\n")
+    p = np.full((12, 3), 0.2)
+    p[np.arange(12), np.arange(12) // 4] = 0.6
+    p[1] = 0.1, 0.8, 0.1  # bus by b, taken for park: the surest mistake
+    p[2] = 0.3, 0.5, 0.2  # bus by c, taken for park
+    p[5] = 0.1, 0.78, 0.12  # park by b: nearest to the first mistake
+    recipe = Recipe("toy", submissions=("1",))
+    one = Run(recipe, recipe.config("1"), tmp_path / "toy", root)
+    one.folder.mkdir(parents=True)
+    table = pd.DataFrame(p, columns=CLASSES)
+    table.insert(0, "filename", [row[0] for row in rows])
+    table.insert(1, "scene_label", np.array(CLASSES)[p.argmax(1)])
+    table.to_csv(one.folder / "predictions.tsv", sep="\t", index=False)
+    truth = pd.DataFrame(rows, columns=["filename", "scene_label", "identifier", "source_label"])
+    truth.to_csv(one.home / "truth.tsv", sep="\t", index=False)
+    return one
+
+
+def test_a_cell_shows_and_plays_its_clips(run):
+    explorer = Mistakes(run)
+    assert (explorer.true.value, explorer.predicted.value) == ("bus", "park")
+    assert list(explorer.found.index) == ["audio/bus-oslo-0-0-b.wav", "audio/bus-oslo-0-0-c.wav"]
+    assert explorer.found.p_predicted.tolist() == [0.8, 0.5] and explorer.found.p_true.tolist() == [0.1, 0.3]
+    assert explorer.cells["bus", "park"].description == "2" and explorer.cells["park", "bus"].description == "·"
+    assert explorer.likes.index[0] == "audio/park-oslo-1-0-b.wav" and len(explorer.likes) == 3
+    sounds = heard(explorer.players.value)
+    wave = soundfile.read(run.dataset_root / "audio/bus-oslo-0-0-b.wav")[0]
+    assert len(sounds) == 4 and np.allclose(sounds[0], wave / np.abs(wave).max(), atol=1e-3)
+    before = drawn(explorer.image.value)
+    explorer.clip.value = "audio/bus-oslo-0-0-c.wav"
+    assert drawn(explorer.image.value) != before and explorer.likes.index[0] != "audio/park-oslo-1-0-b.wav"
+
+
+def test_a_click_and_the_filters_choose_the_clips(run):
+    explorer = Mistakes(run)
+    explorer.cells["tram", "tram"].click()
+    assert (explorer.true.value, explorer.predicted.value, len(explorer.found)) == ("tram", "tram", 4)
+    explorer.device.value = "s1"
+    assert list(explorer.found.index) == ["audio/tram-oslo-2-0-s1.wav"]
+    assert explorer.cells["bus", "park"].description == "·" and explorer.cells["bus", "bus"].description == "1"
+    explorer.cells["bus", "tram"].click()
+    assert "no clip is behind this cell" in explorer.message.value
+    explorer.device.value = explorer.true.value = explorer.predicted.value = ANY
+    assert len(explorer.found) == 12 and explorer.message.value == ""
+
+
+def test_without_recordings_there_are_probabilities_still(run):
+    for file in run.dataset_root.glob("audio/*"):
+        file.unlink()
+    explorer = Mistakes(run)
+    assert "not here" in explorer.players.value and len(drawn(explorer.image.value)) == 1 and len(explorer.likes) == 3
+
+
+def test_real_recordings_are_heard_in_jupyterlab_alone(run, monkeypatch):
+    (run.dataset_root / "README.md").unlink()
+    assert heard(Mistakes(run).players.value) == []
+    monkeypatch.setenv("JPY_SESSION_NAME", "06")
+    assert len(heard(Mistakes(run).players.value)) == 4
+
+
+def test_hellinger_distance():
+    p = np.array([[1.0, 0, 0], [0, 1, 0], [0.5, 0.5, 0], [2, 0, 0]])
+    assert distances(p, 0) == pytest.approx([0, 1, np.sqrt(1 - np.sqrt(0.5)), 0])
+
+
+def write_run(folder, loss, **changes):
+    config = Recipe("toy").config("1", **changes).as_dict()
+    about = {"config": config, "data": {"name": "toy"}}
+    (folder / "run.json").write_text(json.dumps(about))
+    pd.DataFrame({"epoch": [1, 2], "loss": loss, "learning_rate": 0.1}).to_csv(folder / "history.csv", index=False)
+
+
+def test_runs_are_laid_over_each_other(run):
+    other = run.home.parent / "second" / "submission_1" / "seed_0"
+    other.mkdir(parents=True)
+    (other / "predictions.tsv").write_bytes((run.folder / "predictions.tsv").read_bytes())
+    (other.parents[1] / "truth.tsv").write_bytes((run.home / "truth.tsv").read_bytes())
+    write_run(run.folder, [2.0, 1.0])
+    write_run(other, [3.0, 2.5], epochs=7)
+    explorer = Runs(run.home.parent)
+    assert explorer.chosen.value == ("second/submission_1/seed_0", "toy/submission_1/seed_0")
+    assert explorer.curves.groupby("run").loss.min().tolist() == [2.5, 1.0]
+    assert explorer.table.accuracy.tolist() == pytest.approx([10 / 12, 10 / 12])
+    assert explorer.table["training.epochs"].tolist() == [7, 500] and "training.max_lr" not in explorer.table
+    first = drawn(explorer.image.value)
+    explorer.chosen.value = ("toy/submission_1/seed_0",)
+    assert explorer.curves.run.nunique() == 1 and drawn(explorer.image.value) != first
+    explorer.column.value = "learning_rate"
+    explorer.experiment.value = "second"
+    assert explorer.chosen.value == ("second/submission_1/seed_0",) and len(explorer.table) == 1
+    explorer.chosen.value = ()
+    assert "none is chosen" in explorer.message.value and len(explorer.table) == 1
+
+
+def test_no_run_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="holds no whole run"):
+        Runs(tmp_path)
+
+
+def test_listen_keeps_the_scale_asked_for():
+    wave = np.array([0.0, 0.25, -0.5])
+    own, given = (heard(lab.listen(wave, 44100, True, peak)._repr_html_())[0] for peak in (None, 1.0))
+    assert np.allclose(own, 2 * wave, atol=1e-4) and np.allclose(given, wave, atol=1e-4)
+
+
+def test_a_picture_is_closed_and_its_words_escaped():
+    text = picture(figures.diagram(["a", "b"], "title"), 'a "quoted" <word>')
+    assert 'alt="a &quot;quoted&quot; &lt;word&gt;"' in text and not plt.get_fignums()
