@@ -7,7 +7,7 @@ STAMP = .venv/.installed
 # Snakemake and papermill find each other, and the kernel, in the environment alone.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup reproduce test test-long test-cluster lab clean lock
+.PHONY: setup reproduce test test-long test-cluster test-browser lab clean lock
 
 setup: $(STAMP)
 
@@ -34,6 +34,11 @@ test-long: setup
 # The demo through Slurm, on this machine alone: Debian, root.
 test-cluster: setup
 	tests/cluster/run.sh
+
+# The notebooks in JupyterLab and the page in Debian's chromium; pictures of both in build/screenshots.
+test-browser: setup
+	@command -v chromium >/dev/null || { echo "chromium is not here: apt-get install chromium" >&2; exit 1; }
+	$(RUN)python -m pytest -n 0 -m browser tests/browser
 
 lab: setup
 	$(RUN)jupyter lab notebooks

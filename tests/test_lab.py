@@ -5,6 +5,7 @@ import io
 import json
 import re
 
+import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -71,6 +72,7 @@ def test_devices_of_one_segment_stand_together(devices):
     after = 44100 + round(0.25 * 44100)
     assert np.allclose(devices.sequence[after : after + 44100], waves[1], atol=1e-4)
     (sound,) = heard(devices.sound.value)
+    assert repr(devices).startswith("Devices(")
     assert len(sound) == 3 * after and len(drawn(devices.image.value)) == len(drawn(devices.curve.value)) == 1
 
 
@@ -221,8 +223,8 @@ def test_the_budget_starts_at_the_report_and_says_what_is_over():
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Twelve clips of three classes and two devices, scored with known probabilities; synthetic audio."""
+def run(tmp_path):
+    """Twelve clips of three classes and four devices, scored with known probabilities; synthetic audio."""
     rows = [
         (f"audio/{c}-oslo-{i}-0-{d}.wav", c, f"oslo-{i}", d)
         for i, c in enumerate(CLASSES)
@@ -249,6 +251,7 @@ def run(tmp_path, monkeypatch):
 
 def test_a_cell_shows_and_plays_its_clips(run):
     explorer = Mistakes(run)
+    assert repr(explorer).startswith("Mistakes(")
     assert (explorer.true.value, explorer.predicted.value) == ("bus", "park")
     assert list(explorer.found.index) == ["audio/bus-oslo-0-0-b.wav", "audio/bus-oslo-0-0-c.wav"]
     assert explorer.found.p_predicted.tolist() == [0.8, 0.5] and explorer.found.p_true.tolist() == [0.1, 0.3]
@@ -337,3 +340,18 @@ def test_listen_keeps_the_scale_asked_for():
 def test_a_picture_is_closed_and_its_words_escaped():
     text = picture(figures.diagram(["a", "b"], "title"), 'a "quoted" <word>')
     assert 'alt="a &quot;quoted&quot; &lt;word&gt;"' in text and not plt.get_fignums()
+
+
+@pytest.mark.parametrize("kind", [Devices, Settings, Augmented, Anatomy, Budget, Mistakes, Runs])
+def test_no_explorer_hides_what_ipywidgets_needs(kind):
+    """A method of the same name as a private one of its own breaks the display, in JupyterLab alone."""
+    own = [name for part in kind.__mro__ if part.__module__.startswith("asc_kit") for name in vars(part)]
+    theirs = set(dir(widgets.VBox)) - set(dir(object)) - {"_trait_default_generators"}
+    assert not [name for name in own if name in theirs and callable(getattr(widgets.VBox, name)) and name[:2] != "__"]
+
+
+@pytest.mark.parametrize("kind", [lambda: Settings(tone(500)), Anatomy, Budget])
+def test_an_explorer_shows_itself(kind):
+    """As JupyterLab asks for it."""
+    explorer = kind()
+    assert "application/vnd.jupyter.widget-view+json" in explorer._repr_mimebundle_() and repr(explorer)

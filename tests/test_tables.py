@@ -1,11 +1,16 @@
 """Tables 2, 3, 4 and 7 from predictions and truth alone."""
 
+import base64
+import io
 import json
+import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from conftest import ROOT
 
 from asc_kit.config import Recipe, load
@@ -16,6 +21,7 @@ CLASSES = ["airport", "bus", "metro", "metro_station", "park", "public_square", 
            "street_traffic", "tram"]  # fmt: skip
 DEVICES = ["a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6"]
 RECIPE = Recipe("toy", submissions=("1", "4"))
+COMMITTED = [file.parent for file in sorted((ROOT / "results").glob("*/truth.tsv")) if "demo" not in file.parent.name]
 
 
 def experiment(home, runs, devices=DEVICES, classes=CLASSES):
@@ -194,10 +200,43 @@ def test_page_is_whole_and_needs_no_network(tmp_path):
         set(made[3].note) == {"synthetic data"}
         and "Measured on synthetic data." in (tmp_path / "tables" / "table_3.md").read_text()
     )
-    assert "Synthetic data." in text and text.count("<svg") == 4 and text.count("aria-label") == 4
+    assert "Synthetic data." in text and text.count("<svg") == 4 and text.count('<svg role="img" aria-label') == 4
     assert "http" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", "").replace("https://matplotlib.org", "")  # fmt: skip
     assert "62,346" in text or "62346" in text
+    assert 'href="submission_4/seed_0/run.json"' in text and 'href="submission_1/seed_0/predictions.tsv"' in text
+    assert 'href="submission_1/seed_0/run.json"' not in text  # there is none
+    assert "<audio" not in text  # the recipe has no synthetic corpus to play from
+
+
+def test_every_link_of_a_committed_page_leads_somewhere():
+    for home in COMMITTED:
+        links = re.findall(r'href="([^"#][^"]*)"', (home / "index.html").read_text())
+        paths = [link for link in links if not link.startswith("data:")]
+        assert len(paths) > 50 and all((home / link).exists() for link in paths), home.name
+
+
+def without_links(text):
+    """A page where notebooks were executed links to them, and to the kit's own where not."""
+    return re.sub(r"<details>.*?</details>|<a .*?</a>", "", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("home", COMMITTED, ids=lambda home: home.name)
+def test_committed_pages_are_the_templates(home):
+    results = tables.load(home, load(f"config/{home.name}.yaml"))
+    made = {number: make(results) for number, (_, make) in tables.TABLES.items()}
+    assert without_links(page.render(results, made)) == without_links((home / "index.html").read_text())
+
+
+def test_the_page_plays_synthetic_scenes_of_a_synthetic_experiment(tmp_path):
+    experiment(tmp_path, {("4", "seed_0"): 4})
+    recipe = Recipe("toy", submissions=("4",), synthetic={"seconds": 0.5})
+    results = replace(tables.load(tmp_path, recipe), synthetic=True)
+    played = page.sounds(results)
+    assert [name for name, _ in played] == list(page.HEARD)
+    waves = [soundfile.read(io.BytesIO(base64.b64decode(address.split(",")[1]))) for _, address in played]
+    assert all(rate == 44100 and len(wave) == 22050 and np.abs(wave).max() > 0.99 for wave, rate in waves)
+    assert page.sounds(replace(results, synthetic=False)) == []
 
 
 def test_a_run_that_is_not_the_recipes_is_said_so(tmp_path):
@@ -240,7 +279,6 @@ def test_table_sizes_follow_the_number_of_classes(tmp_path):
     assert complexity.BYTES == 2
 
 
-COMMITTED = [file.parent for file in sorted((ROOT / "results").glob("*/truth.tsv")) if "demo" not in file.parent.name]
 
 
 @pytest.mark.parametrize("home", COMMITTED, ids=lambda home: home.name)

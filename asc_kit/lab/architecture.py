@@ -64,7 +64,8 @@ class Anatomy(Explorer):
 
     def update(self) -> None:
         """Count and draw the row."""
-        choose(self.row, self.rows[self.table.value])
+        rows = self.rows[self.table.value]
+        choose(self.row, rows, next((names for _, names in rows if names[0] == self.row.value[0]), None))
         whole = complexity.anatomy(self.net, self.features, self.clip.value)
         self.part = whole.loc[list(self.row.value)]
         inside = [name for name in whole.index for part in self.row.value if name.startswith(f"{part}.")]
@@ -124,10 +125,10 @@ class Budget(Explorer):
 
     def __init__(self) -> None:
         super().__init__()
-        names = [f"channels of {row.block} {number}" for number, row in enumerate(TABLE_1, 1)]
+        names = [f"channels, row {number}" for number, row in enumerate(TABLE_1, 1)]
         self.channels = [slider(widgets.IntSlider, 4, 300 if row is TABLE_1[-1] else 64, row.channels, 1, name)
                          for name, row in zip(names, TABLE_1)]  # fmt: skip
-        self.repeats = [slider(widgets.IntSlider, 1, 6, row.repeats, 1, f"blocks in row {number}")
+        self.repeats = [slider(widgets.IntSlider, 1, 6, row.repeats, 1, f"blocks, row {number}")
                         for number, row in enumerate(TABLE_1, 1) if row.block != "Conv2d"]  # fmt: skip
         self.n_mels = slider(widgets.IntSlider, 16, 256, 160, 8, "mel bins M")
         self.n_classes = slider(widgets.IntSlider, 2, 50, 10, 1, "classes")
@@ -167,7 +168,9 @@ class Budget(Explorer):
         left = LIMIT - complexity.BYTES * int(here["parameters"])
         verdict = f"{left:,} bytes are left of 128 KB" if left >= 0 else f"over 128 KB by {-left:,} bytes"
         self.words.value = f"<b>{verdict}</b>"
-        self.table.value = grid(self.numbers.map(lambda value: f"{value:,.6g}").T, index=True)
+        self.table.value = grid(
+            self.numbers.map(lambda value: f"{value:,.0f}" if value > 1000 else f"{value:,.2f}").T, index=True
+        )
         figure, axis = plt.subplots(figsize=(8, 3.4))
         pair = pd.DataFrame({"here": parts, "report": self.report[1]}) / 1024
         pair.plot.barh(ax=axis, color=[figures.COLOURS[figures.OURS], figures.COLOURS[figures.REPORT]], width=0.8)

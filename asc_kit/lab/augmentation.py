@@ -12,7 +12,7 @@ from asc_kit.augmentations import Loudness, SpecAugment, TemporalCrop, heard, mi
 from asc_kit.config import Augmentation, Features, generator
 from asc_kit.features import LogMel
 from asc_kit.lab.explorer import Explorer, dropdown, slider
-from asc_kit.lab.shown import grid, picture, player, show_mel
+from asc_kit.lab.shown import grid, limits, picture, player, show_mel
 
 RATE = 44100  # Hz
 ALONE = -1  # in the second clip's place: a dropdown takes None for nothing chosen
@@ -102,6 +102,6 @@ class Augmented(Explorer):
         count = len(self.levels)
         figure, axes = plt.subplots(-(-count // 2), min(count, 2), figsize=(11, 2.7 * -(-count // 2)), squeeze=False)
         for axis, (name, level) in zip(axes.flat, self.levels.items()):
-            show_mel(level, self.features, axis, names[name])
+            show_mel(level, self.features, axis, names[name], limits(*self.levels.values()))
         figure.tight_layout()
         self.image.value = picture(figure, f"log-mel spectrograms: {', '.join(names[name] for name in self.levels)}")

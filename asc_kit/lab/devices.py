@@ -15,7 +15,7 @@ from asc_kit.data.store import Store
 from asc_kit.errors import InputError
 from asc_kit.features import LogMel, filterbank
 from asc_kit.lab.explorer import ANY, Explorer, choose, dropdown, slider
-from asc_kit.lab.shown import picture, player, show_mel
+from asc_kit.lab.shown import limits, picture, player, show_mel
 
 PAUSE = 0.25  # seconds of silence between two devices
 
@@ -86,11 +86,11 @@ class Devices(Explorer):
         waves = self.store.read(self.store.rows(rows.filename), length=length)  # devices, samples
         mels = LogMel(self.features)(waves)[:, 0].numpy()  # devices, time, mel
         self.levels = dict(zip(self.heard, mels))
-        self._compare()
+        self._level()
         self._play(waves)
         self._draw()
 
-    def _compare(self) -> None:
+    def _level(self) -> None:
         """Mean over time of each device's log-mel against that of the device chosen, else of the first."""
         self.reference = self.device.value if self.device.value in self.heard else self.heard[0]
         means = pd.DataFrame({name: level.mean(0) for name, level in self.levels.items()}, index=centres(self.features))
@@ -105,8 +105,9 @@ class Devices(Explorer):
     def _draw(self) -> None:
         count = len(self.levels)
         figure, axes = plt.subplots(count, 1, figsize=(9, 1.7 * count + 0.5), sharex=True, squeeze=False)
+        one = limits(*self.levels.values())  # one scale: louder is brighter
         for axis, (name, level) in zip(axes[:, 0], self.levels.items()):
-            show_mel(level, self.features, axis, f"device {name}")
+            show_mel(level, self.features, axis, f"device {name}", one)
             axis.set(xlabel="s" if axis is axes[-1, 0] else "")
         figure.tight_layout()
         self.image.value = picture(figure, f"log-mel spectrograms of {self.segment.value} by {', '.join(self.heard)}")

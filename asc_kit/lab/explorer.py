@@ -14,7 +14,7 @@ WRAP = widgets.Layout(flex_flow="row wrap")
 def slider(kind: type, low: float, high: float, value: float, step: float, name: str) -> widgets.Widget:
     """A slider that acts when it is let go: each step of a drag would wait for the one before."""
     return kind(value=value, min=low, max=high, step=step, description=name, continuous_update=False,
-                style={"description_width": "initial"}, layout={"width": "24em"})  # fmt: skip
+                style={"description_width": "initial"}, layout={"width": "27em"})  # fmt: skip
 
 
 def dropdown(options: Sequence, name: str, value: object = None) -> widgets.Dropdown:
@@ -59,9 +59,9 @@ class Explorer(widgets.VBox):
         raise NotImplementedError
 
 
-def choose(control: widgets.Dropdown, options: Sequence) -> None:
-    """Give a dropdown other options, keeping its value where it is still one."""
+def choose(control: widgets.Dropdown, options: Sequence, value: object = None) -> None:
+    """Give a dropdown other options, keeping its value where it is still one, else taking ``value`` or the first."""
     kept = control.value
     control.options = options
     values = [option[1] if isinstance(option, tuple) else option for option in options]
-    control.value = kept if kept in values else _first(options)
+    control.value = next(option for option in (kept, value, _first(options)) if option in values)

@@ -64,7 +64,9 @@ class Settings(Explorer):
         self.level = LogMel(features)(self.wave[None])[0, 0].numpy()
         self.numbers = pd.DataFrame({"here": numbers(features), "report": numbers(REPORT)})
         same = self.numbers.here == self.numbers.report
-        shown = self.numbers.map(lambda value: f"{value:,.6g}").assign(changed=np.where(same, "", "changed"))
+        shown = self.numbers.map(lambda value: f"{value:,.0f}" if value > 1000 else f"{value:.4g}").assign(
+            changed=np.where(same, "", "changed")
+        )
         self.table.value = grid(shown.T, index=True)
         report = LogMel(REPORT)(self.wave[None])[0, 0].numpy()
         figure, axes = plt.subplots(2, 1, figsize=(9, 5), sharex=True)

@@ -1,5 +1,6 @@
 """Errors explorer: the clips behind a cell of the confusion matrix, seen, heard, and what else sounds like them."""
 
+import html
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -49,6 +50,10 @@ def recordings(run: Run) -> Corpus | None:
         return None
 
 
+def _heading(name: str) -> widgets.HTML:
+    return widgets.HTML(f"<small>{html.escape(name).replace('_', '_<wbr>')}</small>", layout={"overflow": "hidden"})
+
+
 class Mistakes(Explorer):
     """The confusion matrix as buttons; the clips behind a cell, one of them seen and heard, and its likes.
 
@@ -81,7 +86,7 @@ class Mistakes(Explorer):
     def _matrix(self) -> widgets.GridBox:
         """A button a cell; true classes are rows."""
         small = {"width": "auto", "height": "26px", "margin": "1px", "padding": "0"}
-        self.cells, children = {}, [widgets.Label("true \\ predicted"), *map(widgets.Label, self.classes)]
+        self.cells, children = {}, [widgets.Label("true \\ predicted"), *map(_heading, self.classes)]
         for true in self.classes:
             children.append(widgets.Label(true))
             for predicted in self.classes:
@@ -110,7 +115,9 @@ class Mistakes(Explorer):
             raise InputError("true, predicted, device: no clip is behind this cell; choose another")
         self.found = rows
         choose(self.clip, [(f"{Path(name).stem} ({p:.0%})", name) for name, p in rows.p_predicted.items()])
-        self.listing.value = f"{len(rows)} clips" + grid(rows.head(10).reset_index())
+        self.listing.value = f"{len(rows)} clip{'s' * (len(rows) != 1)}, the first ten:" + grid(
+            rows.head(10).reset_index()
+        )
         alike = pd.Series(distances(self.p.to_numpy(), self.p.index.get_loc(self.clip.value)), self.p.index)
         self.likes = alike.drop(self.clip.value).nsmallest(NEAREST)
         self._show()
@@ -149,8 +156,10 @@ class Mistakes(Explorer):
         figure, axes = plt.subplots(len(titles), 2, figsize=(13, 2.6 * len(titles)), squeeze=False)
         mel = LogMel(self.features)
         for (bars, axis), (name, title) in zip(axes, titles.items()):
-            top = self.p.loc[name].nlargest(4)[::-1]
-            bars.barh(top.index, top, color=["#de8f05" if c == self.table.true[name] else "#0173b2" for c in top.index])
+            probabilities, true = self.p.loc[name], self.table.true[name]
+            shown = dict.fromkeys([*probabilities.nlargest(4).index, true])  # the true class, however unlikely
+            top = probabilities[list(shown)].sort_values()
+            bars.barh(top.index, top, color=["#de8f05" if c == true else "#0173b2" for c in top.index])
             distance = f", distance {self.likes[name]:.2f}" if name in self.likes else ""
             bars.set(xlim=(0, 1), title=f"{Path(name).stem}{distance}", xlabel="probability; orange: the true class")
             if name in waves:

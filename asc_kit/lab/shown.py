@@ -29,10 +29,18 @@ def listen(wave: np.ndarray, sample_rate: int, synthetic: bool, peak: float | No
     return "real recording: open this notebook in JupyterLab to hear it"
 
 
-def show_mel(level: np.ndarray, features: Features, axis: Axes, title: str = "") -> None:
-    """Draw a log-mel spectrogram, (time, mel)."""
+def limits(*levels: np.ndarray) -> tuple[float, float]:
+    """Ends of a colour scale for log-mels, (time, mel) each."""
+    low, high = np.quantile(np.concatenate([level.ravel() for level in levels]), [0.02, 0.998])
+    return float(low), float(high)
+
+
+def show_mel(
+    level: np.ndarray, features: Features, axis: Axes, title: str = "", scale: tuple[float, float] | None = None
+) -> None:
+    """Draw a log-mel spectrogram, (time, mel), on its own colour scale or on that of several."""
     seconds = len(level) * features.hop / features.sample_rate
-    low, high = np.quantile(level, [0.02, 0.998])
+    low, high = scale or limits(level)
     image = axis.imshow(level.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high,
                         extent=(0, seconds, 0, level.shape[1]))  # fmt: skip
     axis.set(title=title, xlabel="s", ylabel="mel bin")
@@ -59,4 +67,5 @@ def player(wave: np.ndarray, sample_rate: int, synthetic: bool, title: str = "",
 def grid(table: pd.DataFrame, index: bool = False) -> str:
     """A table as HTML, for a widget, in JupyterLab's own dress."""
     inner = table.to_html(index=index, border=0, na_rep="", float_format="{:.3g}".format)
+    inner = inner.replace("<table", '<table style="margin-left:0"', 1)  # JupyterLab centres them
     return f'<div class="jp-RenderedHTMLCommon" style="overflow-x:auto">{inner}</div>'

@@ -1,15 +1,23 @@
 """``index.html`` of an experiment: one page, no network, read in place of the report."""
 
+import base64
 import html
+import io
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
+import soundfile
 
+from asc_kit.config import MEL_BINS, ROOT
+from asc_kit.data import demo
+from asc_kit.data.sounds import RATE, synthesise
 from asc_kit.files import replacing
-from asc_kit.report.tables import TABLES, Results, pretty
+from asc_kit.report.tables import NETWORKS, TABLES, Results, pretty
 
 CAPTIONS = {
     "mel_bins": "Accuracy and log loss against the number of mel bins, with 95 % intervals.",
@@ -18,7 +26,27 @@ CAPTIONS = {
     "confusion_matrix": "What each true class was taken for.",
     "learning_curves": "Training loss and validation scores by epoch.",
 }
+LAST = ("average", "all", "Total")  # rows that stay last when a table is sorted
+HEARD = ("metro_station", "park", "street_traffic")  # classes of the synthetic clips that the page plays
 TEMPLATE = jinja2.Template((Path(__file__).parent / "page.html").read_text(), autoescape=True)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table of text cells as the page has it; each row may have links: what it was made from, by words."""
+
+    columns: list[str]
+    rows: list[tuple[list[str], dict[str, str]]]
+
+    @property
+    def body(self) -> list:
+        """Rows that may be sorted."""
+        return [row for row in self.rows if row[0][0] not in LAST]
+
+    @property
+    def last(self) -> list:
+        """Rows that stay last."""
+        return [row for row in self.rows if row[0][0] in LAST]
 
 
 def runs(home: Path) -> pd.DataFrame:
@@ -40,31 +68,95 @@ def _abouts(home: Path) -> list[dict[str, Any]]:
     return [json.loads(file.read_text()) for file in sorted(home.glob("submission_*/seed_*/run.json"))]
 
 
-def write(results: Results, made: dict[int, pd.DataFrame]) -> Path:
-    """Write ``index.html`` from the tables just made and the figures in ``figures``."""
+def notebook(home: Path, name: str, folder: Path | None = None) -> dict[str, str]:
+    """Link to an executed notebook of the experiment, or of a run's folder, else to the kit's own where it is near."""
+    executed = (folder or home) / f"{name}.ipynb"
+    if executed.exists():
+        return {name: executed.relative_to(home).as_posix()}
+    if home.resolve().is_relative_to(ROOT):
+        return {name: Path(os.path.relpath(ROOT / "notebooks" / f"{name}.ipynb", home.resolve())).as_posix()}
+    return {}
+
+
+def sources(home: Path, submission: str) -> dict[str, str]:
+    """Links to what a submission's numbers were made from, every run's predictions, ``run.json`` and notebook."""
+    links = {}
+    for file in sorted(home.glob(f"submission_{submission}/seed_*/predictions.tsv")):
+        for name in ("run.json", "predictions.tsv", "05_train.ipynb"):
+            if (file.parent / name).exists():
+                links[f"{file.parent.name}/{name}"] = (file.parent / name).relative_to(home).as_posix()
+    return links
+
+
+def sounds(results: Results) -> list[tuple[str, str]]:
+    """A few seconds of the experiment's synthetic clips: name, FLAC as a data address; nobody's recordings."""
+    if not results.synthetic or results.recipe.synthetic is None:
+        return []
+    settings, found = demo.Demo(**results.recipe.synthetic), {}
+    for segment in demo.plan(settings):
+        if segment.evaluation and segment.scene in HEARD:
+            found.setdefault(segment.scene, segment)
+    return [(scene, _flac(found[scene], settings)) for scene in HEARD if scene in found]
+
+
+def _flac(segment: demo.Segment, settings: demo.Demo) -> str:
+    file, clip = io.BytesIO(), synthesise(segment, settings.seed, settings.seconds)[: 3 * RATE]
+    soundfile.write(file, clip / max(abs(clip).max(), 1e-9), RATE, format="FLAC", subtype="PCM_16")
+    return f"data:audio/flac;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
+    """The page's text, from the tables just made and the figures in ``figures``."""
     home, abouts = results.home, _abouts(results.home)
-    figures = {}
-    for name, caption in CAPTIONS.items():
-        file = home / "figures" / f"{name}.svg"
-        if file.exists():
-            drawing = file.read_text().partition("<svg")[2]
-            figures[name] = (caption, f'<svg role="img" aria-label="{html.escape(caption)}"{drawing}')
-    text = TEMPLATE.render(
+    makers = {1: "04_architecture", 5: "04_architecture", 6: "04_architecture", 2: "07_mel_bins", 7: "08_submissions"}
+    return TEMPLATE.render(
         recipe=results.recipe.name,
         title=results.recipe.title if results.synthetic == (results.recipe.synthetic is not None) else home.name,
         synthetic=results.synthetic,
         data=abouts[0]["data"] if abouts else None,
         notes=sorted({note for about in abouts for note in about["data"]["notes"]}),
-        tables=[(number, TABLES[number][0], _table(made[number])) for number in (7, 2, 3, 4, 1, 5, 6)],
-        figures=figures,
-        runs=_table(runs(home)),
-    )
-    target = home / "index.html"
+        tables=[(number, TABLES[number][0], _table(results, made[number], number),
+                 notebook(home, makers.get(number, "12_report"))) for number in (7, 2, 3, 4, 1, 5, 6)],
+        figures=_figures(home),
+        runs=_runs(home),
+        sounds=sounds(results),
+        audit=notebook(home, "09_audit"),
+    )  # fmt: skip
+
+
+def write(results: Results, made: dict[int, pd.DataFrame]) -> Path:
+    """Write `render` as ``index.html``."""
+    target = results.home / "index.html"
     with replacing(target) as part:
-        part.write_text(text)
+        part.write_text(render(results, made))
     return target
 
 
-def _table(table: pd.DataFrame) -> str:
-    shown = pretty(table) if len(table) else pd.DataFrame({"run": ["none is there yet"]})
-    return shown.to_html(index=False, border=0, justify="left", classes="table")
+def _figures(home: Path) -> dict[str, tuple[str, str]]:
+    """Caption and drawing of every figure that is there."""
+    drawn = {}
+    for name, caption in CAPTIONS.items():
+        file = home / "figures" / f"{name}.svg"
+        if file.exists():
+            drawing = file.read_text().partition("<svg")[2]
+            drawn[name] = (caption, f'<svg role="img" aria-label="{html.escape(caption)}"{drawing}')
+    return drawn
+
+
+def _table(results: Results, table: pd.DataFrame, number: int) -> Shown:
+    shown = pretty(table)
+    submissions = table["submission"] if "submission" in table else [""] * len(table)
+    if number == 2:
+        submissions = table.mel_bins.map({MEL_BINS[name]: name for name in NETWORKS})
+    links = [sources(results.home, name) if name else {} for name in submissions]
+    return Shown(list(shown.columns), list(zip(shown.to_numpy().tolist(), links)))
+
+
+def _runs(home: Path) -> Shown:
+    table = runs(home)
+    if table.empty:
+        return Shown(["run"], [(["none is there yet"], {})])
+    shown = pretty(table)
+    links = [{"run.json": f"{name}/run.json"} | notebook(home, "05_train", home / name)
+             | notebook(home, "06_evaluate", home / name) for name in table.run]  # fmt: skip
+    return Shown(list(shown.columns), list(zip(shown.to_numpy().tolist(), links)))

@@ -1,0 +1,33 @@
+"""What 00_start_here shows of the results that are there."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from asc_kit.config import Recipe
+from asc_kit.errors import InputError
+from asc_kit.report import tables
+
+COLUMNS = ["experiment", "data", "runs", "submission", "accuracy", "log loss", "page"]
+
+
+def state(results: Path) -> pd.DataFrame:
+    """The experiments below a folder: how many runs, the largest network's scores with 95 % limits, and the page.
+
+    An experiment whose files do not fit each other is a row that says so in its ``data``.
+    """
+    return pd.DataFrame([_row(file.parent) for file in sorted(results.glob("*/truth.tsv"))], columns=COLUMNS)
+
+
+def _row(home: Path) -> dict[str, object]:
+    row = {"experiment": home.name, "runs": len(list(home.glob("submission_*/seed_*/run.json")))}
+    row["page"] = str(home / "index.html") if (home / "index.html").exists() else "12_report makes it"
+    try:
+        found = tables.load(home, Recipe(home.name))
+    except InputError as error:
+        return row | {"data": f"at fault: {error}"}
+    row["data"] = "synthetic" if found.synthetic else "recordings"
+    if found.best is None:
+        return row | {"data": "no run yet"}
+    shown = tables.pretty(pd.DataFrame([found.scored[found.best].row()])).iloc[0]
+    return row | {"submission": found.best, "accuracy": shown["accuracy"], "log loss": shown["log loss"]}

@@ -1,0 +1,78 @@
+"""The pictures of 00_start_here: from the notebooks' own outputs and the committed results.
+
+    .venv/bin/python notebooks/pictures/make.py
+
+01, 03 and 05 are executed for theirs, on the recipe's smoke part (a minute); the others show what is committed.
+"""
+
+import base64
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+os.environ["ASC_SMOKE"] = "1"
+
+import matplotlib.pyplot as plt  # noqa: E402
+import nbformat  # noqa: E402
+import pandas as pd  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from asc_kit import batch  # noqa: E402
+from asc_kit.config import ROOT  # noqa: E402
+
+HERE, TAU = Path(__file__).parent, ROOT / "results" / "tau2022"
+WIDTH = 320  # pixels
+FIGURES = {"06_evaluate": "confusion_matrix", "07_mel_bins": "mel_bins", "08_submissions": "learning_curves"}
+COMMITTED = {"02_features": 0, "04_architecture": 0, "09_audit": 0}  # which of a notebook's pictures
+EXECUTED = ("01_corpus", "03_augmentation", "05_train")
+
+
+def pictures(file: Path) -> list[bytes]:
+    """Every PNG among a notebook's outputs."""
+    cells = nbformat.read(file, as_version=4).cells
+    data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return [base64.b64decode(part["image/png"]) for part in data if "image/png" in part]
+
+
+def save(name: str, png: bytes | Path) -> None:
+    """Write a small copy."""
+    image = Image.open(png if isinstance(png, Path) else io.BytesIO(png)).convert("RGB")
+    image.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
+    image.quantize(64).save(HERE / f"{name}.png", optimize=True)
+
+
+def bars(labels: list[str], values: list[float], title: str) -> bytes:
+    """A small bar chart as PNG."""
+    figure, axis = plt.subplots(figsize=(5, 3))
+    axis.barh(labels, values, color="#0173b2")
+    axis.set(title=title)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight")
+    return file.getvalue()
+
+
+def main() -> None:
+    """Make all."""
+    for name, figure in FIGURES.items():
+        save(name, TAU / "figures" / f"{figure}.png")
+    for name, which in COMMITTED.items():
+        save(name, pictures(ROOT / "notebooks" / f"{name}.ipynb")[which])
+    with tempfile.TemporaryDirectory() as folder:
+        for name in EXECUTED:
+            given = {"results_dir": f"{folder}/results"} if name != "03_augmentation" else {}
+            batch.execute(f"notebooks/{name}.ipynb", f"{folder}/{name}.ipynb", given)
+            save(name, pictures(Path(folder) / f"{name}.ipynb")[-1])
+    one = pd.read_csv(TAU / "submission_4" / "seed_0" / "predictions.tsv", sep="\t").iloc[0, 2:].astype(float)
+    top = one.nlargest(4)[::-1]
+    save("10_your_recording", bars(list(top.index), list(top), "probability"))
+    speed = pd.read_csv(ROOT / "results" / "performance" / "inference.csv")
+    print(speed.head())
+    save("12_report", TAU / "figures" / "by_class.png")
+
+
+if __name__ == "__main__":
+    main()

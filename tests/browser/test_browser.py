@@ -1,0 +1,205 @@
+"""The notebooks in JupyterLab and the page, in Debian's chromium, as a person uses them; pictures in build/screenshots.
+
+make test-browser runs these alone. The notebooks are copies, on the recipe's smoke part: a small synthetic corpus.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROOT
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+from asc_kit import batch
+
+pytestmark = pytest.mark.browser
+SHOTS = ROOT / "build" / "screenshots"
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--no-first-run"]  # fmt: skip
+SETTINGS = {  # all cells stand in the page, also those out of sight; no news, no pop-ups
+    "@jupyterlab/notebook-extension": {"tracker": {"windowingMode": "none"}},
+    "@jupyterlab/apputils-extension": {"notification": {"fetchNews": "false", "checkForUpdates": False}},
+}
+MINUTES = 60_000  # ms
+
+
+def control(page: Page, name: str) -> Locator:
+    """An explorer's control by its description."""
+    return page.locator(".widget-inline-hbox").filter(has=page.locator(".widget-label", has_text=name)).first
+
+
+def slide(page: Page, name: str) -> None:
+    """Move a slider by the keyboard."""
+    handle = control(page, name).locator(".noUi-handle")
+    handle.focus()
+    handle.press("ArrowLeft")
+
+
+def choose(page: Page, name: str, option: str) -> None:
+    """Choose in a dropdown."""
+    control(page, name).locator("select").select_option(option)
+
+
+def click_a_cell(page: Page) -> None:
+    """Click the first cell of the confusion matrix that holds a clip, other than the one shown."""
+    page.locator(".jp-OutputArea .widget-gridbox button", has_text="1").last.click()
+
+
+# notebook -> what is done, and words of the text in the place of the picture that it changes
+EXPLORERS: dict[str, list[tuple[Callable[[Page], None], str]]] = {
+    "01_corpus": [(lambda page: slide(page, "seconds of each"), "log-mel spectrograms of")],
+    "02_features": [(lambda page: slide(page, "mel bins M"), "log-mel of")],
+    "03_augmentation": [(lambda page: slide(page, "r, share of the first"), "log-mel spectrograms:"),
+                        (lambda page: slide(page, "crop, s"), "log-mel spectrograms:")],
+    "04_architecture": [(lambda page: choose(page, "rows of", "Table 6"), "size of every row"),
+                        (lambda page: slide(page, "blocks, row 5"), "KB by row")],
+    "06_evaluate": [(click_a_cell, "taken for")],
+    "08_submissions": [(lambda page: choose(page, "curve", "learning_rate"), "by epoch")],
+}  # fmt: skip
+HEARD = ("01_corpus", "02_features", "03_augmentation", "06_evaluate")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of the notebooks that write beside themselves, a run for those that show one, and settings."""
+    home = tmp_path_factory.mktemp("jupyter")
+    results = home / "results"
+    batch.execute("notebooks/05_train.ipynb", home / "05_train.ipynb", {"results_dir": str(results)})
+    for name in EXPLORERS:
+        book = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        for cell in book.cells:
+            if "parameters" in cell.metadata.get("tags", []):
+                cell.source = cell.source.replace('"results"', repr(str(results)))
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(book, home / f"{name}.ipynb")
+    for extension, plugins in SETTINGS.items():
+        for plugin, values in plugins.items():
+            file = home / "settings" / extension / f"{plugin}.jupyterlab-settings"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(values))
+    return home
+
+
+@pytest.fixture(scope="module")
+def lab(home: Path) -> Iterator[str]:
+    """JupyterLab on a free port with a token: a function's address with ``{}`` for the notebook."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+               "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
+               f"--ServerApp.root_dir={home}"]  # fmt: skip
+    environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "PYTHONPATH": str(ROOT)}
+    with (home / "server.log").open("w") as log:
+        server = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for(
+            lambda: answers(f"http://127.0.0.1:{port}/api?token={token}"), 60, lambda: (home / "server.log").read_text()
+        )
+        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token={token}&reset"
+    finally:
+        server.terminate()  # its kernels end with it
+        server.wait(30)
+
+
+def answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(address, timeout=5).status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def wait_for(done: Callable[[], bool], seconds: float, why: Callable[[], str]) -> None:
+    """Until ``done``; else fail with the reason."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, why()
+        time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+def run_all(page: Page, file: Path) -> None:
+    """Run > Run All Cells, until every cell was run and saved without an error."""
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=2 * MINUTES)
+    page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for(timeout=2 * MINUTES)  # the kernel is there
+    page.locator(".lm-MenuBar-item", has_text="Run").first.click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+
+    def ended() -> bool:
+        page.keyboard.press("Control+s")
+        cells = [cell for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
+        faults = [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+        assert not faults, faults[0].evalue
+        return all(cell.execution_count for cell in cells)
+
+    try:
+        wait_for(ended, 300, lambda: f"{file.name} did not end")
+    except AssertionError:
+        page.screenshot(path=SHOTS / f"{file.stem}_failed.png")
+        raise
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_explorer(lab: str, home: Path, browser: Browser, name: str) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 2600})
+    page.set_default_timeout(MINUTES)
+    page.goto(lab.format(f"{name}.ipynb"))
+    run_all(page, home / f"{name}.ipynb")
+    page.locator(".jp-OutputArea .widget-html img").first.wait_for()
+    for number, (act, alt) in enumerate(EXPLORERS[name], 1):
+        pictures = page.locator(f'.widget-html img[alt*="{alt}"]')
+        explorer = page.locator(".jp-OutputArea-output > .widget-vbox").filter(has=pictures).first
+        explorer.screenshot(path=SHOTS / f"{name}_{number}_before.png")
+        before = pictures.first.get_attribute("src")
+        act(page)
+        page.wait_for_function("([alt, old]) => document.querySelector(`.widget-html img[alt*='${alt}']`).src != old",
+                               arg=[alt, before])  # fmt: skip
+        page.wait_for_function("() => !document.body.innerText.includes('working …')")
+        explorer.screenshot(path=SHOTS / f"{name}_{number}_after.png")
+    if name in HEARD:
+        sounds = page.locator("audio")
+        assert sounds.count() > 0
+        page.wait_for_function("() => [...document.querySelectorAll('audio')].every(sound => sound.duration > 0.1)")
+    page.close()
+
+
+WIDTHS = {"phone": 390, "desk": 1200}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_page(browser: Browser, width: str, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": WIDTHS[width], "height": 900}, color_scheme=scheme)
+    page, said, asked = context.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    address = (ROOT / "results" / "tau2022" / "index.html").as_uri()
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
+    assert not said and [url for url in asked if not url.startswith("data:")] == [address]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the screen"
+    page.screenshot(path=SHOTS / f"page_{width}_{scheme}.png", full_page=True)
+    context.close()
