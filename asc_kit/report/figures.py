@@ -33,12 +33,18 @@ def save(figure: Figure, data: pd.DataFrame, home: Path, name: str) -> None:
 
 
 def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
-    """Training loss and, where there is a validation part, its log loss, by epoch and run."""
+    """Training loss and, where there is a validation part, its log loss, by epoch and run.
+
+    More than ten runs, for which there are no colours, have their submission's.
+    """
     data = pd.concat([frame.assign(run=name) for name, frame in histories.items()], ignore_index=True)
     shown = [c for c in ("loss", "validation_log_loss", "validation_accuracy") if data[c].notna().any()]
     figure, axes = plt.subplots(1, len(shown), figsize=(4.5 * len(shown) + 1, 3.6), squeeze=False)
+    many = len(histories) > 10
+    drawn = data.assign(submission=data.run.str.partition(",")[0]) if many else data
+    how = {"hue": "submission", "units": "run", "estimator": None, "linewidth": 0.8} if many else {"hue": "run"}
     for axis, column in zip(axes[0], shown):
-        sns.lineplot(data, x="epoch", y=column, hue="run", ax=axis, palette="colorblind", legend=axis is axes[0][-1])
+        sns.lineplot(drawn, x="epoch", y=column, ax=axis, palette="colorblind", legend=axis is axes[0][-1], **how)
         title = "training loss (augmented clips)" if column == "loss" else column.replace("_", " ")
         axis.set(title=title, ylabel="")
     sns.move_legend(axes[0][-1], "center left", bbox_to_anchor=(1, 0.5))

@@ -70,7 +70,8 @@ def main() -> None:
     top = one.nlargest(4)[::-1]
     save("10_your_recording", bars(list(top.index), list(top), "probability"))
     speed = pd.read_csv(ROOT / "results" / "performance" / "inference.csv")
-    print(speed.head())
+    labels = [f"{bins} mel" for bins in speed.mel_bins]
+    save("11_performance", bars(labels, list(speed.milliseconds), "ms a clip of 10 s"))
     save("12_report", TAU / "figures" / "by_class.png")
 
 

@@ -77,7 +77,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("jupyter")
     results = home / "results"
     batch.execute("notebooks/05_train.ipynb", home / "05_train.ipynb", {"results_dir": str(results)})
-    for name in EXPLORERS:
+    shutil.copytree(ROOT / "notebooks" / "pictures", home / "pictures")
+    for name in ("00_start_here", *EXPLORERS):
         book = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
         for cell in book.cells:
             if "parameters" in cell.metadata.get("tags", []):
@@ -185,6 +186,17 @@ def test_explorer(lab: str, home: Path, browser: Browser, name: str) -> None:
     page.close()
 
 
+def test_start_here(lab: str, home: Path, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 4000})
+    page.set_default_timeout(MINUTES)
+    page.goto(lab.format("00_start_here.ipynb"))
+    run_all(page, home / "00_start_here.ipynb")
+    loaded = page.evaluate("[...document.querySelectorAll('.jp-RenderedMarkdown img')].map(i => i.naturalWidth > 0)")
+    assert len(loaded) >= 12 and all(loaded)
+    page.screenshot(path=SHOTS / "00_start_here.png")
+    page.close()
+
+
 WIDTHS = {"phone": 390, "desk": 1200}
 
 
@@ -202,4 +214,11 @@ def test_page(browser: Browser, width: str, scheme: str) -> None:
     assert not said and [url for url in asked if not url.startswith("data:")] == [address]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the screen"
     page.screenshot(path=SHOTS / f"page_{width}_{scheme}.png", full_page=True)
+    head = page.locator("#table-7 + .scroll th", has_text="accuracy").first
+    rows = page.locator("#table-7 + .scroll tbody tr")
+    for order in ("ascending", "descending"):
+        head.locator("button").press("Enter")
+        shown = [float(row.locator("td").nth(2).inner_text().partition("%")[0]) for row in rows.all()]
+        assert head.get_attribute("aria-sort") == order and shown == sorted(shown, reverse=order == "descending")
+    assert page.get_by_role("img", name="What each true class was taken for.").count() == 1
     context.close()
