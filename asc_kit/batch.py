@@ -16,7 +16,8 @@ from asc_kit import config
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
 
-CELL_HOURS = 240  # the longest training cell; other notebooks end within minutes
+CELL_HOURS = 240  # the longest training cell
+CELL_SECONDS = 1800  # the longest of any other notebook; they end within minutes
 
 
 def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]) -> None:
@@ -34,15 +35,19 @@ def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]
     if unknown:
         raise InputError(f"{notebook.name}: unknown parameter {unknown[0]!r}; known are {', '.join(known)}")
     output.parent.mkdir(parents=True, exist_ok=True)
+    limit = 3600 * CELL_HOURS if notebook.name.startswith("05") else CELL_SECONDS
     try:
         papermill.execute_notebook(
             str(notebook), str(output), parameters, progress_bar=False, cwd=str(config.ROOT),
-            execution_timeout=3600 * CELL_HOURS if notebook.name.startswith("05") else 1800,
+            execution_timeout=limit,
             extra_arguments=["--log-level=50"],  # what the kernel says of its transport and its end is not the user's
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise InputError(f"{output}: cell {error.exec_count} failed: {error.ename}: {_line(error.evalue)}") from None
-    except (CellTimeoutError, DeadKernelError, OSError) as error:
+    except CellTimeoutError as error:
+        source = str(error).partition("cell contents:")[2].strip(" -\n")
+        raise InputError(f"{output}: the cell that begins {_line(source)!r} ran longer than {limit} s") from None
+    except (DeadKernelError, OSError) as error:
         raise InputError(f"{output}: {_line(str(error))}") from None
     _strip_times(output)
 

@@ -7,6 +7,7 @@ import re
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ import soundfile
 import torch
 from conftest import ROOT, write_corpus
 
-from asc_kit import lab
+from asc_kit import batch, lab
 from asc_kit.config import Features, Recipe
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store
@@ -389,3 +390,12 @@ def test_explorers_are_left_out_of_batches():
                 found += 1
                 assert {"skip-execution", "nbval-skip"} <= set(cell["metadata"]["tags"]) and not cell["outputs"], file
     assert found == 7
+
+
+def test_a_batch_that_takes_too_long_names_its_cell(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "CELL_SECONDS", 1)
+    cells = [nbformat.v4.new_code_cell("1"), nbformat.v4.new_code_cell("import time\n\ntime.sleep(60)")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "slow.ipynb")
+    with pytest.raises(InputError, match="the cell that begins 'import time' ran longer than 1 s"):
+        batch.execute(tmp_path / "slow.ipynb", tmp_path / "out.ipynb", {})
