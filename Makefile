@@ -7,7 +7,7 @@ STAMP = .venv/.installed
 # Snakemake and papermill find each other, and the kernel, in the environment alone.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup reproduce test test-long test-cluster test-browser lab clean lock
+.PHONY: setup reproduce test test-long test-cluster test-browser chromium lab clean lock
 
 setup: $(STAMP)
 
@@ -36,9 +36,11 @@ test-cluster: setup
 	tests/cluster/run.sh
 
 # The notebooks in JupyterLab and the page in Debian's chromium; pictures of both in build/screenshots.
-test-browser: setup
-	@command -v chromium >/dev/null || { echo "chromium is not here: apt-get install chromium" >&2; exit 1; }
+test-browser: chromium setup
 	$(RUN)python -m pytest -n 0 -m browser tests/browser
+
+chromium:
+	@command -v chromium >/dev/null || { echo "chromium is not here: apt-get install chromium" >&2; exit 1; }
 
 lab: setup
 	$(RUN)jupyter lab notebooks

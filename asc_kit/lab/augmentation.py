@@ -53,6 +53,7 @@ class Augmented(Explorer):
         self.time_masks = slider(widgets.IntSlider, 0, 6, self.usual.time_masks, 1, "time masks")
         self.mel_masks = slider(widgets.IntSlider, 0, 6, self.usual.mel_masks, 1, "mel masks")
         self.fraction = slider(widgets.FloatSlider, 0, 0.5, self.usual.mask_fraction, 0.025, "widest mask, of the axis")
+        self.fraction.readout_format = ".3f"
         self.seed = slider(widgets.IntSlider, 0, 50, 0, 1, "another draw")
         self.table, self.players, self.image = (widgets.HTML() for _ in range(3))
         self.start([self.first, self.second, self.difference, self.r, self.seconds, self.time_masks, self.mel_masks,

@@ -115,9 +115,8 @@ class Mistakes(Explorer):
             raise InputError("true, predicted, device: no clip is behind this cell; choose another")
         self.found = rows
         choose(self.clip, [(f"{Path(name).stem} ({p:.0%})", name) for name, p in rows.p_predicted.items()])
-        self.listing.value = f"{len(rows)} clip{'s' * (len(rows) != 1)}, the first ten:" + grid(
-            rows.head(10).reset_index()
-        )
+        more = ", the ten it is surest of" if len(rows) > 10 else ""
+        self.listing.value = f"{len(rows)} clip{'s' * (len(rows) != 1)}{more}" + grid(rows.head(10).reset_index())
         alike = pd.Series(distances(self.p.to_numpy(), self.p.index.get_loc(self.clip.value)), self.p.index)
         self.likes = alike.drop(self.clip.value).nsmallest(NEAREST)
         self._show()

@@ -21,7 +21,8 @@ def state(results: Path) -> pd.DataFrame:
 
 def _row(home: Path) -> dict[str, object]:
     row = {"experiment": home.name, "runs": len(list(home.glob("submission_*/seed_*/run.json")))}
-    row["page"] = str(home / "index.html") if (home / "index.html").exists() else "12_report makes it"
+    page = home / "index.html"
+    row["page"] = str(page.relative_to(home.parents[1])) if page.exists() else "12_report makes it"
     try:
         found = tables.load(home, Recipe(home.name))
     except InputError as error:
