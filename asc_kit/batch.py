@@ -62,7 +62,7 @@ def _strip_times(file: Path) -> None:
     for cell in book.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
-        if cell.cell_type == "code":
-            cell.id = str(cell.get("execution_count"))  # papermill draws the injected cell's id at random
+        if cell.cell_type == "code" and cell.get("execution_count"):  # not one that batches leave out
+            cell.id = str(cell.execution_count)  # papermill draws the injected cell's id at random
     with replacing(file) as part:
         nbformat.write(book, part)

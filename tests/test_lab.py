@@ -399,3 +399,9 @@ def test_a_batch_that_takes_too_long_names_its_cell(tmp_path, monkeypatch):
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "slow.ipynb")
     with pytest.raises(InputError, match="the cell that begins 'import time' ran longer than 1 s"):
         batch.execute(tmp_path / "slow.ipynb", tmp_path / "out.ipynb", {})
+
+
+def test_cells_that_a_batch_leaves_out_keep_their_names(tmp_path):
+    batch.execute("notebooks/04_architecture.ipynb", tmp_path / "out.ipynb", {})
+    cells = {cell.id: cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells}
+    assert not cells["explore"].outputs and not cells["budget"].outputs and "1" in cells

@@ -103,7 +103,10 @@ def test_notebooks_are_tidy(file):
     assert any("assert" in c.source for c in code) and cells[0].source.startswith("# ")
     assert all(len(c.source.splitlines()) <= 25 for c in code if c is not parameters[0])
     golden = any("nbval-check-output" in c.metadata.get("tags", []) for c in code)
-    assert all(bool(c.execution_count) == golden for c in code), "golden notebooks are executed, the others stripped"
+    explorers = [c for c in code if "skip-execution" in c.metadata.get("tags", [])]
+    assert not any(c.execution_count or c.outputs for c in explorers), "widgets are shown in JupyterLab alone"
+    rest = [c for c in code if c not in explorers]
+    assert all(bool(c.execution_count) == golden for c in rest), "golden notebooks are executed, the others stripped"
     assert str(ROOT) not in file.read_text()
 
 
