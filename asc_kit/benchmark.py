@@ -48,9 +48,9 @@ def random_corpus(folder: Path, clips: int, seconds: float) -> Path:
     return folder
 
 
-def alone(function: str, *values: Any) -> dict[str, float]:
-    """Run a function of this module in a new process of one thread; its result, a dictionary of numbers."""
-    code = f"import json; from asc_kit import benchmark as b; print(json.dumps(b.{function}(*{values!r})))"
+def alone(function: str, *values: Any, module: str = "asc_kit.benchmark") -> Any:
+    """Run a module's function in a new process of one thread; its result, which JSON can hold."""
+    code = f"import json; import {module} as b; print(json.dumps(b.{function}(*{values!r})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         raise InputError(f"{function}: failed ({done.stderr.splitlines()[-1:]}); is there memory enough?")

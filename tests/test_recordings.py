@@ -313,9 +313,9 @@ def test_faults_of_the_manifest_and_the_table_show_before_the_work(tmp_path, mod
 LISTEN = """
 import resource, sys
 from pathlib import Path
-from asc_kit.deploy import compact, recordings
+from asc_kit.deploy import compact, quick, recordings
 model, *files = sys.argv[1:]
-model = compact.load(model)
+model = quick.quickened(compact.load(model))
 for file in files:
     found = recordings.score(model, Path(file))
     print(len(found.segments), found.segments[-1].end, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from asc_kit.deploy import calibration, compact, manifest, recordings
+from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import Scored
 from asc_kit.errors import InputError
 from asc_kit.files import check_writable
@@ -54,7 +55,7 @@ class Session:
     def of(cls, model_file: Path, settings: Settings) -> "Session":
         """Load the model, and its temperature where that is asked for."""
         model = compact.load(model_file)
-        return cls(model, settings, _degree(settings.temperature, model_file, model))
+        return cls(quickened(model), settings, _degree(settings.temperature, model_file, model))
 
     def scored(self, files: list[Path]) -> Iterator[tuple[int, Scored]]:
         """Number and scores of every recording that can be scored, in order."""

@@ -1,0 +1,79 @@
+"""The network that `predict` scores with: the same logits by another way, in less than the plain way's time."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from test_folding import CLASSES, FOLDED, trained
+
+from asc_kit import network
+from asc_kit.config import Recipe
+from asc_kit.deploy import compact, speed
+from asc_kit.deploy.quick import quickened
+from asc_kit.errors import InputError
+
+
+def saved(tmp_path, submission, **features):
+    net, settings = trained(submission)
+    if features:
+        settings = dataclasses.replace(settings, features=dataclasses.replace(settings.features, **features))
+        net = network.build(submission, settings.features, len(CLASSES))
+    compact.save(net, settings, CLASSES, tmp_path / "model.safetensors")
+    compact.save_folded(compact.load(tmp_path / "model.safetensors"), tmp_path / "compact.safetensors")
+    return compact.load(tmp_path / "model.safetensors"), compact.load(tmp_path / "compact.safetensors")
+
+
+@pytest.mark.parametrize("submission", FOLDED)
+def test_logits_move_by_rounding_alone_for_any_length_and_batch(tmp_path, submission):
+    for model in saved(tmp_path, submission):
+        quick, before = quickened(model), {k: v.clone() for k, v in model.network.state_dict().items()}
+        for batch, seconds in ((1, 10), (1, 0.1), (3, 1)):
+            waves = 0.1 * torch.randn(batch, round(44100 * seconds), generator=torch.Generator().manual_seed(batch))
+            off = np.abs(quick.probabilities(waves) - model.probabilities(waves))
+            assert off.max() < 1e-5 and off.shape == (batch, 10)
+        assert all(torch.equal(value, before[name]) for name, value in model.network.state_dict().items())
+        again = quick.probabilities(waves)
+        assert np.array_equal(again, quick.probabilities(waves))  # nothing that it keeps is overwritten
+
+
+def test_the_features_are_not_overwritten_and_a_clip_does_not_depend_on_its_batch(tmp_path):
+    quick = quickened(saved(tmp_path, "1")[1])
+    features = torch.randn(4, 1, 64, 32) * 12 - 50
+    kept = features.clone()
+    with torch.inference_mode():
+        together = quick.network(features)
+        alone = torch.cat([quick.network(features[i : i + 1]) for i in range(4)])
+    assert torch.equal(features, kept) and torch.equal(together, alone) and together.std(0).min() > 0
+
+
+def test_the_other_axis_order(tmp_path):
+    model, _ = saved(tmp_path, "1", axis_order="frequency_time")
+    waves = 0.1 * torch.randn(1, 50000, generator=torch.Generator().manual_seed(0))
+    assert np.abs(quickened(model).probabilities(waves) - model.probabilities(waves)).max() < 1e-5
+
+
+def test_float16_arithmetic_stays_as_it_is(tmp_path):
+    settings = Recipe("x", training={"float16": "arithmetic"}).config("1")
+    compact.save(trained("1")[0], settings, CLASSES, tmp_path / "m.safetensors")
+    model = compact.load(tmp_path / "m.safetensors")
+    assert quickened(model) is model
+
+
+def test_the_ways_agree_and_the_kit_is_faster_than_the_plain_one():
+    times = speed.labelling(5)
+    assert times["largest difference"] < speed.NEAR
+    assert times["asc_kit"] < 0.75 * times["plain"], times  # 0.35 on a quiet core; results/performance/scoring.csv
+    table = {row["what"]: row for row in speed.rows(times, 2500.0)}
+    assert list(table) == ["asc_kit", "plain", "ONNX Runtime", "cold start of predict"]
+    assert table["plain"]["of_plain"] == 1 and table["cold start of predict"]["milliseconds"] == 2500
+    ours = table["asc_kit"]
+    assert ours["real_time_factor"] * ours["clips_a_second"] == pytest.approx(0.1)  # clips of 10 s
+    assert ours["of_plain"] == pytest.approx(ours["clips_a_second"] ** -1 * table["plain"]["clips_a_second"])
+
+
+def test_ways_that_differ_are_not_timed(monkeypatch):
+    wrong = {"plain": lambda: np.array([0.4, 0.6]), "asc_kit": lambda: np.array([0.403, 0.597])}
+    monkeypatch.setattr(speed, "_ways", lambda model, file: wrong)
+    with pytest.raises(InputError, match="differ by 0.003 in a probability"):
+        speed.labelling(1)
