@@ -95,7 +95,7 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
     if file.is_dir():
         raise InputError(f"{file}: no recordings in it; give files, or a folder that holds some")
     rate, least = model.config.features.sample_rate, model.config.features.window
-    source, spans, values, place, silent = _Source(file, rate), [], [], 0, 0
+    source, spans, values, place, silent = Source(file, rate), [], [], 0, 0
     for wave in windows(source, round(seconds * rate)):
         if len(wave) < least:
             raise InputError(f"{file}: lasts {len(wave) / rate:.3f} s, shorter than the features' window of "
@@ -127,7 +127,7 @@ def _doubts(rate: int, f_max: float, seconds: float, silent: float) -> list[str]
     return doubts
 
 
-class _Source:
+class Source:
     """A file's samples, mono, at another rate and rounded to 16 bits, piece by piece; notes what that took."""
 
     def __init__(self, file: Path, sample_rate: int):
