@@ -226,10 +226,12 @@ class Listener:
         _times(times, shown.timeline)
         p = shown.result.probabilities
         text.axis("off")
-        text.text(0.5, 0.62, self.model.classes[p.argmax()], ha="center", fontsize=18, weight="bold", wrap=True)
-        text.text(0.5, 0.42, f"probability {p.max():.2f}{', unsure' * recordings.unsure(p)}", ha="center", fontsize=12)
+        text.text(0.5, 0.65, self.model.classes[p.argmax()], ha="center", fontsize=18, weight="bold", wrap=True)
+        text.text(0.5, 0.45, f"probability {p.max():.2f}{', unsure' * recordings.unsure(p)}", ha="center", fontsize=12)
         name = heard.result.file.name
-        text.text(0.5, 0.26, name if len(name) <= 36 else f"{name[:20]} … {name[-12:]}", ha="center", fontsize=9)
+        if applied:
+            text.legend(*bars.get_legend_handles_labels(), loc="lower center", fontsize=8, frameon=False)
+        text.text(0.5, 0.29, name if len(name) <= 36 else f"{name[:20]} … {name[-12:]}", ha="center", fontsize=9)
         return figure
 
 
@@ -239,7 +241,6 @@ def _bars(axis: Axes, classes: tuple[str, ...], plain: Scored, tempered: Scored 
     axis.barh(places, shown.probabilities, color=colours, label="with the temperature" if tempered else None)
     if tempered:
         axis.plot(plain.probabilities, places, "k|", markersize=10, label="without the temperature")
-        axis.legend(fontsize=8, loc="lower right")
     axis.axvline(recordings.UNSURE, color="grey", linestyle=":", linewidth=1)
     axis.set(yticks=places, yticklabels=classes, xlim=(0, 1), ylim=(len(classes) - 0.5, -0.5), xlabel="probability",
              title="whole recording")  # fmt: skip
