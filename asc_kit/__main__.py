@@ -3,7 +3,10 @@
 Results go to standard output, messages to standard error; exit status 0 done, 1 the input is at fault, 2 usage.
 """
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +16,17 @@ import yaml
 from asc_kit.errors import InputError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Imports in the block are not searched for garbage, then or later: of a cold start that is a fifth."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @app.callback()
@@ -118,8 +132,9 @@ def predict(
     """Classify recordings of any format, rate and length; one that fails is named, and the exit status is 1."""
     if bool(files) == bool(manifest) or bool(out) != bool(manifest) or keep and not out:
         raise typer.BadParameter("give files, or --manifest and --out; --keep goes with them")
-    from asc_kit.deploy import manifest as lists
-    from asc_kit.deploy import recordings, show
+    with uncollected():
+        from asc_kit.deploy import manifest as lists
+        from asc_kit.deploy import recordings, show
 
     settings = show.Settings(top, segments, temperature, workers)
     names = lists.read(manifest) if manifest else []
