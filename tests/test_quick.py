@@ -64,10 +64,10 @@ def test_float16_arithmetic_stays_as_it_is(tmp_path):
 
 
 def test_the_ways_agree_and_the_kit_is_faster_than_the_plain_one():
-    times = speed.labelling(5)
+    times = speed.labelling(1, 9)
     used = {name: times[name]["processor_milliseconds"] for name in ("asc_kit", "plain")}
     assert times["largest difference"] < speed.NEAR
-    assert used["asc_kit"] < 0.6 * used["plain"], used  # results/performance/scoring.csv has what a longer try gave
+    assert used["asc_kit"] < 0.75 * used["plain"], used  # results/performance/scoring.csv has what a longer try gave
     table = {row["what"]: row for row in speed.rows(times, dict.fromkeys(speed.CLOCKS, 2500.0))}
     assert list(table) == ["asc_kit", "plain", "ONNX Runtime", "cold start of predict"]
     assert table["plain"]["of_plain"] == 1 and table["cold start of predict"]["milliseconds"] == 2500
@@ -94,8 +94,8 @@ def test_the_clocks_count_what_is_slept_and_what_is_worked():
     assert found["child"]["processor_milliseconds"] > 290
 
 
-def test_ways_that_differ_are_not_timed(monkeypatch):
-    wrong = {"plain": lambda: np.array([0.4, 0.6]), "asc_kit": lambda: np.array([0.403, 0.597])}
-    monkeypatch.setattr(speed, "_ways", lambda model, file: wrong)
+def test_ways_that_differ_are_not_compared(monkeypatch):
+    said = {"plain": [0.4, 0.6], "asc_kit": [0.403, 0.597], "ONNX Runtime": [0.4, 0.6]}
+    monkeypatch.setattr(speed, "alone", lambda _, name, *rest, module: {"probabilities": said[name]})
     with pytest.raises(InputError, match="differ by 0.003 in a probability"):
-        speed.labelling(1)
+        speed.labelling(1, 1)

@@ -313,7 +313,9 @@ def test_faults_of_the_manifest_and_the_table_show_before_the_work(tmp_path, mod
 LISTEN = """
 import resource, sys
 from pathlib import Path
+from asc_kit import kernels
 from asc_kit.deploy import compact, quick, recordings
+kernels.keep_memory()  # as predict does
 model, *files = sys.argv[1:]
 model = quick.quickened(compact.load(model))
 for file in files:

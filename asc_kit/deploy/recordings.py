@@ -147,7 +147,8 @@ class Source:
         loudest = 0.0
         for wave in waves:
             loudest = max(loudest, np.abs(wave).max(initial=0))
-            yield audio.to_int16(wave).astype(np.float32) / 32768
+            wave = np.rint(wave * np.float32(32768))  # as `audio.to_int16`, and back
+            yield np.clip(wave, -32768, 32767, out=wave) * np.float32(1 / 32768)
         if loudest > 1:
             self.notes.append("beyond full scale, clipped")
 

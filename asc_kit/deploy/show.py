@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from asc_kit import kernels
 from asc_kit.deploy import calibration, compact, manifest, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import Scored
@@ -54,6 +55,7 @@ class Session:
     @classmethod
     def of(cls, model_file: Path, settings: Settings) -> "Session":
         """Load the model, and its temperature where that is asked for."""
+        kernels.keep_memory()
         model = compact.load(model_file)
         return cls(quickened(model), settings, _degree(settings.temperature, model_file, model))
 
