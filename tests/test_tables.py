@@ -279,8 +279,6 @@ def test_table_sizes_follow_the_number_of_classes(tmp_path):
     assert complexity.BYTES == 2
 
 
-
-
 @pytest.mark.parametrize("home", COMMITTED, ids=lambda home: home.name)
 def test_committed_tables_follow_from_the_committed_predictions(tmp_path, home):
     """To the last digit, in a clone without audio."""

@@ -55,8 +55,11 @@ def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
         mine, theirs = flat(config), flat(declared)
         differ = sorted(key for key in mine | theirs if mine.get(key) != theirs.get(key))
         if differ:
-            raise InputError(f"{file.parent}: differs from the recipe in {', '.join(differ)}, which "
-                             f"{f'the variant {variant}' if variant else 'it'} does not declare; train it again")  # fmt: skip
+            who = f"the variant {variant}" if variant else "it"
+            raise InputError(
+                f"{file.parent}: differs from the recipe in {', '.join(differ)}, which {who} does not declare; "
+                "train it again"
+            )
     results = tables.load(home, recipe, f"{folder}/seed_*")
     return next(iter(results.scored.values()), None)
 
