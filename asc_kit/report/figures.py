@@ -68,6 +68,7 @@ def differences(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
         axis.axvline(0, color="0.4", linewidth=1)
         better = "right" if name == "accuracy" else "left"
         axis.set(xlabel=f"{name.replace('_', ' ')}, difference from the recipe ({better} is better)")
+    figure.subplots_adjust(wspace=0.25)
     axes[0].set_yticks(places, table.variant)
     axes[0].invert_yaxis()
     save(figure, table, home, "ablation")
