@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+import soundfile
 from conftest import ROOT
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
@@ -78,11 +80,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = home / "results"
     batch.execute("notebooks/05_train.ipynb", home / "05_train.ipynb", {"results_dir": str(results)})
     shutil.copytree(ROOT / "notebooks" / "pictures", home / "pictures")
-    for name in ("00_start_here", *EXPLORERS):
+    for number in range(2):  # of noise, for 10_your_recording
+        wave = 0.1 * np.random.default_rng(number).standard_normal(2 * 44100)
+        soundfile.write(home / f"noise{number}.wav", wave, 44100)
+    for name in ("00_start_here", "10_your_recording", *EXPLORERS):
         book = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
         for cell in book.cells:
             if "parameters" in cell.metadata.get("tags", []):
                 cell.source = cell.source.replace('"results"', repr(str(results)))
+                cell.source = cell.source.replace("audio: str = None", f"audio: str = {str(home / 'noise0.wav')!r}")
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         nbformat.write(book, home / f"{name}.ipynb")
@@ -183,6 +189,32 @@ def test_explorer(lab: str, home: Path, browser: Browser, name: str) -> None:
         sounds = page.locator("audio")
         assert sounds.count() > 0
         page.wait_for_function("() => [...document.querySelectorAll('audio')].every(sound => sound.duration > 0.1)")
+    page.close()
+
+
+def test_your_recording(lab: str, home: Path, browser: Browser, tmp_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 2600})
+    page.set_default_timeout(MINUTES)
+    page.goto(lab.format("10_your_recording.ipynb"))
+    run_all(page, home / "10_your_recording.ipynb")
+    explorer = page.locator(".jp-OutputArea-output > .widget-vbox").first
+    picture = explorer.locator("img.widget-image")
+    seen = {picture.get_attribute("src")}
+
+    def changed() -> None:
+        page.wait_for_function("seen => !seen.includes(document.querySelector('img.widget-image').src)", arg=list(seen))
+        seen.add(picture.get_attribute("src"))
+
+    choose(page, "recording", "noise1.wav")
+    changed()
+    soundfile.write(tmp_path / "mine.wav", 0.1 * np.sin(np.arange(3 * 44100) / 9), 44100)
+    with page.expect_file_chooser() as chooser:
+        explorer.locator("button.jupyter-button").click()
+    chooser.value.set_files(tmp_path / "mine.wav")
+    changed()
+    page.wait_for_function("() => [...document.querySelectorAll('audio')].some(s => Math.abs(s.duration - 3) < 0.1)")
+    assert control(page, "recording").locator("option").first.inner_text().endswith("mine.wav")
+    explorer.screenshot(path=SHOTS / "10_your_recording.png")
     page.close()
 
 
