@@ -156,7 +156,11 @@ def run_all(page: Page, file: Path) -> None:
 
     def ended() -> bool:
         page.keyboard.press("Control+s")
-        cells = [cell for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "code"]
+        try:
+            book = nbformat.read(file, as_version=4)
+        except nbformat.reader.NotJSONError:  # being written
+            return False
+        cells = [cell for cell in book.cells if cell.cell_type == "code"]
         faults = [output for cell in cells for output in cell.outputs if output.output_type == "error"]
         assert not faults, faults[0].evalue
         return all(cell.execution_count for cell in cells)
