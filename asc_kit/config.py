@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]  # relative paths count from here, wherever a kernel starts
 MEL_BINS = {"baseline": 40, "1": 32, "2": 64, "3": 128, "4": 160}  # submission -> M, Table 7
-MEL_BINS["logistic"] = 64  # the floor: a logistic regression on log-mel statistics
+FLOORS = ("logistic", "svm")  # what a network must beat: scikit-learn's on log-mel statistics
+MEL_BINS |= dict.fromkeys(FLOORS, 64)
 
 
 def path(name: str | Path) -> Path:
@@ -65,7 +66,8 @@ def _words(hint: Any) -> str:
         return " or ".join(map(repr, get_args(hint)))
     if get_origin(hint) is UnionType:
         return " or ".join(map(_words, get_args(hint)))
-    return "None" if hint is NoneType else {int: "a whole number", float: "a number", bool: "True or False"}[hint]
+    words = {int: "a whole number", float: "a number", bool: "True or False", str: "text", NoneType: "None"}
+    return words[hint]
 
 
 class Checked:
@@ -127,7 +129,7 @@ class Features(Checked):
 
 @dataclass(frozen=True)
 class Augmentation(Checked):
-    """Section 2.2; alpha and the crop are the report's, the rest is open."""
+    """Section 2.2; alpha and the crop are the report's, the rest is open or goes beyond it."""
 
     crop_seconds: float | None = at_least(0.1, 8.0)  # None: whole clips
     mixup: Literal["modified", "standard", None] = "modified"
@@ -138,6 +140,13 @@ class Augmentation(Checked):
     mel_masks: int = at_least(0, 2)
     mask_fraction: float = between(0, 1, 0.125)  # widest mask: 64 of 512 frames, M / 8 bins
     mask_fill: Literal["mean", "zero"] = "mean"
+    # Beyond the report, off as it comes
+    roll: bool = False  # a crop begins anywhere in itself
+    gain_db: float | None = at_least(0, None)  # louder or softer by up to so much
+    device_response: float | None = between(0, 1, None)  # share of clips heard through a made-up device [theMoro]
+    response_db: float = at_least(0, 6.0)  # standard deviation of its response in each octave
+    mixstyle: float | None = between(0, 1, None)  # share of batches with Freq-MixStyle
+    mixstyle_alpha: float = between(1e-3, 1e3, 0.3)
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,7 @@ class Training(Checked):
     ema_buffers: bool = True  # open: batch norms' running statistics are averaged too, or the last ones taken
     selection: Literal["validation", "test", "none"] = "validation"  # open: what early stopping watches
     validation_fraction: float = between(0.05, 0.9, 0.15)  # of the training fold, by location
+    training_devices: str | None = None  # beyond the report: train on these alone, "a" or "a,b"
     watch: Literal["log_loss", "accuracy"] = "log_loss"  # open
     patience: int | None = at_least(1, 100)  # open: epochs without a better value; None: the whole schedule
     best_after: int = at_least(0, 0)  # epochs before which no epoch is taken as the best
@@ -175,12 +185,13 @@ BASELINE = {
                      weight_decay=0.0, ema_decay=None, validation_fraction=0.3, watch="accuracy", patience=None,
                      best_after=50),
 }  # fmt: skip
-OWN = {"baseline": BASELINE, "logistic": {"training": dict(selection="none")}}
+OWN = {"baseline": BASELINE} | {name: {"training": dict(selection="none")} for name in FLOORS}
 PARTS = {"features": Features, "augmentation": Augmentation, "training": Training}
 # The modules that a run's numbers depend on.
 CODE = ("features", "augmentations", "blocks", "kernels", "network", "trainer", "metrics", "reference", "experiment",
         "data/audio", "data/corpus", "data/gains", "data/store", "deploy/compact", "deploy/folding",
         "deploy/predict")  # fmt: skip
+EXPECTED = ("dataset", "clips", "training", "evaluation", "seconds", "bytes_a_sample")
 # What a notebook or the command line may change one by one.
 TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))
 
@@ -246,6 +257,7 @@ class Recipe:
     title: str = ""
     synthetic: dict | None = None  # the demo corpus's settings, where the recipe brings its own data
     dataset_root: str | None = None
+    expected: dict = field(default_factory=dict)  # what the data set holds, for the plan made before it is there
     submissions: tuple = ("baseline", "1", "2", "3", "4")
     seeds: tuple = (0,)
     fold: tuple = (1,)
@@ -343,6 +355,7 @@ def load(recipe: str | Path) -> Recipe:
             values[name] = tuple(values[name] if isinstance(values[name], list) else [values[name]])
     result = Recipe(**values)
     _known(result.baseline, PARTS, f"{file}: baseline")
+    _known(result.expected, EXPECTED, f"{file}: expected")
     result = replace(result, submissions=tuple(map(str, result.submissions)))
     for name, changes in result.ablation.items():
         _known(changes or {}, [f.name for part in PARTS.values() for f in fields(part)], f"{file}: ablation: {name}")

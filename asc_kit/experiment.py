@@ -19,8 +19,8 @@ from torch import nn
 
 from asc_kit import config as configuration
 from asc_kit import kernels, metrics, network, reference
-from asc_kit.augmentations import Mixup, SpecAugment, TemporalCrop
-from asc_kit.config import Config, Recipe, generator
+from asc_kit.augmentations import FreqMixStyle, Mixup, Recorder, SpecAugment, TemporalCrop
+from asc_kit.config import FLOORS, Config, Recipe, generator
 from asc_kit.data import corpus as corpora
 from asc_kit.data import demo
 from asc_kit.data.corpus import COLUMNS, Corpus
@@ -35,6 +35,7 @@ from asc_kit.progress import say
 from asc_kit.runs import Run
 from asc_kit.trainer import NotFinite, Trainer, autocast, write_history
 
+DRAWS = ("crop", "recorder", "mixup", "mixstyle", "spec_augment")  # each from a generator of its own
 LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "safetensors", "pandas")
 
 
@@ -92,7 +93,7 @@ def code() -> str:
 
 def _train(run: Run, work: "Work", started: float) -> None:
     write_truth(run.home, work.evaluation)
-    result = (_fit_reference if run.config.submission == "logistic" else _train_network)(run, work)
+    result = (_fit_reference if run.config.submission in FLOORS else _train_network)(run, work)
     _write_about(run, work, started, result)
 
 
@@ -148,7 +149,9 @@ def _post_mortem(file: Path, trainer: Trainer, work: "Work") -> str:
 def _fit_reference(run: Run, work: "Work") -> dict[str, Any]:
     sides = [reference.statistics(map(work.features, work.clips(rows, "measuring clips")))
              for rows in (work.training, work.evaluation)]  # fmt: skip
-    scores = reference.fit_predict(sides[0], work.labels(work.training), sides[1], len(work.classes))
+    scores = reference.fit_predict(
+        run.config.submission, sides[0], work.labels(work.training), sides[1], len(work.classes)
+    )
     write_predictions(run.folder / "predictions.tsv", work.evaluation, scores, work.classes)
     return {}
 
@@ -195,6 +198,8 @@ class Work:
         self.device = processing_device(training.device)
         self.store: Store = open_store(corpus, config.features.sample_rate)
         self.training, self.evaluation = corpus.split(config.fold, config.folds, config.split_seed)
+        if training.training_devices is not None:
+            self.training = corpora.of_devices(self.training, training.training_devices, corpus.root)
         self.watched = self.training.iloc[:0]
         if training.selection == "validation":
             self.training, self.watched = corpora.hold_out(
@@ -207,8 +212,10 @@ class Work:
         crop = config.augmentation.crop_seconds
         self.crop = TemporalCrop(None if crop is None else round(crop * config.features.sample_rate))
         self.mixup = Mixup(config.augmentation, config.features.sample_rate).to(self.device)
-        self.gains = Gains(self.store) if config.augmentation.mixup == "modified" else None
-        self.spec_augment = SpecAugment(config.augmentation)
+        self.recorder = Recorder(config.augmentation, config.features.sample_rate)
+        known = config.augmentation.mixup == "modified" and not self.recorder.changes_loudness
+        self.gains = Gains(self.store) if known else None
+        self.mixstyle, self.spec_augment = FreqMixStyle(config.augmentation), SpecAugment(config.augmentation)
 
     @property
     def steps(self) -> int:
@@ -234,10 +241,11 @@ class Work:
         order = torch.randperm(len(rows), generator=generator(self.config.seed, "order", epoch))
         batches = order.split(self.config.training.batch_size)[: self.steps]
         for step, chosen in enumerate(batches[first:], start=first):
-            draw = {name: generator(self.config.seed, name, epoch, step) for name in ("crop", "mixup", "spec_augment")}
+            draw = {name: generator(self.config.seed, name, epoch, step) for name in DRAWS}
             self.batch = self.training.filename.iloc[chosen.tolist()].to_list()  # for a post-mortem
             starts, length = self.crop.section(len(chosen), self.store.length, draw["crop"])
             waves = self.store.read(rows[chosen.numpy()], starts.tolist(), length).to(self.device)
+            waves = self.recorder(waves, draw["recorder"])
             labels, gains = targets[chosen].to(self.device), None
             if self.gains is not None:
                 gains = self.gains.of(rows[chosen.numpy()], starts.tolist(), length).to(self.device)
@@ -246,7 +254,7 @@ class Work:
             else:
                 waves, soft = self.mixup(waves, labels, draw["mixup"], gains=gains)
                 inputs = self.features(waves)
-            yield self.spec_augment(inputs, draw["spec_augment"]), soft
+            yield self.spec_augment(self.mixstyle(inputs, draw["mixstyle"]), draw["spec_augment"]), soft
 
     def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation of every mel bin over the training rows, (mel,) each: the baseline's normalisation."""

@@ -6,7 +6,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asc_kit.augmentations import Loudness, Mixup, SpecAugment, TemporalCrop, a_weighting, mix
+from asc_kit.augmentations import (
+    FreqMixStyle,
+    Loudness,
+    Mixup,
+    Recorder,
+    SpecAugment,
+    TemporalCrop,
+    a_weighting,
+    beta,
+    mix,
+    response_curve,
+)
 from asc_kit.config import Augmentation, generator
 
 
@@ -118,7 +129,7 @@ def test_features_are_mixed_as_they_are_heard(kind):
 
 
 def test_ratio_follows_beta_with_the_reports_alpha():
-    r = Mixup(Augmentation(), 44100)._ratio(20000, generator(0, "r"))
+    r = beta(0.6, 20000, generator(0, "r"))
     assert r.mean().item() == pytest.approx(0.5, abs=0.01)
     assert r.var().item() == pytest.approx(1 / (4 * (2 * 0.6 + 1)), abs=0.003)  # variance of Beta(a, a)
 
@@ -172,3 +183,82 @@ def test_all_are_inert_under_eval():
     assert mixed is x and labels is y
     assert torch.equal(TemporalCrop(10).eval()(x, generator(0, "c")), x)
     assert SpecAugment(Augmentation()).eval()(x, generator(0, "s")) is x
+
+
+SWAPS = 1  # a seed whose permutation of two exchanges them
+
+
+def noise(count: int, samples: int) -> torch.Tensor:
+    return torch.randn(count, samples, generator=torch.Generator().manual_seed(0))
+
+
+def recorder(**values):
+    return Recorder(Augmentation(**values), 44100).train()
+
+
+def test_beyond_the_report_nothing_is_on_as_it_comes():
+    waves, features = noise(3, 5000), noise(3, 700).reshape(3, 1, 70, 10)
+    assert recorder()(waves, generator(0, "a")) is waves
+    assert FreqMixStyle(Augmentation()).train()(features, generator(0, "b")) is features
+    on = Augmentation(roll=True, gain_db=6, device_response=1, mixstyle=1)
+    assert Recorder(on, 44100).eval()(waves, generator(0, "a")) is waves
+    assert FreqMixStyle(on).eval()(features, generator(0, "b")) is features
+
+
+def test_roll_keeps_the_samples_and_their_circle():
+    waves = torch.arange(1000.0).expand(4, 1000)
+    rolled = recorder(roll=True)(waves, generator(0, "r"))
+    starts = {int(clip[0]) for clip in rolled}
+    assert len(starts) == 4
+    for clip in rolled:
+        assert torch.equal(clip, (torch.arange(1000) + clip[0]) % 1000)
+
+
+def test_gain_is_one_factor_a_clip_within_its_bounds():
+    waves = noise(200, 64)
+    factors = recorder(gain_db=6)(waves, generator(0, "g")) / waves
+    levels = 20 * factors[:, 0].log10()
+    torch.testing.assert_close(factors, factors[:, :1].expand_as(factors))
+    assert levels.min() >= -6 and levels.max() <= 6 and levels.min() < -5 and levels.max() > 5
+
+
+def test_response_goes_through_its_octaves_in_decibels_and_straight_between():
+    gains = torch.tensor([[0.0, 6, 0, -6, 0, 3, 0, 0, 12, -12]])
+    level = 20 * response_curve(gains, 44100, 44100)[0].log10()  # a bin a hertz
+    points = {1: 0, 31: 0, 62: 6, 250: -6, 1000: 3, 8000: 12, 16000: -12, 22050: -12}
+    for hertz, decibel in points.items():
+        assert abs(level[hertz].item() - decibel) < 0.3, hertz
+    middle = level[round(4000 * 2**0.5)].item()
+    assert abs(middle - 6) < 0.01  # half an octave above 4 kHz, between 0 and 12 dB
+
+
+def test_a_device_colours_the_chosen_share_of_clips_only():
+    waves = noise(400, 256)
+    heard = recorder(device_response=0.5)(waves, generator(0, "d"))
+    changed = ~torch.isclose(heard, waves, atol=1e-5).all(1)
+    assert 160 < changed.sum() < 240
+    spectra = (torch.fft.rfft(heard[changed].double()).abs() / torch.fft.rfft(waves[changed].double()).abs()).log10()
+    known = 20 * spectra[:, [32, 64]]  # 5.5 and 11 kHz: between octaves, so their deviation is below 6 dB
+    assert 3 < known.std() < 6
+
+
+def test_freq_mixstyle_moves_each_bin_between_two_clips_statistics():
+    x = noise(2, 6000).reshape(2, 1, 600, 10) * torch.tensor([3.0, 1.0]).view(2, 1, 1, 1)
+    x[0] += 10
+    x[1] -= 20
+    mixed = FreqMixStyle(Augmentation(mixstyle=1, mixstyle_alpha=5)).train()(x, generator(SWAPS, "m"))
+    (deviation, mean), (new_deviation, new_mean) = torch.std_mean(x, 2), torch.std_mean(mixed, 2)  # 2, 1, mel
+    own = (new_mean - mean.flip(0)) / (mean - mean.flip(0))
+    assert ((own > 0.05) & (own < 0.95)).all()  # neither clip's alone
+    torch.testing.assert_close(own, own[..., :1].expand_as(own), rtol=1e-3, atol=1e-3)  # one share a clip
+    between = own * deviation + (1 - own) * deviation.flip(0)
+    torch.testing.assert_close(new_deviation, between, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close((mixed - new_mean[:, :, None]) / new_deviation[:, :, None],
+                               (x - mean[:, :, None]) / deviation[:, :, None], rtol=1e-3, atol=1e-3)  # fmt: skip
+
+
+def test_freq_mixstyle_takes_its_share_of_batches():
+    x = noise(4, 200).reshape(4, 1, 20, 10)
+    module = FreqMixStyle(Augmentation(mixstyle=0.3)).train()
+    changed = sum(module(x, generator(seed, "m")) is not x for seed in range(400))
+    assert 90 < changed < 150

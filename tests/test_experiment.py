@@ -211,8 +211,28 @@ def test_selection(start, selection, validation, said, capsys):
         assert run.about["best_epoch"] == 2  # the last
 
 
-def test_logistic_regression_is_scored_on_the_same_clips(start):
-    floor, net = train(start("logistic")), train(start("1"))
+def test_training_on_one_device_leaves_the_evaluation_as_it_is(start, tiny):
+    whole, one = (Work(start(training_devices=names).config, corpus.read(tiny)) for names in (None, "a"))
+    assert set(one.training.source_label) == {"a"} and set(one.evaluation.source_label) == {"a", "b"}
+    kept = whole.training[whole.training.source_label == "a"]
+    assert one.training.filename.tolist() == kept.filename.tolist() and 0 < len(kept) < len(whole.training)
+    assert one.evaluation.equals(whole.evaluation)
+    with pytest.raises(InputError, match="training_devices: .*tiny has no training clip of 'c'; it has: a, b"):
+        Work(start(training_devices="a, c").config, corpus.read(tiny))
+
+
+def test_devices_beyond_the_report_change_what_is_heard(start, tiny):
+    """Each switch changes an epoch's features; without it they are what they were."""
+    plain = next(Work(start().config, corpus.read(tiny)).batches(1))[0]
+    for switch in ({"roll": True}, {"gain_db": 6.0}, {"device_response": 1.0}, {"mixstyle": 1.0}):
+        changed = next(Work(start(**switch).config, corpus.read(tiny)).batches(1))[0]
+        assert changed.shape == plain.shape and not torch.equal(changed, plain), switch
+    assert torch.equal(next(Work(start().config, corpus.read(tiny)).batches(1))[0], plain)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "svm"])
+def test_the_floors_are_scored_on_the_same_clips(start, kind):
+    floor, net = train(start(kind)), train(start("1"))
     assert floor.predictions().filename.tolist() == net.predictions().filename.tolist()
     assert floor.about["data"]["training"] == 8 and files(floor) == {"predictions.tsv", "run.json"}
 

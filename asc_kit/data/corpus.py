@@ -113,6 +113,15 @@ def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFr
     return table[~inside].reset_index(drop=True), table[inside].reset_index(drop=True)
 
 
+def of_devices(table: pd.DataFrame, names: str, root: Path) -> pd.DataFrame:
+    """The rows of some devices, ``a,b``; `InputError` where one has none."""
+    wanted = [name.strip() for name in names.split(",")]
+    if missing := sorted(set(wanted) - set(table.source_label)):
+        there = ", ".join(sorted(set(table.source_label) - {""})) or "none are named"
+        raise InputError(f"training_devices: {root} has no training clip of {missing[0]!r}; it has: {there}")
+    return table[table.source_label.isin(wanted)].reset_index(drop=True)
+
+
 def read(root: str | Path) -> Corpus:
     """Read a data set's lists; no audio is opened.
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from asc_kit import config as configuration
 from asc_kit import metrics, network
-from asc_kit.config import MEL_BINS, PARTS, Recipe
+from asc_kit.config import FLOORS, MEL_BINS, PARTS, Config, Recipe
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
@@ -106,7 +106,7 @@ class Results:
     @property
     def best(self) -> str | None:
         """Submission 4, or the largest network that ran: whose Tables 3 and 4 are shown."""
-        order = ("4", "3", "2", "1", "baseline", "logistic", *self.scored)
+        order = ("4", "3", "2", "1", "baseline", *FLOORS, *self.scored)
         return next((name for name in order if name in self.scored), None)
 
 
@@ -174,7 +174,8 @@ def _remarks(name: str, abouts: list[dict], recipe: Recipe, whole: bool) -> str:
     mine = [about["config"] for about in abouts if about["config"]["submission"] == name]
     planned = sum(config.submission == name for config in recipe.configs())
     remarks = []
-    if any(config != recipe.config(name, config["seed"], config["fold"]).as_dict() for config in mine):
+    # read as a configuration: what was written before a switch was there has its default
+    if any(Config.from_dict(config) != recipe.config(name, config["seed"], config["fold"]) for config in mine):
         remarks.append("a run is not as the recipe has it; see its run.json")
     if whole and mine and planned > len(mine):
         remarks.append(f"{planned - len(mine)} of {planned} runs are missing")
@@ -293,7 +294,7 @@ def _parts(
 def table_7(results: Results) -> pd.DataFrame:
     """Submissions and baseline; the size is that of the built network for the experiment's number of classes."""
     names = [name for name in ("baseline", *NETWORKS) if name not in results.scored]
-    order = ["logistic", "baseline", *NETWORKS]
+    order = [*FLOORS, "baseline", *NETWORKS]
     unknown = sorted(results.scored.keys() - set(order))
     if unknown:
         raise InputError(f"{results.home / f'submission_{unknown[0]}'}: is no submission of the kit; remove it")
@@ -303,7 +304,7 @@ def table_7(results: Results) -> pd.DataFrame:
     sizes = []
     for name in shown:
         features = recipe.config(name).features
-        net = None if name == "logistic" else network.build(name, features, len(results.classes) or 10)
+        net = None if name in FLOORS else network.build(name, features, len(results.classes) or 10)
         sizes.append(complexity.size_kb(net) if net else "")
     table.insert(table.columns.get_loc("n"), "model_size_kb", sizes)
     return _beside(table, table.submission, 7, ("accuracy", "log_loss", "model_size_kb"))
