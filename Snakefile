@@ -40,6 +40,13 @@ try:
     HOME = RESULTS / NAME
     RUNS = [Run(recipe, settings, HOME, DATA) for settings in recipe.configs()]
     RUNS += [Run(recipe, settings, HOME, DATA, variant) for variant, settings in recipe.variants()]
+    if not DATA and recipe.expected:
+        from asc_kit import plan
+
+        print(plan.text(recipe))
+        print(f"\nNothing was run: give DATA=DIR once it is there (python -m asc_kit fetch "
+              f"{recipe.expected['dataset']} --root DIR)", file=sys.stderr)
+        sys.exit(0)
     if not DATA and recipe.synthetic is None:
         raise InputError(f"dataset_root: {NAME} needs a folder of recordings; give it with --config dataset_root=DIR, "
                          f"or make reproduce EXPERIMENT={recipe.name} DATA=DIR")
@@ -144,7 +151,7 @@ rule corpus:
 for run in RUNS:
     own = f"{run.folder.parent.name.removeprefix('submission_')}_{run.folder.name}"
     files = ["predictions.tsv", "run.json"]
-    if run.config.submission != "logistic":
+    if run.config.submission not in kit.FLOORS:
         files += ["model.safetensors", "compact.safetensors", "history.csv"]
 
     rule:

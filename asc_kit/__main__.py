@@ -51,6 +51,17 @@ def run(
 
 
 @app.command()
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="config/report.yaml, or another that says what it expects")],
+) -> None:
+    """Tell steps, disk, time and memory of an experiment before its data is there."""
+    from asc_kit import config as configuration
+    from asc_kit import plan as planning
+
+    print(planning.text(configuration.load(recipe)))
+
+
+@app.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="a data set, or the folder it was fetched into")],
     json: Annotated[bool, typer.Option("--json", help="for machines, with every name")] = False,

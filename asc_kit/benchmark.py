@@ -18,7 +18,7 @@ import torchaudio
 
 from asc_kit import config as configuration
 from asc_kit import experiment, kernels, network
-from asc_kit.config import Features, Recipe
+from asc_kit.config import Config, Features, Recipe
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import Store, open_store
 from asc_kit.errors import InputError
@@ -185,11 +185,34 @@ def profile(root: str, submission: str, batch_size: int, seconds: float, precisi
     return {**spent, "the rest": whole - sum(spent.values())}
 
 
-def floor(submission: str, batch_size: int, seconds: float) -> dict[str, float]:
-    """What a training step of the network must at least do, and how fast this core does that alone.
+def work_of_step(config: Config, classes: int, batch_size: int, seconds: float) -> tuple[float, float]:
+    """What a training step of the network must at least do.
 
-    Operations: three times the forward pass's multiply-accumulates. Bytes: every tensor that the backward pass needs
-    is written once and read once in 16 bits, and so is its gradient.
+    Returns
+    -------
+    operations : three times the forward pass's multiply-accumulates, two each
+    bytes kept : of every tensor that the backward pass needs
+    """
+    net = network.build(config.submission, config.features, classes).to(memory_format=torch.channels_last)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    frames = config.features.frames(round(seconds * config.features.sample_rate))
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        autocast(torch.device("cpu"), config.training.precision),
+    ):
+        net(torch.zeros(batch_size, 1, frames, config.features.n_mels))
+    return 3 * 2 * batch_size * multiply_accumulates(net, config.features, seconds), sum(kept.values())
+
+
+def floor(submission: str, batch_size: int, seconds: float) -> dict[str, float]:
+    """How fast this core does alone what a training step must at least do.
+
+    Bytes: every tensor that the backward pass needs is written once and read once, and so is its gradient.
 
     Returns
     -------
@@ -198,22 +221,9 @@ def floor(submission: str, batch_size: int, seconds: float) -> dict[str, float]:
     """
     torch.set_num_threads(1)
     kernels.keep_memory()
-    config = Recipe("benchmark").config(submission)
-    net = network.build(submission, config.features, 10).to(memory_format=torch.channels_last)
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    frames = config.features.frames(round(seconds * RATE))
-    with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        autocast(torch.device("cpu"), "bfloat16"),
-    ):
-        net(torch.zeros(batch_size, 1, frames, config.features.n_mels))
-    operations = 3 * 2 * batch_size * multiply_accumulates(net, config.features, seconds)
-    moved = 4 * sum(kept.values())
+    config = Recipe("benchmark").config(submission, precision="bfloat16")
+    operations, kept = work_of_step(config, 10, batch_size, seconds)
+    moved = 4 * kept
     side, block = torch.randn(2048, 2048).bfloat16(), torch.empty(2**28, dtype=torch.uint8)
     product = _least(lambda: side @ side)
     copy = _least(lambda: block[: 2**27].copy_(block[2**27 :]))

@@ -1,0 +1,83 @@
+"""The plan of an experiment whose data is not there."""
+
+import re
+import subprocess
+from collections import Counter
+
+import pytest
+from conftest import ROOT, write_corpus
+
+from asc_kit import config, plan
+from asc_kit.data.corpus import read
+from asc_kit.errors import InputError
+
+REPORT = config.load("config/report.yaml")
+
+
+def snakemake(*arguments):
+    command = ["snakemake", "--cores", "1", "--configfile", "config/report.yaml", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_disk_follows_from_the_published_sizes_and_counts():
+    sizes = plan.disk(REPORT).set_index("what").gigabytes
+    assert sizes["recordings"] == pytest.approx(23035 * 441000 * 3 / 1e9)
+    assert sizes["decoded store"] == pytest.approx((13962 + 2968) * 441000 * 2 / 1e9)
+    assert 27 < sizes["archives"] < 28  # "27 GB"
+
+
+def test_work_of_a_step():
+    table = plan.trainings(REPORT).set_index("submission")
+    assert list(table.index) == ["baseline", "1", "2", "3", "4"]
+    assert table.clips["4"] == 500 * round(13962 * 0.85) and table.clips["baseline"] == 200 * round(13962 * 0.7)
+    # FACTS: 79, 159, 317 and 397 million MACs for 10 s; a crop of 8 s, three passes, two operations each
+    for name, macs in {"1": 79, "2": 159, "3": 317, "4": 397}.items():
+        assert table.gigaoperations[name] == pytest.approx(macs * 0.8 * 6 / 1000, rel=0.01)
+    assert (table.gigabytes[["2", "3", "4"]] / table.gigabytes["1"]).tolist() == pytest.approx([2, 4, 5], rel=0.01)
+
+
+def test_hours_of_a_gpu_are_its_data_sheets_bound(monkeypatch):
+    monkeypatch.setattr(plan, "GPUS", {"slow memory": plan.Gpu(1e20, 1e20, 1e9, 1), "slow": plan.Gpu(1e9, 1, 1e20, 1),
+                                       "neither": plan.Gpu(1e20, 1e20, 1e20, 1)})  # fmt: skip
+    row = plan.trainings(REPORT).set_index("submission").loc["4"]
+    assert row["hours on slow memory, at least"] == pytest.approx(row.clips * row.gigabytes / 3600)
+    assert row["hours on slow, at least"] == pytest.approx(row.clips * row.gigaoperations / 3600)
+    assert row["hours on neither, at least"] == pytest.approx(row.clips / plan.READ / 3600)  # the reading of crops
+
+
+def test_hours_on_a_core_are_those_of_committed_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "MEASURED", str(tmp_path))
+    assert plan.measured("2") is None
+    for seed, seconds in enumerate((100, 50, 200)):
+        folder = tmp_path / "submission_2" / f"seed_{seed}"
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(f'{{"epochs": 10, "seconds": {seconds}, "data": {{"training": 200}}}}')
+    assert plan.measured("2") == 20
+    row = plan.trainings(REPORT).set_index("submission").loc["2"]
+    assert row["hours on a core"] == pytest.approx(row.clips / 20 / 3600)
+
+
+def test_a_recipe_that_says_nothing_of_its_data_is_refused():
+    with pytest.raises(InputError, match="tut2017: says nothing of its data set"):
+        plan.text(config.load("config/tut2017.yaml"))
+
+
+def test_without_data_the_workflow_is_the_plan():
+    done = snakemake()
+    assert done.returncode == 0 and plan.text(REPORT) in done.stdout
+    assert "Nothing was run: give DATA=DIR" in done.stderr and not (ROOT / "results" / "report").exists()
+
+
+def test_the_plans_steps_are_the_workflows_jobs(tmp_path):
+    """A dry run on a made-up data set of the same layout has the jobs that the plan counts."""
+    rows = [(f"audio/{c}-{p}.wav", c, f"{c}-{p}", "a") for c in ("park", "tram") for p in range(6)]
+    root = write_corpus(tmp_path / "data", rows)
+    assert read(root).labelled
+    done = snakemake("-n", "--config", f"dataset_root={root}", f"results_dir={tmp_path / 'r'}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    names = re.findall(r"^(?:local)?rule (\w+):$", done.stdout + done.stderr, re.M)
+    jobs = Counter(name.split("_")[0] for name in names)
+    steps = plan.steps(REPORT).groupby("step").times.sum()
+    assert (jobs["corpus"], jobs["train"], jobs["evaluate"], jobs["tables"], jobs["report"]) == (
+        steps["decode"], steps["train and score"], steps["look at a run"], steps["tables"], steps["report"]
+    )  # fmt: skip
