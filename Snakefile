@@ -61,7 +61,8 @@ except InputError as error:
 SHARED = dict(config=RECIPE, experiment=NAME, results_dir=str(RESULTS))
 WITH_DATA = SHARED | ({"dataset_root": DATA} if DATA else {})
 SCORED = [f"{run.folder}/predictions.tsv" for run in RUNS]
-TABLE_BOOKS = ("07_mel_bins", "08_submissions", *(["13_ablation"] if recipe.ablation else []), "12_report")
+TABLE_BOOKS = ("07_mel_bins", "08_submissions", *(["13_ablation"] if recipe.ablation else []),
+               *(["14_beyond"] if recipe.beyond is not None else []), "12_report")
 
 
 def of_run(run) -> dict:
@@ -193,11 +194,12 @@ rule tables:
     output:
         f"{HOME}/{{name}}.ipynb",
     wildcard_constraints:
-        name="07_mel_bins|08_submissions|13_ablation",
+        name="07_mel_bins|08_submissions|13_ablation|14_beyond",
     params:
         code=lambda wildcards: made_by(wildcards.name),
     run:
-        book(wildcards.name, output[0], SHARED)
+        again = WITH_DATA | {"predict": True, "devices": recipe.beyond}  # it needs the audio
+        book(wildcards.name, output[0], again if wildcards.name == "14_beyond" else SHARED)
 
 
 rule report:

@@ -269,6 +269,7 @@ class Recipe:
     baseline: dict = field(default_factory=dict)  # the same three parts again, for the baseline alone
     ablation: dict = field(default_factory=dict)  # variant -> the only values in which it differs
     ablation_submission: str = "2"  # whose variants they are
+    beyond: list | None = None  # score in ways that the report has not (14_beyond), and through these SIMULATED devices
 
     def config(
         self, submission: object, seed: int = 0, fold: int = 1, variant: str | None = None, **changes: Any
@@ -341,7 +342,7 @@ def load(recipe: str | Path) -> Recipe:
     for name, hint in get_type_hints(Recipe).items():
         if name in values and values[name] is None and name in PARTS:
             values[name] = {}  # a heading with nothing under it
-        kinds = {dict: dict, str: (str, NoneType), int: int, tuple: (list, int, str)}
+        kinds = {dict: dict, str: (str, NoneType), int: int, tuple: (list, int, str), list | None: list}
         kind = kinds.get(hint, (dict, NoneType) if name == "synthetic" else (str, NoneType))
         if name in values and not isinstance(values[name], kind):
             raise InputError(f"{file}: {name}: {values[name]!r} is of the wrong kind")

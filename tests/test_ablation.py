@@ -9,7 +9,7 @@ import pytest
 from asc_kit import config
 from asc_kit.config import Recipe
 from asc_kit.errors import InputError
-from asc_kit.report import ablation
+from asc_kit.report import ablation, tables
 from asc_kit.runs import Run
 
 CLASSES = ["bus", "park"]
@@ -67,7 +67,7 @@ def test_equal_runs_differ_by_nothing(home):
     for variant in (None, "crop"):
         write_run(home, variant, 0, 0.8)
     row = ablation.table(home, RECIPE).set_index("variant").loc["crop"]
-    assert (row[ablation.DIFFERENCES] == 0).all()
+    assert (row[tables.DIFFERENCES] == 0).all()
 
 
 @pytest.mark.parametrize("variant", [None, "crop"])

@@ -5,16 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit import metrics
 from asc_kit.config import Recipe
 from asc_kit.errors import InputError
-from asc_kit.files import replacing
 from asc_kit.report import tables
-from asc_kit.report.tables import SCORES, Scored
+from asc_kit.report.tables import DIFFERENCES, SCORES, Scored
 from asc_kit.runs import flat
 
 AS_IT_STANDS = "the recipe"
-DIFFERENCES = [f"{name}_difference{part}" for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")]
 
 
 def table(home: Path, recipe: Recipe) -> pd.DataFrame:
@@ -41,7 +38,7 @@ def table(home: Path, recipe: Recipe) -> pd.DataFrame:
         if scored is None:
             row |= dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": "no run of it is there"}
         else:
-            row |= scored.row() | (_difference(scored, usual) if variant and usual else {}) | {"note": ""}
+            row |= scored.row() | (tables.difference(scored, usual) if variant and usual else {}) | {"note": ""}
         rows.append(row)
     columns = ["variant", "changes", *SCORES, "n", "seeds", *DIFFERENCES, "note"]
     return pd.DataFrame(rows).reindex(columns=columns)
@@ -64,24 +61,8 @@ def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
     return next(iter(results.scored.values()), None)
 
 
-def _difference(scored: Scored, usual: Scored) -> dict[str, float]:
-    both = scored.clips.index.intersection(usual.clips.index)
-    mine, theirs = scored.clips.loc[both], usual.clips.loc[both]
-    score = metrics.score((mine.correct - theirs.correct).to_numpy(), (mine.loss - theirs.loss).to_numpy(),
-                          mine.label.to_numpy(), mine.identifier.to_numpy(), differences=True)  # fmt: skip
-    return {f"{name}_difference{part}": getattr(score[name], part.removeprefix("_") or "value")
-            for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
-
-
 def write(home: Path, recipe: Recipe) -> pd.DataFrame:
     """Write ``tables/ablation.csv`` and ``.md``; returns the table."""
-    folder = home / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
     made = table(home, recipe)
-    with replacing(folder / "ablation.csv") as part:
-        made.to_csv(part, index=False, float_format="%.10g")
-    with replacing(folder / "ablation.md") as part:
-        part.write_text(
-            f"Ablation of submission {recipe.ablation_submission}.\n\n{tables.markdown(tables.pretty(made))}\n"
-        )
+    tables.write_one(made, home, "ablation", f"Ablation of submission {recipe.ablation_submission}.")
     return made

@@ -75,6 +75,22 @@ def differences(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
     return figure, table
 
 
+def simulated(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
+    """Accuracy of every network through simulated devices, with intervals; saved."""
+    names = table.device.drop_duplicates().tolist()
+    figure, axis = plt.subplots(figsize=(11, 3.5))
+    groups = list(table.groupby("submission"))
+    for number, (name, rows) in enumerate(groups):
+        known, values, errors = _with_errors(rows, "accuracy")
+        places = rows.device.map(names.index)[known] + 0.15 * (number - (len(groups) - 1) / 2)
+        axis.errorbar(places, values, yerr=errors, fmt="o", capsize=3, label=f"submission {name}")
+    axis.set(xticks=range(len(names)), xticklabels=names, ylim=(0, 1), xlabel="simulated device", ylabel="accuracy")
+    axis.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    save(figure, table, home, "simulated_devices")
+    return figure, table
+
+
 def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd.DataFrame]:
     """Accuracy and log loss by class or by device (Table 3 or 4), beside the report's."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.4), sharey=True)

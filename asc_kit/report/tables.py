@@ -27,6 +27,8 @@ NETWORKS = ("1", "2", "3", "4")
 DEVICES = ("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6")
 SCORES = [f"{name}{part}" for name in ("accuracy", "log_loss") for part in ("", "_low", "_high", "_std")]
 
+DIFFERENCES = [f"{name}_difference{part}" for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")]
+
 
 def published(number: int | str) -> pd.DataFrame:
     """The report's table, or "text", in long form: table, row, label, column, value, decimals, note; all text."""
@@ -80,6 +82,16 @@ class Scored:
         return metrics.score(*(rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier")))
 
 
+def difference(scored: Scored, usual: Scored) -> dict[str, float]:
+    """`DIFFERENCES` of one from the other, paired by clip; their intervals come from resampled locations."""
+    both = scored.clips.index.intersection(usual.clips.index)
+    mine, theirs = scored.clips.loc[both], usual.clips.loc[both]
+    score = metrics.score((mine.correct - theirs.correct).to_numpy(), (mine.loss - theirs.loss).to_numpy(),
+                          mine.label.to_numpy(), mine.identifier.to_numpy(), differences=True)  # fmt: skip
+    return {f"{name}_difference{part}": getattr(score[name], part.removeprefix("_") or "value")
+            for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Results:
     """All that lies in an experiment's folder.
@@ -116,15 +128,15 @@ def open_results(config: str, experiment: str | None = None, results_dir: str = 
     return load(configuration.path(results_dir) / str(experiment or recipe.name), recipe)
 
 
-def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*") -> Results:
-    """Read an experiment's truth and predictions; ``runs`` names some of its folders.
+def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*", name: str = "predictions") -> Results:
+    """Read an experiment's truth and predictions; ``runs`` names some of its folders, ``name`` other files in them.
 
     Raises
     ------
     InputError : predictions that do not fit the truth (unknown or doubled clips, other classes), or are none.
     """
     truth_file = home / "truth.tsv"
-    files = sorted(home.glob(f"{runs}/predictions.tsv")) if truth_file.exists() else []
+    files = sorted(home.glob(f"{runs}/{name}.tsv")) if truth_file.exists() else []
     if not files:
         return Results(home, recipe, (), {})
     truth = pd.read_csv(truth_file, sep="\t", dtype=str, keep_default_na=False)[COLUMNS].set_index("filename")
@@ -133,20 +145,26 @@ def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*") -> Resul
     classes: tuple[str, ...] = ()
     for file in files:
         submission = file.parent.parent.name.removeprefix("submission_").removeprefix("ablation_")
-        seed = int(re.match(r"seed_(\d+)", file.parent.name).group(1))
+        seed = place(file)[0]
         rows, counts, found = score_file(file, truth)
         if classes and found != classes:
             raise InputError(f"{file}: has other classes than the other runs; they belong in another experiment")
         classes = found
         parts.setdefault(submission, {}).setdefault(seed, []).append(rows)
         confusion[submission] = confusion.get(submission, 0) + counts
-    scored = {name: _scored(name, seeds, confusion[name], home) for name, seeds in parts.items()}
+    scored = {name: gather(name, seeds, confusion[name], home) for name, seeds in parts.items()}
     abouts = [json.loads(file.read_text()) for file in sorted(home.glob(f"{runs}/run.json"))]
     _refuse_unlike(home, abouts)
     synthetic = any(about["data"]["synthetic"] for about in abouts)
     whole = runs == "submission_*/seed_*"
     remarks = {name: _remarks(name, abouts, recipe, whole) for name in parts}
     return Results(home, recipe, classes, scored, synthetic, remarks)
+
+
+def place(file: Path) -> tuple[int, int]:
+    """Seed and fold of a file in a run's folder."""
+    seed, fold = re.fullmatch(r"seed_(\d+)(?:_fold_(\d+))?", file.parent.name).groups()
+    return int(seed), int(fold or 1)
 
 
 def _refuse_unlike(home: Path, abouts: list[dict]) -> None:
@@ -224,7 +242,8 @@ def score_table(table: pd.DataFrame, truth: pd.DataFrame, file: Path) -> tuple[p
     return rows, metrics.confusion(probabilities, labels)
 
 
-def _scored(name: str, seeds: dict[int, list[pd.DataFrame]], confusion: np.ndarray, home: Path) -> Scored:
+def gather(name: str, seeds: dict[int, list[pd.DataFrame]], confusion: np.ndarray, home: Path) -> Scored:
+    """A submission's scores from every seed's folds, as `score_table` gives them; `InputError` where folds overlap."""
     whole = {seed: pd.concat(folds) for seed, folds in sorted(seeds.items())}
     for seed, rows in whole.items():
         if rows.index.duplicated().any():
@@ -338,18 +357,23 @@ TABLES: dict[int, tuple[str, Callable[[Results], pd.DataFrame]]] = {
 
 def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[int, pd.DataFrame]:
     """Write ``tables/table_<n>.csv`` and ``.md``; returns them by number."""
-    folder = results.home / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
     done = {}
     for number in numbers:
         title, make = TABLES[number]
         done[number] = make(results)
-        with replacing(folder / f"table_{number}.csv") as part:
-            done[number].to_csv(part, index=False, float_format="%.10g")
-        with replacing(folder / f"table_{number}.md") as part:
-            said = " Measured on synthetic data." if results.synthetic and number in (2, 3, 4, 7) else ""
-            part.write_text(f"Table {number}. {title}.{said}\n\n{markdown(pretty(done[number]))}\n")
+        said = " Measured on synthetic data." if results.synthetic and number in (2, 3, 4, 7) else ""
+        write_one(done[number], results.home, f"table_{number}", f"Table {number}. {title}.{said}")
     return done
+
+
+def write_one(table: pd.DataFrame, home: Path, name: str, title: str) -> None:
+    """Write ``tables/<name>.csv`` and, for people, ``.md``."""
+    folder = home / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / f"{name}.csv") as part:
+        table.to_csv(part, index=False, float_format="%.10g")
+    with replacing(folder / f"{name}.md") as part:
+        part.write_text(f"{title}\n\n{markdown(pretty(table))}\n")
 
 
 def pretty(table: pd.DataFrame) -> pd.DataFrame:

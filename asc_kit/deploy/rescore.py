@@ -1,0 +1,92 @@
+"""A run's own evaluation clips, scored again in ways that the report does not have.
+
+Each way leaves a file of predictions beside ``predictions.tsv``; `asc_kit.report.beyond` makes tables of them without
+audio.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from asc_kit.data.demo import DEVICES, apply_device
+from asc_kit.data.store import Store, open_store
+from asc_kit.deploy import compact
+from asc_kit.deploy.predict import clips, processing_device, write_predictions
+from asc_kit.errors import InputError
+from asc_kit.experiment import open_corpus
+from asc_kit.runs import Run
+
+Way = Callable[[torch.Tensor], np.ndarray]  # (batch, samples) -> (batch, classes)
+
+
+def crops(run: Run, count: int = 5) -> None:
+    """Test-time augmentation: the mean over ``count`` crops as long as the training's, from first to last.
+
+    Raises
+    ------
+    InputError : the run was trained on whole clips, has no model, or ran on other data.
+    """
+    model, store, rows = _opened(run)
+    seconds = run.config.augmentation.crop_seconds
+    length = round((seconds or 0) * model.config.features.sample_rate)
+    if not 0 < length < store.length:
+        raise InputError(f"crop_seconds: {run.title} was trained on whole clips: there are no crops to average")
+    starts = np.linspace(0, store.length - length, count).round().astype(int)
+    _score(run.folder / "predictions_crops.tsv", model, store, rows,
+           lambda waves: np.mean([model.probabilities(waves[:, s : s + length]) for s in starts], axis=0))  # fmt: skip
+
+
+def through_devices(run: Run, names: tuple[str, ...] = tuple(DEVICES)) -> None:
+    """Every clip as a SIMULATED device would have recorded it, a file of predictions for each of ``names``."""
+    model, store, rows = _opened(run)
+    for name in names:
+        number = iter(range(len(rows)))  # of the clip: the seed of its self-noise
+
+        def heard(waves: torch.Tensor, name: str = name, number: Iterator[int] = number) -> np.ndarray:
+            recorded = [apply_device(wave, name, seed) for wave, seed in zip(waves.cpu().numpy(), number)]
+            return model.probabilities(torch.from_numpy(np.stack(recorded)).to(waves.device))
+
+        _score(run.folder / f"predictions_simulated_{name}.tsv", model, store, rows, heard)
+
+
+def averaged(runs: list[Run]) -> None:
+    """One network with the mean of the weights of several seeds' networks of one fold.
+
+    It is written to ``averaged_<submission>/seed_<first>`` of the experiment.
+    """
+    first = runs[0]
+    model, store, rows = _opened(first)
+    states = [compact.load(run.folder / "model.safetensors").network.state_dict() for run in runs]
+    mean = {name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
+            for name, value in states[0].items()}  # fmt: skip
+    model.network.load_state_dict(mean)
+    folder = first.home / f"averaged_{first.config.submission}" / first.folder.name
+    folder.mkdir(parents=True, exist_ok=True)
+    _score(folder / "predictions.tsv", model, store, rows, model.probabilities)
+
+
+def _opened(run: Run) -> tuple[compact.Model, Store, pd.DataFrame]:
+    """The run's model, its data and the clips that it was scored on, in their order."""
+    if run.about is None:
+        raise InputError(f"{run.folder}: no such run yet; train it with notebooks/05_train.ipynb")
+    names = run.predictions().filename
+    model = compact.load(run.folder / "model.safetensors")
+    corpus = open_corpus(run.recipe, run.dataset_root)
+    store = open_store(corpus, model.config.features.sample_rate)
+    if run.about["data"]["fingerprint"] != store.fingerprint:
+        raise InputError(f"dataset_root: {corpus.root} is not what {run.title} was trained on "
+                         f"(fingerprint {store.fingerprint}, there {run.about['data']['fingerprint']})")  # fmt: skip
+    device = processing_device(run.config.training.device)
+    model.network.to(device), model.features.to(device)
+    return model, store, corpus.table.set_index("filename", drop=False).loc[list(names)]
+
+
+def _score(file: Path, model: compact.Model, store: Store, rows: pd.DataFrame, way: Way) -> None:
+    torch.set_num_threads(model.config.training.threads)
+    device = next(model.network.parameters()).device
+    with torch.inference_mode():
+        found = np.concatenate([way(waves) for waves in clips(store, rows, file.stem, device)])
+    write_predictions(file, rows, found, model.classes)

@@ -1,0 +1,114 @@
+"""What the report does not have, from predictions alone: other ways of scoring, ensembles, simulated devices."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from asc_kit import network
+from asc_kit.config import Recipe
+from asc_kit.data.demo import DEVICES
+from asc_kit.errors import InputError
+from asc_kit.report import complexity, tables
+from asc_kit.report.tables import DIFFERENCES, NETWORKS, SCORES, Scored
+
+ALONE = "alone"
+COLUMNS = ["way", "submission", "size_kb", *SCORES, "n", "seeds", *DIFFERENCES]
+
+
+def ways(home: Path, recipe: Recipe) -> pd.DataFrame:
+    """Each network alone, over crops, as the mean of its seeds; and the four together.
+
+    Differences are from the network alone (of the four: from submission 4 alone), paired by clip, a clip's scores
+    being means over seeds.
+
+    Returns
+    -------
+    way, submission, size_kb (of all networks that it takes), scores, n, seeds, differences
+    """
+    results = tables.load(home, recipe)
+    there = [name for name in NETWORKS if name in results.scored]
+    rows = []
+    for name in there:
+        alone, size = results.scored[name], _size(name, len(results.classes))
+        rows.append(_row(ALONE, name, size, alone))
+        crops = tables.load(home, recipe, f"submission_{name}/seed_*", "predictions_crops").scored.get(name)
+        rows.append(_row("mean over crops", name, size, crops, alone))
+        weights = tables.load(home, recipe, f"averaged_{name}/seed_*").scored.get(f"averaged_{name}")
+        rows.append(_row("mean of its seeds' weights", name, size, weights, alone))
+        if (count := len(alone.seeds)) > 1:
+            mean = _mean(home, (name,), over_seeds=True)
+            rows.append(_row(f"mean of its {count} seeds' probabilities", name, count * size, mean, alone))
+    if len(there) == len(NETWORKS):
+        size = sum(_size(name, len(results.classes)) for name in there)
+        mean = _mean(home, NETWORKS, over_seeds=False)
+        rows.append(_row("mean of the four's probabilities", "1 to 4", size, mean, results.scored["4"]))
+    return pd.DataFrame([row for row in rows if row is not None]).reindex(columns=COLUMNS)
+
+
+def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
+    """Each network on its clips as SIMULATED devices would have recorded them, beside the clips as they are.
+
+    Returns
+    -------
+    submission, device, scores, n, seeds, differences from the clips as they are
+    """
+    rows = []
+    for name in NETWORKS:
+        usual = tables.load(home, recipe, f"submission_{name}/seed_*").scored.get(name)
+        for device in DEVICES:
+            files = f"predictions_simulated_{device}"
+            scored = tables.load(home, recipe, f"submission_{name}/seed_*", files).scored.get(name)
+            if scored is not None:
+                rows.append({"submission": name, "device": device} | scored.row() | tables.difference(scored, usual))
+    return pd.DataFrame(rows, columns=["submission", "device", *SCORES, "n", "seeds", *DIFFERENCES])
+
+
+def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write ``tables/beyond`` and ``tables/simulated_devices``, csv and md; returns them."""
+    made = ways(home, recipe), simulated(home, recipe)
+    tables.write_one(made[0], home, "beyond", "Beyond the report: other ways to score, and ensembles.")
+    tables.write_one(made[1], home, "simulated_devices", "Evaluation clips through SIMULATED devices.")
+    return made
+
+
+def _size(name: str, classes: int) -> float:
+    return complexity.size_kb(network.build(name, Recipe("size").config(name).features, classes))
+
+
+def _row(way: str, name: str, size: float, scored: Scored | None, usual: Scored | None = None) -> dict | None:
+    if scored is None:
+        return None
+    differences = tables.difference(scored, usual) if usual else {}
+    return {"way": way, "submission": name, "size_kb": size} | scored.row() | differences
+
+
+def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored:
+    """The scores of several networks' mean probabilities: of every seed by itself, or of all seeds together.
+
+    Raises
+    ------
+    InputError : the networks of a seed and fold scored different clips.
+    """
+    truth = pd.read_csv(home / "truth.tsv", sep="\t", dtype=str, keep_default_na=False).set_index("filename")
+    groups: dict[tuple[int, int], list[Path]] = {}
+    for file in sorted(file for name in names for file in home.glob(f"submission_{name}/seed_*/predictions.tsv")):
+        seed, fold = tables.place(file)
+        groups.setdefault((0 if over_seeds else seed, fold), []).append(file)
+    seeds: dict[int, list[pd.DataFrame]] = {}
+    confusion = 0
+    most = max(map(len, groups.values()))
+    for (seed, _), files in sorted(groups.items()):
+        if len(files) < most:
+            continue  # a run of it is missing
+        rows, counts = tables.score_table(_mean_table(files), truth, files[0])
+        seeds.setdefault(seed, []).append(rows)
+        confusion = confusion + counts
+    return tables.gather("mean", seeds, confusion, home)
+
+
+def _mean_table(files: list[Path]) -> pd.DataFrame:
+    parts = [pd.read_csv(file, sep="\t", index_col="filename").drop(columns="scene_label") for file in files]
+    for file, part in zip(files, parts):
+        if not part.index.equals(parts[0].index):
+            raise InputError(f"{file}: has other clips than {files[0]}; their probabilities have no mean")
+    return sum(parts) / len(parts)
