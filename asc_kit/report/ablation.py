@@ -44,6 +44,28 @@ def table(home: Path, recipe: Recipe) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=columns)
 
 
+def by_device(home: Path, recipe: Recipe) -> pd.DataFrame:
+    """The same by recorder, and of all recorders but the first; empty where they are not known.
+
+    Returns
+    -------
+    variant, device, scores, n, seeds, differences from the recipe's runs
+    """
+    usual = _scored(home, recipe, None)
+    rows = []
+    for variant in (None, *recipe.ablation):
+        scored = _scored(home, recipe, variant)
+        names = tables.devices(scored) if scored else []
+        parts = {name: [name] for name in names} | ({f"all but {names[0]}": names[1:]} if names[1:] else {})
+        for device, values in parts.items():
+            part = scored.where("source_label", *values)
+            row = {"variant": variant or AS_IT_STANDS, "device": device} | part.row()
+            if variant and usual:
+                row |= tables.difference(part, usual.where("source_label", *values))
+            rows.append(row)
+    return pd.DataFrame(rows, columns=["variant", "device", *SCORES, "n", "seeds", *DIFFERENCES])
+
+
 def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
     folder = f"ablation_{variant}" if variant else f"submission_{recipe.ablation_submission}"
     for file in sorted(home.glob(f"{folder}/seed_*/run.json")):
@@ -62,7 +84,10 @@ def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
 
 
 def write(home: Path, recipe: Recipe) -> pd.DataFrame:
-    """Write ``tables/ablation.csv`` and ``.md``; returns the table."""
+    """Write ``tables/ablation`` and, where devices are known, ``tables/ablation_devices``; returns the first."""
     made = table(home, recipe)
     tables.write_one(made, home, "ablation", f"Ablation of submission {recipe.ablation_submission}.")
+    if len(devices := by_device(home, recipe)):
+        said = f"Ablation of submission {recipe.ablation_submission}, by device."
+        tables.write_one(devices, home, "ablation_devices", said)
     return made

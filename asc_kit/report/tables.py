@@ -61,10 +61,10 @@ class Scored:
     seeds: dict[int, pd.DataFrame]
     confusion: np.ndarray
 
-    def where(self, column: str, value: str) -> "Scored":
-        """The clips of one class or device."""
-        keep = {seed: rows[rows[column] == value] for seed, rows in self.seeds.items()}
-        return replace(self, clips=self.clips[self.clips[column] == value], seeds=keep)
+    def where(self, column: str, *values: str) -> "Scored":
+        """The clips of some classes or devices."""
+        keep = {seed: rows[rows[column].isin(values)] for seed, rows in self.seeds.items()}
+        return replace(self, clips=self.clips[self.clips[column].isin(values)], seeds=keep)
 
     def row(self, log_loss: str = "log_loss") -> dict[str, object]:
         """`SCORES`, the number of clips and of seeds; log_loss_macro takes the mean of the class-wise means."""
@@ -285,9 +285,14 @@ def table_3(results: Results) -> pd.DataFrame:
 def table_4(results: Results) -> pd.DataFrame:
     """Device-wise scores, of all clips in the last row; one row ``all`` where devices are not known."""
     scored = results.scored.get(results.best)
-    found = sorted(set(scored.clips.source_label) - {""}, key=_device_order) if scored else list(DEVICES)
+    found = devices(scored) if scored else list(DEVICES)
     rows = [(name, "log_loss", ("source_label", name)) for name in found]
     return _parts(results, "device", [*rows, ("average" if found else "all", "log_loss", None)], 4)
+
+
+def devices(scored: Scored) -> list[str]:
+    """The recorders of the clips, in the report's order."""
+    return sorted(set(scored.clips.source_label) - {""}, key=_device_order)
 
 
 def _device_order(name: str) -> tuple[int, str]:
