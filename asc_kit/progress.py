@@ -1,16 +1,22 @@
-"""Messages and progress bars on standard error."""
+"""Messages and progress bars, on standard error outside JupyterLab."""
 
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 
 def say(message: str) -> None:
     """A line to the person at the terminal or notebook; results go to standard output."""
-    print(message, file=sys.stderr, flush=True)
+    print(message, file=stream(), flush=True)
+
+
+def stream() -> TextIO:
+    """Standard error; for a person in JupyterLab, which shows that as red boxes like faults, standard output."""
+    person = "JPY_SESSION_NAME" in os.environ and "ipykernel" in sys.modules  # not what a kernel starts with !
+    return sys.stdout if person else sys.stderr
 
 
 def progress(items: Iterable | None, title: str, **options: Any) -> tqdm:
@@ -20,4 +26,4 @@ def progress(items: Iterable | None, title: str, **options: Any) -> tqdm:
     kernel it starts for a person; papermill and nbval do not.
     """
     shown = False if "JPY_SESSION_NAME" in os.environ else None
-    return tqdm(items, title, disable=shown, leave=False, dynamic_ncols=True, **options)
+    return tqdm(items, title, disable=shown, leave=False, dynamic_ncols=True, file=stream(), **options)
