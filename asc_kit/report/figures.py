@@ -8,7 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import nn
 
 from asc_kit.blocks import FusedMBConv4, MBConv4, SqueezeExcite
@@ -16,6 +18,7 @@ from asc_kit.files import replacing
 from asc_kit.report.tables import Results
 
 OURS, REPORT = "measured here", "report (TAU 2020)"
+PERCENT = matplotlib.ticker.PercentFormatter(1, decimals=0)
 COLOURS = {OURS: "#0173b2", REPORT: "#de8f05"}  # seaborn's colour-blind safe palette
 matplotlib.rcParams["svg.hashsalt"] = "asc_kit"  # equal data, equal bytes
 sns.set_theme(style="whitegrid", context="notebook")
@@ -47,6 +50,7 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.Data
         sns.lineplot(drawn, x="epoch", y=column, ax=axis, palette="colorblind", legend=axis is axes[0][-1], **how)
         title = "training loss (augmented clips)" if column == "loss" else column.replace("_", " ")
         axis.set(title=title, ylabel="")
+        axis.xaxis.get_major_locator().set_params(integer=True)
     sns.move_legend(axes[0][-1], "center left", bbox_to_anchor=(1, 0.5))
     return figure, data
 
@@ -103,7 +107,7 @@ def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd
         axis.grid(axis="y", visible=False)
     axes[0].invert_yaxis()
     axes[0].set_xlim(0, 1)
-    axes[0].xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axes[0].xaxis.set_major_formatter(PERCENT)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure, table
 
@@ -114,7 +118,11 @@ def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     data = pd.DataFrame(share, index=list(results.classes), columns=list(results.classes))
     figure, axis = plt.subplots(figsize=(0.55 * len(data) + 3, 0.5 * len(data) + 2))
-    sns.heatmap(data, annot=True, fmt=".2f", cmap="cividis", vmin=0, vmax=1, ax=axis, annot_kws={"size": 8})
+    told = data.map(lambda value: f"{value:.2f}" if value else "")  # what never happened stays blank
+    sns.heatmap(data, annot=told, fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis, annot_kws={"size": 8},
+                cbar_kws={"label": "share of the true class"})  # fmt: skip
+    for text, value in zip(axis.texts, data.to_numpy().ravel()):
+        text.set_color("black" if value >= 0.5 else "white")
     axis.set(
         xlabel="predicted",
         ylabel="true",
@@ -132,8 +140,8 @@ def mel_bins(table: pd.DataFrame, ours: str = OURS) -> tuple[Figure, pd.DataFram
         axis.errorbar(bins[known], values, errors, marker="o", capsize=4, color=COLOURS[OURS], label=ours)
         axis.plot(bins, table[f"report_{name}"], marker="s", linestyle="--", color=COLOURS[REPORT], label=REPORT)
         axis.set(xlabel="mel bins", ylabel=name.replace("_", " "), xticks=bins)
-    axes[0].yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
-    axes[1].legend()
+    axes[0].yaxis.set_major_formatter(PERCENT)
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside: intervals may be anywhere
     return figure, table
 
 
@@ -149,6 +157,7 @@ def size_budget(table: pd.DataFrame, marked: Collection[int] = ()) -> tuple[Figu
     axis.text(127, 0, "128 KB", ha="right", va="center")
     axis.set(yticks=rows.index, yticklabels=rows.block, xlabel="KB in float16, added up", xlim=(0, 136))
     axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
     return figure, rows
 
 
@@ -180,27 +189,31 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
 
 def _name(conv: nn.Conv2d) -> str:
     kind = "depthwise " if conv.groups > 1 else ""
-    return f"{kind}conv {'x'.join(map(str, conv.kernel_size))}, {conv.in_channels} -> {conv.out_channels}"
+    return f"{kind}conv {'×'.join(map(str, conv.kernel_size))}, {conv.in_channels} → {conv.out_channels}"
 
 
 def diagram(steps: list[str], title: str, around: tuple[int, int] | None = None) -> Figure:
     """Steps under each other; ``around`` names the two that an arrow beside them connects."""
-    figure, axis = plt.subplots(figsize=(4.6, 0.95 * len(steps)))
-    for place, text in enumerate(steps):
-        axis.text(0.5, -place, text, ha="center", va="center", fontsize=9, color="black",
-                  bbox={"boxstyle": "round,pad=0.5", "facecolor": "#e8f1f8", "edgecolor": COLOURS[OURS]})  # fmt: skip
-        if place:
-            axis.annotate(
-                "", (0.5, -place + 0.32), (0.5, -place + 0.68), arrowprops={"arrowstyle": "->", "color": "#444"}
-            )
+    figure, axis = plt.subplots(figsize=(4.6, 0.8 * len(steps)))
+    boxes = [axis.text(0.5, -place, text, ha="center", va="center", fontsize=9, color="black",
+                       bbox={"boxstyle": "round,pad=0.5", "facecolor": "#e8f1f8", "edgecolor": COLOURS[OURS]})
+             for place, text in enumerate(steps)]  # fmt: skip
+    for above, below in zip(boxes, boxes[1:]):
+        _arrow(axis, above, below, color="#444")
     if around:
         first, last = around
-        style = f"bar,fraction={-1.4 / (last - first):.4f}"  # of the arrow's length: as far out whatever that is
-        arc = {"arrowstyle": "->", "color": COLOURS[REPORT], "connectionstyle": style}
-        axis.annotate("", (0.93, -last), (0.93, -first), arrowprops=arc)
-    axis.set(xlim=(0, 1.35), ylim=(0.5 - len(steps), 0.5), title=title)
+        style = f"bar,fraction={-3.5 / (last - first):.4f}"  # of the arrow's length: as far out whatever that is
+        _arrow(axis, boxes[first], boxes[last], color=COLOURS[REPORT], connectionstyle=style)
+    axis.set(xlim=(0, 1.35), ylim=(0.5 - len(steps), 0.5))
+    axis.set_title(title, x=0.5 / 1.35)
     axis.axis("off")
     return figure
+
+
+def _arrow(axis: Axes, start: Text, end: Text, **how: str) -> None:
+    """From the edge of one box to that of another."""
+    cut = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch(), "shrinkA": 0, "shrinkB": 1}
+    axis.annotate("", end.get_position(), start.get_position(), arrowprops={"arrowstyle": "->"} | cut | how)
 
 
 def block_diagram(block: MBConv4 | FusedMBConv4) -> Figure:
@@ -210,10 +223,10 @@ def block_diagram(block: MBConv4 | FusedMBConv4) -> Figure:
     steps += [] if isinstance(block, FusedMBConv4) else [f"{_name(block.depthwise)}\nBN, swish"]
     gate = block.squeeze_excite
     steps += [
-        f"SE: pooling, {_name(gate.reduce)}, swish,\n{_name(gate.expand)}, sigmoid, x",
+        f"SE: pooling, {_name(gate.reduce)}, swish,\n{_name(gate.expand)}, sigmoid, ×",
         f"{_name(block.reduce)}\nBN",
     ]
-    bare = "1x1 convolution" if inputs != outputs else "identity"
+    bare = "1×1 convolution" if inputs != outputs else "identity"
     steps += [f"+ shortcut ({bare})\noutput, {outputs} channels"]
     return diagram(steps, f"{type(block).__name__}({inputs}, {outputs})", (0, len(steps) - 1))
 
@@ -222,5 +235,5 @@ def squeeze_excite_diagram(gate: SqueezeExcite) -> Figure:
     """Figure 2, drawn from the built layers."""
     channels = gate.expand.out_channels
     steps = [f"input, {channels} channels", "mean over time and mel", f"{_name(gate.reduce)}\nswish",
-             f"{_name(gate.expand)}\nsigmoid", f"x input\noutput, {channels} channels"]  # fmt: skip
+             f"{_name(gate.expand)}\nsigmoid", f"× input\noutput, {channels} channels"]  # fmt: skip
     return diagram(steps, f"SqueezeExcite({channels}, {gate.reduce.out_channels})", (0, len(steps) - 1))
