@@ -25,6 +25,7 @@ from asc_kit.deploy.recordings import WINDOW, Scored
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
 from asc_kit.lab import listen, show_mel
+from asc_kit.lab.explorer import WRAP, dark
 
 SHOWN = 60.0  # seconds of a long recording that are seen and heard; all of it is classified
 RUNS = 6  # stretches of time with one label that are told one by one
@@ -280,8 +281,8 @@ class Recording(widgets.VBox):
                                         disabled=listener.about is None)  # fmt: skip
         self.message, self.words, self.sound = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.picture, self._heard = widgets.Image(format="png", layout={"max_width": "100%", "display": "none"}), None
-        super().__init__([widgets.HBox([self.folder, self.file, self.upload, self.applied],
-                                       layout={"flex_flow": "row wrap"}),
+        super().__init__([dark(), widgets.HBox([self.folder, self.file, self.upload, self.applied],
+                                               layout=WRAP),
                           self.message, self.words, self.sound, self.picture])  # fmt: skip
         self._list(first)
         self.folder.observe(lambda _: self._list(None), "value")
@@ -339,4 +340,4 @@ class Recording(widgets.VBox):
 
 
 def _line(text: str) -> str:
-    return f"<div>{html.escape(text)}</div>"
+    return f'<div style="line-height:1.5">{html.escape(text)}</div>'

@@ -74,13 +74,15 @@ class Anatomy(Explorer):
         self.words.value = (
             f"<b>{self.part.parameters.sum():,} parameters</b>, {share:.1%} of {whole.parameters['']:,}; "
             f"{self.part.macs.sum() / 1e6:.3g} of {whole.macs[''] / 1e6:.3g} million MACs; "
-            f"{_shape(self.part.input.iloc[0])} to {_shape(self.part.output.iloc[-1])} (channels x time x mel)"
+            f"{_shape(self.part.input.iloc[0])} to {_shape(self.part.output.iloc[-1])} (channels × time × mel)"
         )
         module = self.net.get_submodule(self.row.value[0])
         drawn = [picture(figure, alt) for figure, alt in self._figures(module)]
         self.image.value = f'<div style="display:flex;flex-wrap:wrap;align-items:start">{"".join(drawn)}</div>'
-        shown = pd.concat([self.part, self.layers]).rename_axis(None)
-        self.inside.value = grid(shown.assign(input=shown.input.map(_shape), output=shown.output.map(_shape)), True)
+        shown = whole.loc[[name for name in whole.index if name in self.row.value or name in inside]].rename_axis(None)
+        form = {"parameters": "{:,}".format, "input": _shape, "output": _shape, "macs": "{:,}".format}
+        self.inside.value = grid(shown.assign(**{name: shown[name].map(how) for name, how in form.items()})
+                                 .rename(columns={"macs": "MACs"}), True)  # fmt: skip
 
     def _figures(self, module: nn.Module) -> list[tuple[Figure, str]]:
         """Figures 1 and 2 of a block, or the layer between what it takes and gives; and where the bytes are."""
@@ -100,14 +102,14 @@ class Anatomy(Explorer):
 
 
 def _shape(sizes: tuple[int, ...]) -> str:
-    return " x ".join(map(str, sizes))
+    return " × ".join(map(str, sizes))
 
 
 def _words(module: nn.Module) -> str:
     if isinstance(module, nn.Conv2d):
-        return f"conv {'x'.join(map(str, module.kernel_size))}, {module.in_channels} -> {module.out_channels}"
+        return f"conv {'×'.join(map(str, module.kernel_size))}, {module.in_channels} → {module.out_channels}"
     if isinstance(module, nn.Linear):
-        return f"fully connected, {module.in_features} -> {module.out_features}"
+        return f"fully connected, {module.in_features} → {module.out_features}"
     return f"BatchNorm, {module.num_features}" + ("" if isinstance(module, nn.BatchNorm1d) else "\nswish")
 
 
@@ -175,5 +177,6 @@ class Budget(Explorer):
         pair = pd.DataFrame({"here": parts, "report": self.report[1]}) / 1024
         pair.plot.barh(ax=axis, color=[figures.COLOURS[figures.OURS], figures.COLOURS[figures.REPORT]], width=0.8)
         axis.invert_yaxis()
-        axis.set(xlabel="KB in float16", title=verdict)
+        axis.grid(axis="y", visible=False)
+        axis.set(xlabel="KB in float16", title="by row of Table 1")
         self.image.value = picture(figure, f"KB by row of Table 1, here and in the report; {verdict}")

@@ -53,7 +53,6 @@ class Augmented(Explorer):
         self.time_masks = slider(widgets.IntSlider, 0, 6, self.usual.time_masks, 1, "time masks")
         self.mel_masks = slider(widgets.IntSlider, 0, 6, self.usual.mel_masks, 1, "mel masks")
         self.fraction = slider(widgets.FloatSlider, 0, 0.5, self.usual.mask_fraction, 0.025, "widest mask, of the axis")
-        self.fraction.readout_format = ".3f"
         self.seed = slider(widgets.IntSlider, 0, 50, 0, 1, "another draw")
         self.table, self.players, self.image = (widgets.HTML() for _ in range(3))
         self.start([self.first, self.second, self.difference, self.r, self.seconds, self.time_masks, self.mel_masks,
@@ -99,10 +98,12 @@ class Augmented(Explorer):
                                      for name, wave in self.sounds.items())  # fmt: skip
         columns = ["label: share of the first", "its amplitude", "first heard above second, dB"]
         table = pd.DataFrame.from_dict(self.numbers, orient="index", columns=columns)
+        table[columns[2]] = [f"{value.round(1) + 0.0:.1f}" for value in table[columns[2]].to_numpy(float)]  # no -0.0
         self.table.value = grid(table, index=True) if len(table) else ""
         count = len(self.levels)
         figure, axes = plt.subplots(-(-count // 2), min(count, 2), figsize=(11, 2.7 * -(-count // 2)), squeeze=False)
         for axis, (name, level) in zip(axes.flat, self.levels.items()):
-            show_mel(level, self.features, axis, names[name], limits(*self.levels.values()))
+            title = names[name] + ", masked" * (name in self.numbers)
+            show_mel(level, self.features, axis, title, limits(*self.levels.values()))
         figure.tight_layout()
         self.image.value = picture(figure, f"log-mel spectrograms: {', '.join(names[name] for name in self.levels)}")

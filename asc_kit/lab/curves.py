@@ -13,7 +13,7 @@ from asc_kit.data.corpus import COLUMNS
 from asc_kit.errors import InputError
 from asc_kit.lab.explorer import ANY, Explorer, dropdown
 from asc_kit.lab.shown import grid, picture
-from asc_kit.report.tables import score_file
+from asc_kit.report.tables import pretty, score_file
 from asc_kit.runs import flat
 
 
@@ -51,7 +51,7 @@ class Runs(Explorer):
             raise InputError(f"{results}: holds no whole run; make one with notebooks/05_train.ipynb")
         names = list(self.runs)
         self.experiment = dropdown([ANY, *dict.fromkeys(name.split("/")[0] for name in names)], "experiment")
-        self.chosen = widgets.SelectMultiple(options=names, value=names[: min(4, len(names))], rows=10,
+        self.chosen = widgets.SelectMultiple(options=names, value=names[: min(4, len(names))], rows=min(10, len(names)),
                                              description="runs", layout={"width": "34em"})  # fmt: skip
         self.column = dropdown(self._columns(), "curve")
         self.shown, self.image = widgets.HTML(), widgets.HTML()
@@ -75,8 +75,10 @@ class Runs(Explorer):
         files = {name: folder / "history.csv" for name, folder in folders.items()}
         histories = [pd.read_csv(file).assign(run=name) for name, file in files.items() if file.exists()]
         self.curves = pd.concat(histories, ignore_index=True) if histories else pd.DataFrame()
-        self.table = pd.DataFrame({name: scores(folder) for name, folder in folders.items()}).T.join(differing(folders))
-        self.shown.value = grid(self.table, index=True)
+        scored = pd.DataFrame({name: scores(folder) for name, folder in folders.items()}).T.astype({"clips": int})
+        others = differing(folders)
+        self.table = scored.join(others)
+        self.shown.value = grid(pretty(scored).set_axis(scored.index).join(others), index=True)
         self.image.value = self._draw()
 
     def _draw(self) -> str:
@@ -86,7 +88,8 @@ class Runs(Explorer):
         figure, axis = plt.subplots(figsize=(9, 4))
         palette = "colorblind" if self.curves.run.nunique() <= 10 else "viridis"  # the first has ten colours
         sns.lineplot(self.curves, x="epoch", y=column, hue="run", style="run", palette=palette, ax=axis)
-        axis.set(title=column.replace("_", " "), ylabel="")
+        axis.set(title="training loss (augmented clips)" if column == "loss" else column.replace("_", " "), ylabel="")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         sns.move_legend(axis, "center left", bbox_to_anchor=(1, 0.5))
         return picture(figure, f"{column} by epoch of {', '.join(self.curves.run.unique())}")
 

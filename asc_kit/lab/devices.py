@@ -18,6 +18,7 @@ from asc_kit.lab.explorer import ANY, Explorer, choose, dropdown, slider
 from asc_kit.lab.shown import limits, picture, player, show_mel
 
 PAUSE = 0.25  # seconds of silence between two devices
+ABREAST = 3  # spectrograms beside each other
 
 
 def segments(corpus: Corpus, store: Store) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def centres(features: Features) -> np.ndarray:
 
 
 class Devices(Explorer):
-    """One scene as its devices recorded it: one after the other, under each other, and their difference.
+    """One scene as its devices recorded it: heard one after the other, seen side by side, and their difference.
 
     Attributes
     ----------
@@ -103,12 +104,15 @@ class Devices(Explorer):
         self.sound.value = player(self.sequence, self.features.sample_rate, self.corpus.synthetic, title)
 
     def _draw(self) -> None:
-        count = len(self.levels)
-        figure, axes = plt.subplots(count, 1, figsize=(9, 1.7 * count + 0.5), sharex=True, squeeze=False)
+        count, wide = len(self.levels), min(len(self.levels), ABREAST)
+        figure, axes = plt.subplots(-(-count // wide), wide, figsize=(4.4 * wide, 2.4 * -(-count // wide)),
+                                    sharex=True, sharey=True, squeeze=False)  # fmt: skip
         one = limits(*self.levels.values())  # one scale: louder is brighter
-        for axis, (name, level) in zip(axes[:, 0], self.levels.items()):
+        for axis, (name, level) in zip(axes.flat, self.levels.items()):
             show_mel(level, self.features, axis, f"device {name}", one)
-            axis.set(xlabel="s" if axis is axes[-1, 0] else "")
+            axis.label_outer()
+        for axis in axes.flat[count:]:
+            axis.set_visible(False)
         figure.tight_layout()
         self.image.value = picture(figure, f"log-mel spectrograms of {self.segment.value} by {', '.join(self.heard)}")
         self.curve.value = self._curve() if count > 1 else "This segment has one device: nothing to compare."
@@ -117,9 +121,9 @@ class Devices(Explorer):
         figure, axis = plt.subplots(figsize=(9, 3.2))
         long = self.difference.reset_index().melt("Hz", var_name="device", value_name="dB")
         sns.lineplot(long, x="Hz", y="dB", hue="device", style="device", palette="colorblind", dashes=True, ax=axis)
-        axis.set(
-            xscale="log", ylabel=f"dB above device {self.reference}", title="difference of devices, mean over time"
-        )
-        sns.move_legend(axis, "center left", bbox_to_anchor=(1, 0.5))
         worst = self.difference.std().idxmax()
+        title = f"difference of devices, mean over time: {worst} differs most in shape"
+        axis.set(xscale="log", ylabel=f"dB above device {self.reference}", title=title)
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        sns.move_legend(axis, "center left", bbox_to_anchor=(1, 0.5))
         return picture(figure, f"dB by frequency above device {self.reference}; {worst} differs most in shape")

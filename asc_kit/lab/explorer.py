@@ -8,13 +8,36 @@ import ipywidgets as widgets
 from asc_kit.errors import InputError
 
 ANY = "any"
-WRAP = widgets.Layout(flex_flow="row wrap")
+WRAP = widgets.Layout(flex_flow="row wrap", grid_gap="0 1em")
+LABEL, TRACK = 0.55, 17  # em: a letter of a slider's name, and what stands beside the name
+# ipywidgets draws the arrow of a dropdown in black, also in JupyterLab's dark theme.
+ARROW = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E"
+    "%3Cpath fill='%23ccc' d='M5 7l4 4 4-4z'/%3E%3C/svg%3E"
+)
+DARK = (
+    f"""<style>[data-jp-theme-light="false"] .widget-dropdown > select {{background-image: url("{ARROW}")}}</style>"""
+)
 
 
 def slider(kind: type, low: float, high: float, value: float, step: float, name: str) -> widgets.Widget:
     """A slider that acts when it is let go: each step of a drag would wait for the one before."""
+    decimals = len(f"{step:g}".partition(".")[2])
     return kind(value=value, min=low, max=high, step=step, description=name, continuous_update=False,
-                style={"description_width": "initial"}, layout={"width": "27em"})  # fmt: skip
+                readout_format=f".{decimals}f" if kind is widgets.FloatSlider else "d")  # fmt: skip
+
+
+def align(controls: Sequence[widgets.Widget]) -> None:
+    """Give sliders that stand under each other equal room for their names, and so tracks in line."""
+    sliders = [control for control in controls if isinstance(control, widgets.IntSlider | widgets.FloatSlider)]
+    room = LABEL * max((len(control.description) for control in sliders), default=0) + 0.5
+    for control in sliders:
+        control.style.description_width, control.layout.width = f"{room:g}em", f"{room + TRACK:g}em"
+
+
+def dark() -> widgets.HTML:
+    """What JupyterLab's dark theme needs, invisible itself."""
+    return widgets.HTML(DARK, layout={"display": "none"})
 
 
 def dropdown(options: Sequence, name: str, value: object = None) -> widgets.Dropdown:
@@ -36,8 +59,9 @@ class Explorer(widgets.VBox):
 
     def start(self, controls: Sequence[widgets.Widget], shown: Sequence[widgets.Widget]) -> None:
         """Put the controls above what they change, and show it for the first time."""
+        align(controls)
         self.message, self._busy = widgets.HTML(), False
-        self.children = [widgets.HBox(controls, layout=WRAP), self.message, *shown]
+        self.children = [dark(), widgets.HBox(controls, layout=WRAP), self.message, *shown]
         for control in controls:
             control.observe(self._changed, "value")
         self._changed()

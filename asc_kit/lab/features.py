@@ -65,7 +65,7 @@ class Settings(Explorer):
         self.numbers = pd.DataFrame({"here": numbers(features), "report": numbers(REPORT)})
         same = self.numbers.here == self.numbers.report
         shown = self.numbers.map(lambda value: f"{value:,.0f}" if value > 1000 else f"{value:.4g}").assign(
-            changed=np.where(same, "", "changed")
+            **{"": np.where(same, "", "changed")}
         )
         self.table.value = grid(shown.T, index=True)
         report = LogMel(REPORT)(self.wave[None])[0, 0].numpy()

@@ -51,7 +51,8 @@ def recordings(run: Run) -> Corpus | None:
 
 
 def _heading(name: str) -> widgets.HTML:
-    return widgets.HTML(f"<small>{html.escape(name).replace('_', '_<wbr>')}</small>", layout={"overflow": "hidden"})
+    words = html.escape(name).replace("_", "_<wbr>")
+    return widgets.HTML(f'<div style="text-align:center;line-height:1.2;font-size:smaller">{words}</div>')
 
 
 class Mistakes(Explorer):
@@ -88,7 +89,7 @@ class Mistakes(Explorer):
         small = {"width": "auto", "height": "26px", "margin": "1px", "padding": "0"}
         self.cells, children = {}, [widgets.Label("true \\ predicted"), *map(_heading, self.classes)]
         for true in self.classes:
-            children.append(widgets.Label(true))
+            children.append(widgets.Label(true, layout={"margin": "2px 8px 2px 2px"}))
             for predicted in self.classes:
                 button = widgets.Button(layout=small, tooltip=f"true {true}, predicted {predicted}")
                 button.on_click(lambda _, pair=(true, predicted): self.pick(*pair))

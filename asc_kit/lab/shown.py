@@ -38,7 +38,7 @@ def limits(*levels: np.ndarray) -> tuple[float, float]:
 def show_mel(
     level: np.ndarray, features: Features, axis: Axes, title: str = "", scale: tuple[float, float] | None = None
 ) -> None:
-    """Draw a log-mel spectrogram, (time, mel), on its own colour scale or on that of several."""
+    """Draw a log-mel spectrogram, (time, mel), on its own colour scale or on that of several (`limits`)."""
     seconds = len(level) * features.hop / features.sample_rate
     low, high = scale or limits(level)
     image = axis.imshow(level.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high,
