@@ -19,6 +19,7 @@ from asc_kit.experiment import open_corpus
 from asc_kit.features import LogMel
 from asc_kit.lab.explorer import ANY, Explorer, choose, dropdown
 from asc_kit.lab.shown import grid, picture, player, show_mel
+from asc_kit.report import figures
 from asc_kit.runs import Run
 
 NEAREST = 3  # clips that sound alike, shown beside the one chosen
@@ -132,7 +133,7 @@ class Mistakes(Explorer):
                 button = self.cells[true, predicted]
                 button.description = str(counts[i, j]) if counts[i, j] else "·"
                 button.style.button_color = to_hex(matplotlib.colormaps["cividis"](share[i, j]))
-                button.style.text_color = "white" if share[i, j] < 0.5 else "black"
+                button.style.text_color = "white" if share[i, j] < figures.LIGHT else "black"
 
     def _wave(self, name: str) -> np.ndarray | None:
         if self.corpus is None or not (self.corpus.root / name).is_file():

@@ -5,6 +5,7 @@ import html
 import io
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ CAPTIONS = {
 }
 LAST = ("average", "all", "Total")  # rows that stay last when a table is sorted
 HEARD = ("metro_station", "park", "street_traffic")  # classes of the synthetic clips that the page plays
+NUMBER = re.compile(r"-?[\d,.]+%?( \[.*\])?( ± .*)?")  # as `pretty` writes them
 TEMPLATE = jinja2.Template((Path(__file__).parent / "page.html").read_text(), autoescape=True)
 
 
@@ -42,6 +44,12 @@ class Shown:
     def body(self) -> list:
         """Rows that may be sorted."""
         return [row for row in self.rows if row[0][0] not in LAST]
+
+    @property
+    def numbers(self) -> list[bool]:
+        """Whether a column holds numbers alone, by column."""
+        cells = [[row[0][place] for row in self.rows if row[0][place]] for place in range(len(self.columns))]
+        return [bool(column) and all(map(NUMBER.fullmatch, column)) for column in cells]
 
     @property
     def last(self) -> list:

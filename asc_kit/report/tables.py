@@ -382,14 +382,14 @@ def write_one(table: pd.DataFrame, home: Path, name: str, title: str) -> None:
 
 
 def pretty(table: pd.DataFrame) -> pd.DataFrame:
-    """For people: per cent, three decimals of log loss, intervals and spread in one cell; all text."""
+    """For people: per cent, three decimals of log loss, intervals (unbroken) and spread in one cell; all text."""
     out = {}
     for name in table:
         if name.endswith(("_low", "_high", "_std")):
             continue
         cells = zip(*(table[name + part] if name + part in table else [""] * len(table)
                       for part in ("", "_low", "_high", "_std")))  # fmt: skip
-        out[name.replace("_", " ")] = [_cell(name, *cell) for cell in cells]
+        out[name.replace("_", " ").replace(" kb", " KB")] = [_cell(name, *cell) for cell in cells]
     if not any(out.get("note", [])):
         out.pop("note", None)
     return pd.DataFrame(out)
@@ -401,7 +401,7 @@ def _cell(name: str, value: object, low: object, high: object, spread: object) -
     style = "{:.1%}" if "accuracy" in name else "{:.3f}" if "log_loss" in name else "{:.1f}" if "_kb" in name else "{}"
     text = style.format(value)
     if not pd.isna(low) and low != "":
-        text += f" [{style.format(low)}, {style.format(high)}]"
+        text += f" [{style.format(low).rstrip('%')},\u00a0{style.format(high).rstrip('%')}]"
     if spread not in ("", None) and not pd.isna(spread):
         text += f" ± {style.format(spread)}"
     return text
@@ -410,4 +410,4 @@ def _cell(name: str, value: object, low: object, high: object, spread: object) -
 def markdown(table: pd.DataFrame) -> str:
     """A Markdown table of text cells."""
     lines = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(str(cell).replace("\u00a0", " ") for cell in line) + " |" for line in lines)
