@@ -182,6 +182,17 @@ def test_equal_runs_equal_bytes(tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
 
+def test_figures_of_runs_that_are_gone_go_and_the_ablation_stays(tmp_path):
+    experiment(tmp_path, {("4", "seed_0"): 4})
+    (tmp_path / "figures").mkdir()
+    for name in ("gone.svg", "ablation.svg"):
+        (tmp_path / "figures" / name).touch()
+    results = tables.load(tmp_path, RECIPE)
+    figures.write(results, tables.write(results))
+    made = {file.stem for file in (tmp_path / "figures").iterdir()}
+    assert made == {"ablation", "mel_bins", "confusion_matrix", "by_class", "by_device"}
+
+
 def test_page_is_whole_and_needs_no_network(tmp_path):
     experiment(tmp_path, {("1", "seed_0"): 1, ("4", "seed_0"): 4})
     about = {
@@ -204,6 +215,8 @@ def test_page_is_whole_and_needs_no_network(tmp_path):
     assert "http" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", "").replace("https://matplotlib.org", "")  # fmt: skip
     assert "62,346" in text or "62346" in text
+    assert '<td class="number">62346</td>' in text and '<th scope="col" class="number"><button type="button">acc' in text
+    assert re.search(r'<td class="number">[\d.]+% \[[\d.]+,\u00a0[\d.]+\]</td>', text), "an interval that may break"
     assert 'href="submission_4/seed_0/run.json"' in text and 'href="submission_1/seed_0/predictions.tsv"' in text
     assert 'href="submission_1/seed_0/run.json"' not in text  # there is none
     assert "<audio" not in text  # the recipe has no synthetic corpus to play from
