@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import sys
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -30,6 +31,7 @@ from asc_kit.lab.explorer import ANY
 from asc_kit.lab.features import Settings
 from asc_kit.lab.mistakes import Mistakes, distances
 from asc_kit.lab.shown import picture
+from asc_kit.progress import say
 from asc_kit.report import figures, tables
 from asc_kit.runs import Run
 
@@ -337,6 +339,16 @@ def test_listen_keeps_the_scale_asked_for():
     wave = np.array([0.0, 0.25, -0.5])
     own, given = (heard(lab.listen(wave, 44100, True, peak)._repr_html_())[0] for peak in (None, 1.0))
     assert np.allclose(own, 2 * wave, atol=1e-4) and np.allclose(given, wave, atol=1e-4)
+
+
+def test_red_is_for_faults_in_jupyterlab_and_standard_output_for_results_elsewhere(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    say("batch")
+    monkeypatch.setenv("JPY_SESSION_NAME", "a notebook")
+    say("person")
+    monkeypatch.delitem(sys.modules, "ipykernel")
+    say("what a kernel starts")
+    assert capsys.readouterr() == ("person\n", "batch\nwhat a kernel starts\n")
 
 
 def test_a_picture_is_closed_and_its_words_escaped():
