@@ -330,7 +330,8 @@ class Recording(widgets.VBox):
         self.words.value = self.sound.value = ""
         if heard is None:
             return
-        self.words.value = "".join(map(_line, self.listener.words(heard, applied)))
+        lines = "".join(map(_line, self.listener.words(heard, applied)))
+        self.words.value = f'<section style="line-height:1.5">{lines}</section>'
         player = listen(heard.wave, self.listener.rate, heard.synthetic)
         self.sound.value = player if isinstance(player, str) else player._repr_html_()
         figure, file = self.listener.draw(heard, applied), io.BytesIO()
@@ -340,4 +341,4 @@ class Recording(widgets.VBox):
 
 
 def _line(text: str) -> str:
-    return f'<div style="line-height:1.5">{html.escape(text)}</div>'
+    return f"<div>{html.escape(text)}</div>"

@@ -79,7 +79,8 @@ class Anatomy(Explorer):
         module = self.net.get_submodule(self.row.value[0])
         drawn = [picture(figure, alt) for figure, alt in self._figures(module)]
         self.image.value = f'<div style="display:flex;flex-wrap:wrap;align-items:start">{"".join(drawn)}</div>'
-        shown = whole.loc[[name for name in whole.index if name in self.row.value or name in inside]].rename_axis(None)
+        order = [name for name, _ in self.net.named_modules() if name in self.row.value or name in inside]
+        shown = whole.loc[order].rename_axis(None)  # a block, then its layers
         form = {"parameters": "{:,}".format, "input": _shape, "output": _shape, "macs": "{:,}".format}
         self.inside.value = grid(shown.assign(**{name: shown[name].map(how) for name, how in form.items()})
                                  .rename(columns={"macs": "MACs"}), True)  # fmt: skip
