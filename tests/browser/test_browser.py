@@ -70,6 +70,23 @@ EXPLORERS: dict[str, list[tuple[Callable[[Page], None], str]]] = {
     "06_evaluate": [(click_a_cell, "taken for")],
     "08_submissions": [(lambda page: choose(page, "curve", "learning_rate"), "by epoch")],
 }  # fmt: skip
+# Texts whose contrast with what is behind them is below 4.5, and pictures that are not on paper of their own.
+UNREADABLE = """() => {
+  const colour = text => text.match(/[\\d.]+/g).map(Number);
+  const light = rgb => rgb.slice(0, 3).map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = e => { const rgb = colour(getComputedStyle(e).backgroundColor);
+    return (rgb[3] ?? 1) > 0.5 || !e.parentElement ? rgb : behind(e.parentElement); };
+  const written = e => e.checkVisibility() && !e.disabled
+    && [...e.childNodes].some(node => node.nodeType == 3 && node.data.trim());
+  const faint = e => { const text = light(colour(getComputedStyle(e).color)), paper = light(behind(e));
+    return (Math.max(text, paper) + 0.05) / (Math.min(text, paper) + 0.05) < 4.5; };
+  const bare = image => { const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+    canvas.drawImage(image, 0, 0); return canvas.getImageData(0, 0, 1, 1).data[3] < 255; };
+  const inside = tag => [...document.querySelectorAll(`.jp-OutputArea-output ${tag}`)];
+  return [...inside("*").filter(written).filter(faint).map(e => e.outerHTML.slice(0, 200)),
+          ...inside("img").filter(bare).map(e => `on no paper: ${e.alt}`)];
+}"""
 HEARD = ("01_corpus", "02_features", "03_augmentation", "06_evaluate")
 
 
@@ -109,7 +126,7 @@ def lab(home: Path) -> Iterator[str]:
     token = secrets.token_hex(16)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
                "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
-               f"--ServerApp.root_dir={home}"]  # fmt: skip
+               f"--ServerApp.root_dir={home}", "--LabApp.expose_app_in_browser=True"]  # fmt: skip
     environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "PYTHONPATH": str(ROOT)}
     with (home / "server.log").open("w") as log:
         server = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)
@@ -189,6 +206,11 @@ def test_explorer(lab: str, home: Path, browser: Browser, name: str) -> None:
                                arg=[alt, before])  # fmt: skip
         page.wait_for_function("() => !document.body.innerText.includes('working …')")
         explorer.screenshot(path=SHOTS / f"{name}_{number}_after.png")
+    assert not page.evaluate(UNREADABLE)
+    page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    page.wait_for_function("() => document.body.dataset.jpThemeLight == 'false'")
+    explorer.screenshot(path=SHOTS / f"{name}_dark.png")
+    assert not page.evaluate(UNREADABLE)
     if name in HEARD:
         sounds = page.locator("audio")
         assert sounds.count() > 0
@@ -250,6 +272,10 @@ def test_page(browser: Browser, width: str, scheme: str) -> None:
     assert not said and [url for url in asked if not url.startswith("data:")] == [address]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the screen"
     page.screenshot(path=SHOTS / f"page_{width}_{scheme}.png", full_page=True)
+    for _ in range(12):  # by the keyboard: the contents, the first table, its columns
+        page.keyboard.press("Tab")
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid", "focus is not seen"
+    assert page.evaluate("document.activeElement.closest('[role=region]').ariaLabel") == "Table 7"
     head = page.locator("#table-7 + .scroll th", has_text="accuracy").first
     rows = page.locator("#table-7 + .scroll tbody tr")
     for order in ("ascending", "descending"):
