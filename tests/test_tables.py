@@ -215,7 +215,9 @@ def test_page_is_whole_and_needs_no_network(tmp_path):
     assert "http" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", "").replace("https://matplotlib.org", "")  # fmt: skip
     assert "62,346" in text or "62346" in text
-    assert '<td class="number">62346</td>' in text and '<th scope="col" class="number"><button type="button">acc' in text
+    assert (
+        '<td class="number">62346</td>' in text and '<th scope="col" class="number"><button type="button">acc' in text
+    )
     assert re.search(r'<td class="number">[\d.]+% \[[\d.]+,\u00a0[\d.]+\]</td>', text), "an interval that may break"
     assert 'href="submission_4/seed_0/run.json"' in text and 'href="submission_1/seed_0/predictions.tsv"' in text
     assert 'href="submission_1/seed_0/run.json"' not in text  # there is none

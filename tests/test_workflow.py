@@ -136,13 +136,22 @@ def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path,
     again = start(*command)
     assert again.returncode == 0 and "Nothing to be done" in again.stderr + again.stdout
 
-    changed = RECIPE | {"ablation_submission": "1", "ablation": {"crop": {"mixup": "off"}, "mixup": {"epochs": 1}}}
+    changed = RECIPE | {
+        "beyond": ["b"],
+        "ablation_submission": "1",
+        "ablation": {"crop": {"mixup": "off"}, "mixup": {"epochs": 1}},
+    }
     recipe.write_text(yaml.safe_dump(changed))
     varied = start(*command)
     assert varied.returncode == 0, varied.stderr[-3000:]
     assert "ablation crop, seed 0, fold 1: done" in varied.stderr and "train_1_seed_0" not in varied.stderr
     table = pd.read_csv(home / "tables" / "ablation.csv").set_index("variant")
     assert table.n.tolist() == [4, 4, 4] and table.accuracy_difference.notna().tolist() == [False, True, True]
+    assert {"mean over crops", "alone"} == set(pd.read_csv(home / "tables" / "beyond.csv").way)
+    assert pd.read_csv(home / "tables" / "simulated_devices.csv").device.tolist() == ["b"]
+    page = (home / "index.html").read_text()
+    assert all(f'<h2 id="{name}">' in page for name in ("ablation", "beyond", "simulated_devices"))
+    assert "figures/simulated_devices.csv" in page and "figures/ablation.csv" in page
     assert json.loads((home / "ablation_mixup/seed_0/run.json").read_text())["config"]["training"]["epochs"] == 1
 
 

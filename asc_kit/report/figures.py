@@ -18,6 +18,7 @@ from asc_kit.files import replacing
 from asc_kit.report.tables import Results
 
 OURS, REPORT = "measured here", "report (TAU 2020)"
+ELSEWHERE = ("ablation", "simulated_devices")  # drawn by 13_ablation and 14_beyond
 PERCENT = matplotlib.ticker.PercentFormatter(1, decimals=0)
 COLOURS = {OURS: "#0173b2", REPORT: "#de8f05"}  # seaborn's colour-blind safe palette
 LIGHT = 0.47  # of cividis: from here on black is read better than white; either contrast is 4.5 or more
@@ -90,7 +91,7 @@ def simulated(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
         places = rows.device.map(names.index)[known] + 0.15 * (number - (len(groups) - 1) / 2)
         axis.errorbar(places, values, yerr=errors, fmt="o", capsize=3, label=f"submission {name}")
     axis.set(xticks=range(len(names)), xticklabels=names, ylim=(0, 1), xlabel="simulated device", ylabel="accuracy")
-    axis.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axis.yaxis.set_major_formatter(PERCENT)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, table, home, "simulated_devices")
     return figure, table
@@ -181,7 +182,7 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
         drawn |= {"mel_bins": mel_bins(made[2], ours), "confusion_matrix": confusion_matrix(results)}
         drawn |= {"by_class": by_part(made[3], "scene_label", ours), "by_device": by_part(made[4], "device", ours)}
     for old in (results.home / "figures").glob("*.*"):
-        if old.stem not in drawn and old.stem != "ablation":  # which 13_ablation draws
+        if old.stem not in drawn and old.stem not in ELSEWHERE:
             old.unlink()  # of runs that are gone
     for name, (figure, data) in drawn.items():
         save(figure, data, results.home, name)

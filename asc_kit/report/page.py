@@ -25,7 +25,15 @@ CAPTIONS = {
     "by_class": "Accuracy and log loss of every class, with 95 % intervals.",
     "by_device": "Accuracy and log loss of every device, with 95 % intervals.",
     "confusion_matrix": "What each true class was taken for.",
+    "ablation": "Differences of every variant from the recipe in accuracy and log loss, with 95 % intervals.",
+    "simulated_devices": "Accuracy through simulated devices, with 95 % intervals.",
     "learning_curves": "Training loss and validation scores by epoch.",
+}
+MORE = {  # tables that the report does not have: title, notebook, figure
+    "ablation": ("Ablation: what each part of the recipe is worth", "13_ablation", "ablation"),
+    "ablation_devices": ("Ablation, by device", "13_ablation", ""),
+    "beyond": ("Other ways to score, and ensembles", "14_beyond", ""),
+    "simulated_devices": ("Simulated devices", "14_beyond", "simulated_devices"),
 }
 LAST = ("average", "all", "Total")  # rows that stay last when a table is sorted
 HEARD = ("metro_station", "park", "street_traffic")  # classes of the synthetic clips that the page plays
@@ -125,6 +133,7 @@ def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
         notes=sorted({note for about in abouts for note in about["data"]["notes"]}),
         tables=[(number, TABLES[number][0], _table(results, made[number], number),
                  notebook(home, makers.get(number, "12_report"))) for number in (7, 2, 3, 4, 1, 5, 6)],
+        more=_more(home),
         figures=_figures(home),
         runs=_runs(home),
         sounds=sounds(results),
@@ -158,6 +167,19 @@ def _table(results: Results, table: pd.DataFrame, number: int) -> Shown:
         submissions = table.mel_bins.map({MEL_BINS[name]: name for name in NETWORKS})
     links = [sources(results.home, name) if name else {} for name in submissions]
     return Shown(list(shown.columns), list(zip(shown.to_numpy().tolist(), links)))
+
+
+def _more(home: Path) -> list[tuple[str, str, Shown, dict[str, str], str]]:
+    """Name, title, table, notebook and figure of what goes beyond the report, where it has been made."""
+    found = []
+    for name, (title, maker, figure) in MORE.items():
+        file = home / "tables" / f"{name}.csv"
+        table = pd.read_csv(file) if file.exists() else pd.DataFrame()
+        if len(table):
+            shown = pretty(table)
+            rows = [(row, {}) for row in shown.to_numpy().tolist()]
+            found.append((name, title, Shown(list(shown.columns), rows), notebook(home, maker), figure))
+    return found
 
 
 def _runs(home: Path) -> Shown:
