@@ -31,6 +31,8 @@ try:
     unknown = sorted(given.keys() - set(OVERRIDES))
     if unknown:
         raise InputError(f"--config: unknown {unknown[0]!r}; it takes {', '.join(OVERRIDES)}, and the recipe the rest")
+    if "seeds" in given:  # Snakemake reads [0,1] as texts
+        given["seeds"] = yaml.safe_load(str(given["seeds"]).replace("'", ""))
     several = {k: tuple(v if isinstance(v, list) else [v]) for k, v in given.items() if k in ("submissions", "seeds")}
     recipe = replace(recipe, **several)
     recipe = replace(recipe, submissions=tuple(map(str, recipe.submissions)))

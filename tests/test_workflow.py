@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -108,6 +109,15 @@ def test_notebooks_are_tidy(file):
     rest = [c for c in code if c not in explorers]
     assert all(bool(c.execution_count) == golden for c in rest), "golden notebooks are executed, the others stripped"
     assert str(ROOT) not in file.read_text()
+
+
+@pytest.mark.parametrize(("seeds", "runs"), [("[0,3]", 4), ("[2]", 2), ("1", 2), ("[x]", 0)])
+def test_seeds_and_submissions_are_chosen_on_the_command_line(tmp_path, tiny, recipe, seeds, runs):
+    values = [f"dataset_root={tiny}", f"results_dir={tmp_path / 'r'}", "submissions=[1,logistic]", f"seeds={seeds}"]
+    done = start("snakemake", "-n", "--cores", 1, "--configfile", recipe, "--config", *values)
+    jobs = re.findall(r"^(?:local)?rule (train_\w+):$", done.stdout + done.stderr, re.M)
+    assert len(jobs) == runs and (done.returncode == 0) == (runs > 0)
+    assert runs or "error: seed, fold: 'x', 1; give a seed from 0" in done.stderr
 
 
 def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path, tiny, recipe):
