@@ -79,8 +79,8 @@ class Anatomy(Explorer):
         module = self.net.get_submodule(self.row.value[0])
         drawn = [picture(figure, alt) for figure, alt in self._figures(module)]
         self.image.value = f'<div style="display:flex;flex-wrap:wrap;align-items:start">{"".join(drawn)}</div>'
-        order = [name for name, _ in self.net.named_modules() if name in self.row.value or name in inside]
-        shown = whole.loc[order].rename_axis(None)  # a block, then its layers
+        order = [name for part in self.row.value for name in (part, *(n for n in inside if n.startswith(f"{part}.")))]
+        shown = whole.loc[order].rename_axis(None)  # a block, then its layers as they run
         form = {"parameters": "{:,}".format, "input": _shape, "output": _shape, "macs": "{:,}".format}
         self.inside.value = grid(shown.assign(**{name: shown[name].map(how) for name, how in form.items()})
                                  .rename(columns={"macs": "MACs"}), True)  # fmt: skip
