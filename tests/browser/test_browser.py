@@ -59,6 +59,12 @@ def click_a_cell(page: Page) -> None:
     page.locator(".jp-OutputArea .widget-gridbox button", has_text="1").last.click()
 
 
+def theme(page: Page, name: str) -> None:
+    """Change JupyterLab's theme."""
+    page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {name}'}})")
+    page.wait_for_function(f"() => document.body.dataset.jpThemeLight == '{str(name == 'Light').lower()}'")
+
+
 # notebook -> what is done, and words of the text in the place of the picture that it changes
 EXPLORERS: dict[str, list[tuple[Callable[[Page], None], str]]] = {
     "01_corpus": [(lambda page: slide(page, "seconds of each"), "log-mel spectrograms of")],
@@ -207,10 +213,11 @@ def test_explorer(lab: str, home: Path, browser: Browser, name: str) -> None:
         page.wait_for_function("() => !document.body.innerText.includes('working …')")
         explorer.screenshot(path=SHOTS / f"{name}_{number}_after.png")
     assert not page.evaluate(UNREADABLE)
-    page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.wait_for_function("() => document.body.dataset.jpThemeLight == 'false'")
+    theme(page, "Dark")
     explorer.screenshot(path=SHOTS / f"{name}_dark.png")
-    assert not page.evaluate(UNREADABLE)
+    faint = page.evaluate(UNREADABLE)
+    theme(page, "Light")  # JupyterLab keeps it
+    assert not faint
     if name in HEARD:
         sounds = page.locator("audio")
         assert sounds.count() > 0
