@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from asc_kit.config import Recipe, load
 from asc_kit.errors import InputError
-from asc_kit.report import complexity, figures, page, tables
+from asc_kit.report import ablation, beyond, complexity, figures, page, tables
 
 CLASSES = ["airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall", "street_pedestrian",
            "street_traffic", "tram"]  # fmt: skip
@@ -299,7 +299,11 @@ def test_committed_tables_follow_from_the_committed_predictions(tmp_path, home):
     """To the last digit, in a clone without audio."""
     copy = tmp_path / home.name
     shutil.copytree(home, copy, ignore=shutil.ignore_patterns("tables", "*.safetensors", "figures"))
-    tables.write(tables.load(copy, load(f"config/{home.name}.yaml")))
+    recipe = load(f"config/{home.name}.yaml")
+    tables.write(tables.load(copy, recipe))
+    for name, module in {"ablation": ablation, "beyond": beyond}.items():
+        if (home / "tables" / f"{name}.csv").exists():
+            module.write(copy, recipe)
     for file in sorted((home / "tables").iterdir()):
         assert (copy / "tables" / file.name).read_bytes() == file.read_bytes(), file.name
 
