@@ -73,7 +73,7 @@ class Run:
         """Raise `InputError` where the folder holds a run of another configuration; its first difference is named."""
         if self.about is None:
             return
-        old, new = flat(self.about["config"]), flat(self.config.as_dict())
+        old, new = flat(Config.from_dict(self.about["config"]).as_dict()), flat(self.config.as_dict())
         differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
         if differ:
             first = f"{differ[0]} is {old.get(differ[0])!r} there, {new.get(differ[0])!r} here"

@@ -310,3 +310,19 @@ def test_committed_tables_follow_from_the_committed_predictions(tmp_path, home):
 
 def test_results_are_committed():
     assert COMMITTED  # or the test above looks green with nothing to test
+
+
+def test_a_run_from_before_a_switch_has_its_default(tmp_path):
+    """What a later kit can turn on was off: such runs stay the recipe's, and stand beside new ones in a table."""
+    runs = {("4", "seed_0"): 0, ("4", "seed_1"): 1}
+    experiment(tmp_path, runs)
+    recipe = Recipe("toy", submissions=("4",), seeds=(0, 1))
+    for seed in (0, 1):
+        about(tmp_path, recipe.config(4, seed))
+    file = tmp_path / "submission_4" / "seed_0" / "run.json"
+    old = json.loads(file.read_text())
+    del old["config"]["augmentation"]["roll"], old["config"]["training"]["training_devices"]
+    file.write_text(json.dumps(old))
+    assert tables.table_7(tables.load(tmp_path, recipe)).set_index("submission").note["4"] == ""
+    changed = replace(recipe, augmentation={"roll": True})
+    assert "a run is not as the recipe has it" in tables.load(tmp_path, changed).remarks["4"]

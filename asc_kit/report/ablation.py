@@ -1,6 +1,5 @@
 """What each part of the recipe is worth: the ablation that the report leaves out, from predictions alone."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -69,7 +68,7 @@ def by_device(home: Path, recipe: Recipe) -> pd.DataFrame:
 def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
     folder = f"ablation_{variant}" if variant else f"submission_{recipe.ablation_submission}"
     for file in sorted(home.glob(f"{folder}/seed_*/run.json")):
-        config = json.loads(file.read_text())["config"]
+        config = tables.about(file)["config"]
         declared = recipe.config(recipe.ablation_submission, config["seed"], config["fold"], variant).as_dict()
         mine, theirs = flat(config), flat(declared)
         differ = sorted(key for key in mine | theirs if mine.get(key) != theirs.get(key))

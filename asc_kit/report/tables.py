@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -153,12 +154,18 @@ def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*", name: st
         parts.setdefault(submission, {}).setdefault(seed, []).append(rows)
         confusion[submission] = confusion.get(submission, 0) + counts
     scored = {name: gather(name, seeds, confusion[name], home) for name, seeds in parts.items()}
-    abouts = [json.loads(file.read_text()) for file in sorted(home.glob(f"{runs}/run.json"))]
+    abouts = [about(file) for file in sorted(home.glob(f"{runs}/run.json"))]
     _refuse_unlike(home, abouts)
     synthetic = any(about["data"]["synthetic"] for about in abouts)
     whole = runs == "submission_*/seed_*"
     remarks = {name: _remarks(name, abouts, recipe, whole) for name in parts}
     return Results(home, recipe, classes, scored, synthetic, remarks)
+
+
+def about(file: Path) -> dict[str, Any]:
+    """A ``run.json``; what was written before a switch was there has its default."""
+    values = json.loads(file.read_text())
+    return values | {"config": Config.from_dict(values["config"]).as_dict()}
 
 
 def place(file: Path) -> tuple[int, int]:
@@ -192,8 +199,7 @@ def _remarks(name: str, abouts: list[dict], recipe: Recipe, whole: bool) -> str:
     mine = [about["config"] for about in abouts if about["config"]["submission"] == name]
     planned = sum(config.submission == name for config in recipe.configs())
     remarks = []
-    # read as a configuration: what was written before a switch was there has its default
-    if any(Config.from_dict(config) != recipe.config(name, config["seed"], config["fold"]) for config in mine):
+    if any(config != recipe.config(name, config["seed"], config["fold"]).as_dict() for config in mine):
         remarks.append("a run is not as the recipe has it; see its run.json")
     if whole and mine and planned > len(mine):
         remarks.append(f"{planned - len(mine)} of {planned} runs are missing")
