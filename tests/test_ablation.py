@@ -70,6 +70,15 @@ def test_equal_runs_differ_by_nothing(home):
     assert (row[tables.DIFFERENCES] == 0).all()
 
 
+def test_a_run_from_before_a_switch_was_there_has_its_default(home):
+    write_run(home, None, 0, 0.8)
+    file = home / "submission_2" / "seed_0" / "run.json"
+    about = json.loads(file.read_text())
+    del about["config"]["augmentation"]["roll"]
+    file.write_text(json.dumps(about))
+    assert ablation.table(home, RECIPE).n[0] == 80
+
+
 @pytest.mark.parametrize("variant", [None, "crop"])
 def test_a_run_that_differs_in_something_undeclared_is_refused(home, variant):
     write_run(home, None if variant else "crop", 0, 0.8)
