@@ -1,0 +1,214 @@
+"""Sentences computed from an experiment's tables: what they show, what they cannot, and what the report has there.
+
+Systems are compared clip by clip; classes and devices, whose clips are others, by whether their intervals overlap.
+"""
+
+import pandas as pd
+
+from asc_kit.config import MEL_BINS, Augmentation, Config
+from asc_kit.data import corpus as corpora
+from asc_kit.errors import InputError
+from asc_kit.experiment import open_corpus
+from asc_kit.report.tables import DEVICES, NETWORKS, Results, difference
+from asc_kit.runs import Run
+
+REAL, SIMULATED, UNSEEN = DEVICES[:3], DEVICES[3:6], DEVICES[6:]  # in TAU 2020
+WHOLE = ("average", "all")  # last rows
+BREAK = "  \n"  # a line in Markdown
+ALIKE = 0.5  # rank correlation from which an order is called like the report's
+
+
+def training_clips(run: Run) -> pd.Series | None:
+    """Clips of the run's training fold by device; None where the data set is not at hand or devices are not known."""
+    try:
+        corpus = open_corpus(run.recipe, run.dataset_root)
+    except InputError:
+        return None
+    rows, _ = corpus.split(run.config.fold, run.config.folds, run.config.split_seed)
+    if run.config.training.training_devices is not None:
+        rows = corpora.of_devices(rows, run.config.training.training_devices, corpus.root)
+    counts = rows.source_label[rows.source_label != ""].value_counts()
+    return counts if len(counts) else None
+
+
+def mark(shown: pd.DataFrame, training: pd.Series | None) -> pd.DataFrame:
+    """Table 4 for people, with what each device is in TAU, and how many clips of it the training fold has."""
+    kind = {name: "real" if name in REAL else "simulated" for name in DEVICES}
+    out = shown.copy()
+    if set(out.device) & set(kind):
+        out.insert(1, "in TAU", out.device.map(kind).fillna(""))
+    if training is not None:
+        heard = [_heard(name, training) for name in out.device]
+        out.insert(out.columns.get_loc("accuracy"), "training clips", heard)
+    return out
+
+
+def _heard(name: str, training: pd.Series) -> str:
+    if name in WHOLE:
+        return f"{training.sum():,}"
+    return f"{training[name]:,}" if name in training else "0 (unseen)"
+
+
+def whose(results: Results) -> str:
+    """Whose numbers stand beside the report's in Tables 3 and 4."""
+    theirs = f"The report's columns are its {MEL_BINS['4']}-bin network, submission 4"
+    if results.best in (None, "4"):
+        return f"{theirs}, which is this run's too."
+    bins = f" ({MEL_BINS[results.best]} mel bins)" if results.best in MEL_BINS else ""
+    what = f"submission {results.best}" if results.best in MEL_BINS else f"variant {results.best} of an ablation"
+    return f"{theirs}; this run is {what}{bins}. For the report's own network set `submission` to 4."
+
+
+def _ran(table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
+    """Rows with scores, as numbers, the averages left out; the report's accuracy is NaN where it has none."""
+    rows = table[table.n > 0]
+    rows = rows[~rows[key].isin(WHOLE)] if key else rows
+    numbers = [name for name in rows if name.startswith(("accuracy", "log_loss", "report_"))]
+    return rows.assign(**rows[numbers].apply(pd.to_numeric, errors="coerce"))
+
+
+def _compared(results: Results, one: str, two: str, scores: tuple[pd.Series, pd.Series]) -> str:
+    """Whether two submissions are told apart: paired by clip where both are there, else by their intervals."""
+    if not {one, two} <= results.scored.keys():
+        return _told(*scores)
+    found = difference(results.scored[one], results.scored[two])
+    low, high = (100 * found[f"accuracy_difference_{end}"] for end in ("low", "high"))
+    if pd.isna(low):
+        return _told(*scores)
+    said = "which holds 0: these clips cannot tell" if low <= 0 <= high else "which leaves 0 out: more than chance"
+    return f"paired by clip the 95 % interval of the difference is [{low:+.1f}, {high:+.1f}] points, {said}"
+
+
+def _told(one: pd.Series, two: pd.Series) -> str:
+    """Whether two accuracies' intervals are apart."""
+    if pd.isna([one.accuracy_low, two.accuracy_low]).any():
+        return "without intervals, so whether that is chance is open"
+    if one.accuracy_low > two.accuracy_high or two.accuracy_low > one.accuracy_high:
+        return "their intervals do not overlap"
+    return "their intervals overlap, so these clips alone cannot tell them apart"
+
+
+def _data(results: Results) -> str:
+    return " The data here is synthetic: it says nothing about real scenes." if results.synthetic else ""
+
+
+def _ends(rows: pd.DataFrame, column: str = "accuracy") -> tuple[pd.Series, pd.Series]:
+    """The rows of the lowest and the highest accuracy."""
+    order = rows.sort_values(column, kind="stable")
+    return order.iloc[0], order.iloc[-1]
+
+
+def _order(rows: pd.DataFrame) -> str:
+    """Is the order of the accuracies the report's?"""
+    both = rows.dropna(subset=["accuracy", "report_accuracy"])
+    rank = both.accuracy.corr(both.report_accuracy, "spearman") if len(both) > 3 else float("nan")
+    if pd.isna(rank):
+        return ""
+    said = "like" if rank >= ALIKE else "**not like**"
+    return f" The order here is {said} the report's: rank correlation {rank:.2f} (1 the same order, -1 the opposite)."
+
+
+def classes(results: Results, table: pd.DataFrame) -> str:
+    """Table 3 in words: the hardest and the easiest class, here and in the report."""
+    rows = _ran(table, "scene_label")
+    if rows.empty:
+        return ""
+    low, high = _ends(rows)
+    text = (f"Hardest here: **{low.scene_label}** ({low.accuracy:.1%}); easiest: {high.scene_label} "
+            f"({high.accuracy:.1%}); {_told(low, high)}.")  # fmt: skip
+    known = rows.dropna(subset="report_accuracy")
+    if len(known):
+        low, high = _ends(known, "report_accuracy")
+        text += (f" In the report: {low.scene_label} ({low.report_accuracy:.1%}) and {high.scene_label} "
+                 f"({high.report_accuracy:.1%}).")  # fmt: skip
+    return text + _order(rows) + _data(results)
+
+
+def devices(results: Results, table: pd.DataFrame, training: pd.Series | None = None) -> str:
+    """Table 4 in words: the hardest device, what training heard of it, and what the report's numbers say."""
+    rows = _ran(table, "device")
+    if len(rows) < 2:
+        return "The devices of these clips are not known." if (table.device == "all").any() else ""
+    low, high = _ends(rows)
+    text = (f"Hardest here: **{low.device}** ({low.accuracy:.1%}); easiest: {high.device} ({high.accuracy:.1%}); "
+            f"{_told(low, high)}.")  # fmt: skip
+    groups = {"A to C": REAL, "S1 to S3": SIMULATED, "S4 to S6": UNSEEN}
+    for source, column in (("here", "accuracy"), ("in the report", "report_accuracy")):
+        means = {name: rows[column][rows.device.isin(part)].mean() for name, part in groups.items()}
+        means = ", ".join(f"{name} {value:.1%}" for name, value in means.items() if pd.notna(value))
+        text += f"{BREAK}Means {source}: {means}." if means else ""
+    return text + _training(training, rows.device.to_list()) + BREAK + (_order(rows) + _data(results)).strip()
+
+
+def _training(training: pd.Series | None, names: list[str]) -> str:
+    """How much of each device training had."""
+    if training is None:
+        return ""
+    order = [name for name in DEVICES if name in training] + [name for name in training.index if name not in DEVICES]
+    heard = ", ".join(f"{name} {training[name]:,}" for name in order)
+    none = [name for name in names if name not in training]
+    return f"{BREAK}Training clips: {heard}" + (f"; none of {', '.join(none)}." if none else ".")
+
+
+def mel_bins(results: Results, table: pd.DataFrame) -> str:
+    """Table 2 in words: does accuracy rise with the mel bins, can the clips tell, and in the report?"""
+    rows = _ran(table)
+    if len(rows) < 2:
+        return "Too few of the four networks have run for a comparison."
+    few, many = rows.iloc[0], rows.iloc[-1]
+    here, there = (100 * (many[column] - few[column]) for column in ("accuracy", "report_accuracy"))
+    steps = rows.accuracy.astype(float).diff().dropna()
+    names = {bins: name for name, bins in MEL_BINS.items() if name in NETWORKS}
+    told = _compared(results, names[int(many.mel_bins)], names[int(few.mel_bins)], (many, few))
+    how = "at every step" if (steps > 0).all() or (steps < 0).all() else "though not at every step"
+    text = (f"From {few.mel_bins} to {many.mel_bins} mel bins accuracy {_moves(here)} here by {abs(here):.1f} points, "
+            f"{how}; {told}. In the report it {_moves(there)} by {abs(there):.1f} points")  # fmt: skip
+    text += ": **the opposite direction**." if here * there < 0 else "."
+    return text + _data(results)
+
+
+def _moves(points: float) -> str:
+    return "rises" if points > 0 else "falls" if points < 0 else "stays"
+
+
+def submissions(results: Results, table: pd.DataFrame) -> str:
+    """Table 7 in words: the best network against the baseline, here and in the report."""
+    rows = _ran(table).set_index("submission")
+    nets = rows[rows.index.isin(NETWORKS)]
+    if nets.empty or "baseline" not in rows.index:
+        return "The baseline, or every network, is missing: nothing to compare."
+    base, best = rows.loc["baseline"], nets.loc[nets.accuracy.idxmax()]
+    points = 100 * (best.accuracy - base.accuracy)
+    report = 100 * (table.set_index("submission").report_accuracy["4"] - base.report_accuracy)
+    told = _compared(results, str(best.name), "baseline", (best, base))
+    return (f"The most accurate network here is submission {best.name}, {points:+.1f} points from the baseline; {told}."
+            f" In the report submission 4 is {report:+.1f} points from it.{_data(results)}")  # fmt: skip
+
+
+def of_tables(results: Results, made: dict[int, pd.DataFrame]) -> dict[int, str]:
+    """The sentences of Tables 2, 3, 4 and 7, by number."""
+    said = {2: mel_bins, 3: classes, 4: devices, 7: submissions}
+    return {number: say(results, made[number]) for number, say in said.items() if number in made}
+
+
+def setup(config: Config) -> pd.DataFrame:
+    """Section 3.1 and what a run's configuration has in its place."""
+    t, crop = config.training, config.augmentation.crop_seconds
+    rate = f"one cycle up to {t.max_lr:g}" if t.schedule == "one_cycle" else f"constant, {t.max_lr:g}"
+    part = {"validation": f"{t.validation_fraction:.0%} of the training fold", "test": "the evaluation clips"}
+    watched = part.get(t.selection)
+    patience = "all epochs are run" if t.patience is None else f"stops after {t.patience} epochs without a better one"
+    stop = f"{t.watch.replace('_', ' ')} of {watched}; {patience}" if watched else "none: the last epoch is taken"
+    rows = [("optimiser", "AdamW, standard parameters", f"{t.optimizer}, weight decay {t.weight_decay:g}"),
+            ("clips in a batch", "64", str(t.batch_size)),
+            ("learning rate", "one cycle up to 0.01", rate),
+            ("epochs", "about 400, at most 500", f"at most {t.epochs}"),
+            ("moving average of weights", "decay 0.999", f"decay {t.ema_decay:g}" if t.ema_decay else "none"),
+            ("early stopping", "yes; on what is not said", stop),
+            ("section of a clip", "8 s", f"{crop:g} s" if crop else "the whole clip"),
+            ("mixup", "modified, alpha 0.6", _mixup(config.augmentation))]  # fmt: skip
+    return pd.DataFrame(rows, columns=["", "report", "this run"]).set_index("")
+
+
+def _mixup(settings: Augmentation) -> str:
+    return f"{settings.mixup}, alpha {settings.mixup_alpha:g}" if settings.mixup else "none"
