@@ -26,7 +26,7 @@ from asc_kit.lab import overview
 from asc_kit.lab.architecture import Anatomy, Budget
 from asc_kit.lab.augmentation import ALONE, Augmented
 from asc_kit.lab.curves import Runs
-from asc_kit.lab.devices import Devices, centres
+from asc_kit.lab.devices import ONE, Devices, centres
 from asc_kit.lab.explorer import ANY
 from asc_kit.lab.features import Settings
 from asc_kit.lab.mistakes import Mistakes, distances
@@ -93,9 +93,24 @@ def test_device_filters_and_is_what_the_others_are_compared_with(devices):
     assert devices.heard == ["c"]
     devices.device.value = "s1"  # no park in rome by s1
     assert "choose another" in devices.message.value and devices.heard == ["c"]
+    assert {part.layout.display for part in devices.changing} == {"none"}  # nothing of other settings beside it
     devices.city.value = devices.device.value = ANY
     devices.segment.value = "field_7"
     assert devices.heard == ["unknown"] and devices.message.value == ""
+    assert {part.layout.display for part in devices.changing} == {None}
+
+
+def test_the_curve_is_the_mean_over_segments_or_one_of_them(tmp_path):
+    rows = [(f"audio/bus-oslo-{p}-0-{d}.wav", "bus", f"oslo-{p}", d) for p, ds in ((1, "ab"), (2, "abc")) for d in ds]
+    corpus = corpora.read(write_corpus(tmp_path / "set", rows))
+    explorer = Devices(corpus, open_store(corpus, 44100))
+    assert explorer.segments == 2 and explorer.reference == "a"
+    both = explorer.difference
+    explorer.over.value = ONE
+    one = explorer.difference
+    explorer.segment.value = next(v for _, v in explorer.segment.options if v != explorer.segment.value)
+    assert explorer.segments == 1 and np.allclose(both["b"], (one["b"] + explorer.difference["b"]) / 2, atol=1e-4)
+    assert list(both) == ["a", "b", "c"] and (both["a"] == 0).all()
 
 
 def test_seconds_cut_what_is_heard(devices):
@@ -130,14 +145,15 @@ def test_settings_change_frame_parameters_and_macs():
     assert explorer.numbers.here["Hz between bins"] == pytest.approx(2 * explorer.numbers.report["Hz between bins"])
 
 
-def test_settings_that_do_not_go_together_are_said_and_change_nothing():
+def test_settings_that_do_not_go_together_are_said_and_show_nothing():
     explorer = Settings(tone(3000))
     explorer.f_max.value = 5000
     kept = explorer.level
     explorer.f_min.value = 6000
     assert "f_max" in explorer.message.value and "alert" in explorer.message.value and explorer.level is kept
+    assert explorer.image.layout.display == explorer.table.layout.display == "none"
     explorer.f_min.value = 100
-    assert explorer.message.value == "" and explorer.level is not kept
+    assert explorer.message.value == "" and explorer.level is not kept and explorer.image.layout.display is None
 
 
 @pytest.fixture
@@ -191,6 +207,8 @@ def test_rows_of_both_tables_add_up_to_the_network():
             explorer.row.value = names
             parameters, macs = parameters + explorer.part.parameters.sum(), macs + explorer.part.macs.sum()
         assert parameters == 62346 and round(macs / 1e6) == 397
+        assert explorer.all.loc["Total"].tolist() == [parameters, macs] and len(explorer.all) == count + 1
+        assert "100.0%" in explorer.every.value and explorer.every.value.count("◀") == 1
     assert explorer.row.label == "16. Fully connected (FC)" and explorer.part.output.tolist() == [(10,)]
 
 
@@ -204,6 +222,7 @@ def test_a_block_is_drawn_and_taken_apart():
     assert explorer.part.input.tolist() == [(12, 320, 80)] and explorer.part.output.tolist() == [(18, 160, 80)]
     assert explorer.layers.parameters["blocks.2.depthwise"] == 36 * 12
     assert explorer.layers.macs["blocks.2.depthwise"] == 9 * 48 * 160 * 80
+    assert explorer.layers.parameters.sum() == 2655 and "2,655" not in explorer.inside.value  # no part counts twice
     explorer.clip.value = 1
     assert explorer.part.input.tolist() == [(12, 32, 80)]
     explorer.row.value = ("stem",)
@@ -264,6 +283,8 @@ def test_a_cell_shows_and_plays_its_clips(run):
     sounds = heard(explorer.players.value)
     wave = soundfile.read(run.dataset_root / "audio/bus-oslo-0-0-b.wav")[0]
     assert len(sounds) == 4 and np.allclose(sounds[0], wave / np.abs(wave).max(), atol=1e-3)
+    (often,) = explorer.frequent.itertuples(index=False)
+    assert tuple(often) == ("bus", "park", 2, 1, 2)  # clips, locations, devices
     before = drawn(explorer.image.value)
     explorer.clip.value = "audio/bus-oslo-0-0-c.wav"
     assert drawn(explorer.image.value) != before and explorer.likes.index[0] != "audio/park-oslo-1-0-b.wav"
@@ -277,9 +298,24 @@ def test_a_click_and_the_filters_choose_the_clips(run):
     assert list(explorer.found.index) == ["audio/tram-oslo-2-0-s1.wav"]
     assert explorer.cells["bus", "park"].description == "·" and explorer.cells["bus", "bus"].description == "1"
     explorer.cells["bus", "tram"].click()
-    assert "no clip is behind this cell" in explorer.message.value
+    assert "no clip is behind this cell" in explorer.message.value and explorer.image.layout.display == "none"
+    assert explorer.often not in explorer.changing and explorer.cells["bus", "bus"].description == "1"
     explorer.device.value = explorer.true.value = explorer.predicted.value = ANY
     assert len(explorer.found) == 12 and explorer.message.value == ""
+
+
+def test_another_run_of_the_experiment_is_shown_by_its_control(run):
+    other = run.home / "submission_2" / "seed_1"
+    other.mkdir(parents=True)
+    table = pd.read_csv(run.folder / "predictions.tsv", sep="\t")
+    table.loc[8:, CLASSES] = 0.7, 0.2, 0.1  # every tram taken for a bus
+    table.to_csv(other / "predictions.tsv", sep="\t", index=False)
+    (other / "run.json").write_text(json.dumps({"config": Recipe("toy").config("2", 1).as_dict()}))
+    explorer = Mistakes(run)
+    assert [name for name, _ in explorer.run.options] == ["submission_1/seed_0", "submission_2/seed_1"]
+    explorer.run.value = explorer.run.options[1][1]
+    assert (explorer.true.value, explorer.predicted.value, len(explorer.found)) == ("tram", "bus", 4)
+    assert explorer.frequent.clips.tolist() == [4, 2] and explorer.features.n_mels == 64
 
 
 def test_without_recordings_there_are_probabilities_still(run):
@@ -320,6 +356,8 @@ def test_runs_are_laid_over_each_other(run):
     assert explorer.curves.groupby("run").loss.min().tolist() == [2.5, 1.0]
     assert explorer.table.accuracy.tolist() == pytest.approx([10 / 12, 10 / 12])
     assert explorer.table["training.epochs"].tolist() == [7, 500] and "training.max_lr" not in explorer.table
+    shown = pd.read_html(io.StringIO(explorer.shown.value), index_col=0)[0]
+    assert shown.index.tolist() == ["accuracy", "log loss", "epochs"] and shown.shape[1] == 2
     first = drawn(explorer.image.value)
     explorer.chosen.value = ("toy/submission_1/seed_0",)
     assert explorer.curves.run.nunique() == 1 and drawn(explorer.image.value) != first
@@ -402,6 +440,15 @@ def test_explorers_are_left_out_of_batches():
                 found += 1
                 assert {"skip-execution", "nbval-skip"} <= set(cell["metadata"]["tags"]) and not cell["outputs"], file
     assert found == 7
+
+
+def test_code_that_teaches_nothing_is_folded_away():
+    """Imports and explorers; never the parameters."""
+    for file in sorted((ROOT / "notebooks").glob("[01][0-9]_*.ipynb")):
+        code = [cell for cell in json.loads(file.read_text())["cells"] if cell["cell_type"] == "code"]
+        folded = [cell["metadata"].get("jupyter", {}).get("source_hidden", False) for cell in code]
+        assert folded[:2] == [False, True], file
+        assert all(hidden for cell, hidden in zip(code, folded) if "skip-execution" in cell["metadata"].get("tags", []))
 
 
 def test_a_batch_that_takes_too_long_names_its_cell(tmp_path, monkeypatch):

@@ -48,6 +48,7 @@ class Anatomy(Explorer):
     Attributes
     ----------
     table, row, clip : controls; ``clip`` is the length in seconds
+    all : every row of the table: parameters, million MACs, and their shares of the network
     part : the row's modules, a row each: parameters, input, output, macs
     layers : what is inside, a row a layer
     """
@@ -59,8 +60,8 @@ class Anatomy(Explorer):
         self.table = dropdown(list(self.rows), "rows of")
         self.row = dropdown(self.rows["Table 1"], "row", self.rows["Table 1"][2][1])
         self.clip = slider(widgets.FloatSlider, 1, 10, 10, 1, "clip, s")
-        self.words, self.image, self.inside = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.start([self.table, self.row, self.clip], [self.words, self.image, self.inside])
+        self.words, self.image, self.inside, self.every = (widgets.HTML() for _ in range(4))
+        self.start([self.table, self.row, self.clip], [self.words, self.image, self.inside, self.every])
 
     def update(self) -> None:
         """Count and draw the row."""
@@ -79,11 +80,29 @@ class Anatomy(Explorer):
         module = self.net.get_submodule(self.row.value[0])
         drawn = [picture(figure, alt) for figure, alt in self._figures(module)]
         self.image.value = f'<div style="display:flex;flex-wrap:wrap;align-items:start">{"".join(drawn)}</div>'
-        order = [name for part in self.row.value for name in (part, *(n for n in inside if n.startswith(f"{part}.")))]
-        shown = whole.loc[order].rename_axis(None)  # a block, then its layers as they run
-        form = {"parameters": "{:,}".format, "input": _shape, "output": _shape, "macs": "{:,}".format}
-        self.inside.value = grid(shown.assign(**{name: shown[name].map(how) for name, how in form.items()})
-                                 .rename(columns={"macs": "MACs"}), True)  # fmt: skip
+        order = [n for part in self.row.value for n in [n for n in inside if n.startswith(f"{part}.")] or [part]]
+        self.inside.value = f"<p>Layer by layer:</p>{grid(self._told(whole.loc[order]), True)}"
+        self._count(whole, rows)
+
+    @staticmethod
+    def _told(layers: pd.DataFrame) -> pd.DataFrame:
+        """For people; a block's own row is left out, or its layers would count twice."""
+        form = {"parameters": "{:,}".format, "input": _shape, "output": _shape, "macs": _millions}
+        shown = layers.assign(**{name: layers[name].map(how) for name, how in form.items()}).rename_axis(None)
+        return shown.rename(columns={"macs": "million MACs"})
+
+    def _count(self, whole: pd.DataFrame, rows: list[tuple[str, tuple[str, ...]]]) -> None:
+        """Every row of the table, and its share of the network."""
+        counts = {label: whole.loc[list(names), ["parameters", "macs"]].sum() for label, names in rows}
+        self.all = pd.DataFrame(counts).T
+        self.all.loc["Total"] = self.all.sum()
+        share = self.all / self.all.loc["Total"]
+        chosen = ["◀" if label == self.row.label else "" for label in self.all.index]
+        shown = pd.DataFrame({"parameters": self.all.parameters.map("{:,}".format),
+                              "share": share.parameters.map("{:.1%}".format),
+                              "million MACs": self.all.macs.map(_millions),
+                              "share of MACs": share.macs.map("{:.1%}".format), "": chosen})  # fmt: skip
+        self.every.value = f"<p>All rows of {self.table.value}:</p>{grid(shown, True)}"
 
     def _figures(self, module: nn.Module) -> list[tuple[Figure, str]]:
         """Figures 1 and 2 of a block, or the layer between what it takes and gives; and where the bytes are."""
@@ -104,6 +123,10 @@ class Anatomy(Explorer):
 
 def _shape(sizes: tuple[int, ...]) -> str:
     return " × ".join(map(str, sizes))
+
+
+def _millions(macs: int) -> str:
+    return f"{macs / 1e6:,.2f}" if macs else ""
 
 
 def _words(module: nn.Module) -> str:

@@ -96,7 +96,7 @@ class Augmented(Explorer):
         peak = max(float(wave.abs().max()) for wave in self.sounds.values())  # one scale: louder is heard as louder
         self.players.value = "".join(player(wave.numpy(), RATE, self.synthetic, names[name], peak)
                                      for name, wave in self.sounds.items())  # fmt: skip
-        columns = ["label: share of the first", "its amplitude", "first heard above second, dB"]
+        columns = ["label: share of the first", "weight of the first wave", "first heard above second, dB"]
         table = pd.DataFrame.from_dict(self.numbers, orient="index", columns=columns)
         table[columns[2]] = [f"{value.round(1) + 0.0:.1f}" for value in table[columns[2]].to_numpy(float)]  # no -0.0
         self.table.value = grid(table, index=True) if len(table) else ""

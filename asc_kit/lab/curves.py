@@ -78,7 +78,7 @@ class Runs(Explorer):
         scored = pd.DataFrame({name: scores(folder) for name, folder in folders.items()}).T.astype({"clips": int})
         others = differing(folders)
         self.table = scored.join(others)
-        self.shown.value = grid(pretty(scored).set_axis(scored.index).join(others), index=True)
+        self.shown.value = grid(beside(scored, others), index=True)
         self.image.value = self._draw()
 
     def _draw(self) -> str:
@@ -92,6 +92,15 @@ class Runs(Explorer):
         axis.xaxis.get_major_locator().set_params(integer=True)
         sns.move_legend(axis, "center left", bbox_to_anchor=(1, 0.5))
         return picture(figure, f"{column} by epoch of {', '.join(self.curves.run.unique())}")
+
+
+def beside(scored: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Scores and then what differs, a column a run: many settings stand below each other, not off the screen."""
+    shown = pretty(scored).set_axis(scored.index)
+    shown = shown if scored.clips.nunique() > 1 else shown.drop(columns="clips")
+    short = others.rename(columns=lambda name: name.rpartition(".")[2].replace("_", " "))
+    homes = {name.split("/")[0] for name in scored.index}
+    return shown.join(short).T.rename(columns=lambda name: name.split("/", 1)[1] if len(homes) == 1 else name)
 
 
 def differing(folders: dict[str, Path]) -> pd.DataFrame:

@@ -19,6 +19,8 @@ from asc_kit.lab.shown import limits, picture, player, show_mel
 
 PAUSE = 0.25  # seconds of silence between two devices
 ABREAST = 3  # spectrograms beside each other
+MOST = 40  # segments whose mean is drawn: of a whole data set those with the most devices
+ALL, ONE = "all segments of the class and city", "the segment below"
 
 
 def segments(corpus: Corpus, store: Store) -> pd.DataFrame:
@@ -46,9 +48,10 @@ class Devices(Explorer):
 
     Attributes
     ----------
-    scene, city, device, segment, seconds : controls
+    scene, city, device, over, segment, seconds : controls; ``device`` is what the others are compared with, and
+        leaves the segments that it recorded
     levels : device -> log-mel (time, mel) of what is heard
-    difference : dB above the reference device, a row a frequency, a column a device
+    difference : dB above the reference device, a row a frequency, a column a device; a mean over ``segments`` segments
     """
 
     def __init__(self, corpus: Corpus, store: Store, features: Features | None = None):
@@ -57,13 +60,15 @@ class Devices(Explorer):
         self.rows = segments(corpus, store)
         self.scene = dropdown([ANY, *corpus.classes], "class")
         self.city = dropdown([ANY, *sorted(set(self.rows.city) - {""})], "city")
-        self.device = dropdown([ANY, *sorted(set(self.rows.device))], "device")
+        names = sorted(set(self.rows.device))
+        self.device = dropdown([(f"{names[0]}, or the first there", ANY), *((n, n) for n in names)], "compared with")
+        self.over = dropdown([ALL, ONE], "curve of")
         self.segment = dropdown(self._found(), "segment")
         longest = store.length / self.features.sample_rate
         self.seconds = slider(widgets.FloatSlider, 0.5, longest, min(3.0, longest), 0.5, "seconds of each")
         self.sound, self.image, self.curve = (widgets.HTML() for _ in range(3))
-        self.start([self.scene, self.city, self.device, self.segment, self.seconds],
-                   [self.sound, self.image, self.curve])  # fmt: skip
+        self.start([self.scene, self.city, self.device, self.over, self.segment, self.seconds],
+                   [self.curve, self.sound, self.image])  # fmt: skip
 
     def _found(self) -> list[tuple[str, str]]:
         """Segments that the filters leave, those with the most devices first, as options."""
@@ -81,21 +86,32 @@ class Devices(Explorer):
         if not found:
             raise InputError("class, city, device: no clip has all three; choose another")
         choose(self.segment, found)
-        rows = self.rows[self.rows.recorded == self.segment.value].sort_values("device")
-        self.heard = rows.device.to_list()
-        length = round(min(self.seconds.value * self.features.sample_rate, self.store.length))
-        waves = self.store.read(self.store.rows(rows.filename), length=length)  # devices, samples
-        mels = LogMel(self.features)(waves)[:, 0].numpy()  # devices, time, mel
-        self.levels = dict(zip(self.heard, mels))
-        self._level()
+        waves, self.levels = self._read(self.segment.value)
+        self.heard = list(self.levels)
+        self._level([value for _, value in found] if self.over.value == ALL else [self.segment.value])
         self._play(waves)
         self._draw()
 
-    def _level(self) -> None:
-        """Mean over time of each device's log-mel against that of the device chosen, else of the first."""
-        self.reference = self.device.value if self.device.value in self.heard else self.heard[0]
-        means = pd.DataFrame({name: level.mean(0) for name, level in self.levels.items()}, index=centres(self.features))
-        self.difference = means.sub(means[self.reference], axis=0).rename_axis("Hz")
+    def _read(self, segment: str) -> tuple[torch.Tensor, dict[str, np.ndarray]]:
+        """Waveforms of a segment, (devices, samples), and the log-mel of each, (time, mel), by device."""
+        rows = self.rows[self.rows.recorded == segment].sort_values("device")
+        length = round(min(self.seconds.value * self.features.sample_rate, self.store.length))
+        waves = self.store.read(self.store.rows(rows.filename), length=length)
+        return waves, dict(zip(rows.device, LogMel(self.features)(waves)[:, 0].numpy()))
+
+    def _level(self, segments: list[str]) -> None:
+        """Mean over time, then over the segments, of each device's log-mel less that of the device chosen or first."""
+        counts = self.rows[self.rows.recorded.isin(segments)].recorded.value_counts()
+        several = [name for name in segments if counts[name] > 1][:MOST] or [self.segment.value]
+        found = [self.levels if name == self.segment.value else self._read(name)[1] for name in several]
+        named = {name for levels in found for name in levels}
+        self.reference = self.device.value if self.device.value in named else min(named)
+        found = [levels for levels in found if self.reference in levels]
+        each = [pd.DataFrame({name: level.mean(0) - levels[self.reference].mean(0) for name, level in levels.items()})
+                for levels in found]  # fmt: skip
+        mean = pd.concat(each, keys=range(len(each))).groupby(level=1).mean()
+        self.segments = len(each)
+        self.difference = mean[sorted(mean)].set_index(centres(self.features)).rename_axis("Hz")
 
     def _play(self, waves: torch.Tensor) -> None:
         pause = torch.zeros(len(waves), round(PAUSE * self.features.sample_rate))
@@ -115,14 +131,16 @@ class Devices(Explorer):
             axis.set_visible(False)
         figure.tight_layout()
         self.image.value = picture(figure, f"log-mel spectrograms of {self.segment.value} by {', '.join(self.heard)}")
-        self.curve.value = self._curve() if count > 1 else "This segment has one device: nothing to compare."
+        several = self.difference.shape[1] > 1
+        self.curve.value = self._curve() if several else "There is one device in each segment: nothing to compare."
 
     def _curve(self) -> str:
         figure, axis = plt.subplots(figsize=(9, 3.2))
         long = self.difference.reset_index().melt("Hz", var_name="device", value_name="dB")
         sns.lineplot(long, x="Hz", y="dB", hue="device", style="device", palette="colorblind", dashes=True, ax=axis)
         worst = self.difference.std().idxmax()
-        title = f"difference of devices, mean over time: {worst} differs most in shape"
+        over = "one segment" if self.segments == 1 else f"mean of {self.segments} segments"
+        title = f"difference of devices, {over}: {worst} differs most in shape"
         axis.set(xscale="log", ylabel=f"dB above device {self.reference}", title=title)
         axis.xaxis.set_major_formatter("{x:,.0f}")
         sns.move_legend(axis, "center left", bbox_to_anchor=(1, 0.5))

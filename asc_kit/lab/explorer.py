@@ -54,14 +54,19 @@ def _first(options: Sequence) -> object:
 class Explorer(widgets.VBox):
     """A subclass makes its widgets, each an attribute, and calls `start`; `update` reads them and shows.
 
-    A fault of the input is one line in ``message``; what was shown before it stays.
+    A fault of the input is one line in ``message``, in place of what was shown before it.
     """
 
-    def start(self, controls: Sequence[widgets.Widget], shown: Sequence[widgets.Widget]) -> None:
-        """Put the controls above what they change, and show it for the first time."""
+    def start(
+        self,
+        controls: Sequence[widgets.Widget],
+        shown: Sequence[widgets.Widget],
+        lasting: Sequence[widgets.Widget] = (),
+    ) -> None:
+        """Put the controls above what they change, and show it for the first time; ``lasting`` stays beside a fault."""
         align(controls)
-        self.message, self._busy = widgets.HTML(), False
-        self.children = [dark(), widgets.HBox(controls, layout=WRAP), self.message, *shown]
+        self.message, self._busy, self.changing = widgets.HTML(), False, tuple(shown)
+        self.children = [dark(), widgets.HBox(controls, layout=WRAP), *lasting, self.message, *shown]
         for control in controls:
             control.observe(self._changed, "value")
         self._changed()
@@ -73,10 +78,16 @@ class Explorer(widgets.VBox):
         try:
             self.update()
             self.message.value = ""
+            self._appear(None)
         except InputError as error:
             self.message.value = f'<span role="alert">{html.escape(str(error))}</span>'
+            self._appear("none")  # it would be the picture of other settings
         finally:
             self._busy = False
+
+    def _appear(self, display: str | None) -> None:
+        for part in self.changing:
+            part.layout.display = display
 
     def update(self) -> None:
         """Show what the controls ask for."""

@@ -1,6 +1,8 @@
 """Errors explorer: the clips behind a cell of the confusion matrix, seen, heard, and what else sounds like them."""
 
 import html
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -11,7 +13,7 @@ import pandas as pd
 import torch
 from matplotlib.colors import to_hex
 
-from asc_kit.config import Features
+from asc_kit.config import Config
 from asc_kit.data.audio import decode
 from asc_kit.data.corpus import Corpus
 from asc_kit.errors import InputError
@@ -23,6 +25,7 @@ from asc_kit.report import figures
 from asc_kit.runs import Run
 
 NEAREST = 3  # clips that sound alike, shown beside the one chosen
+FREQUENT = 5  # confusions listed
 
 
 def distances(probabilities: np.ndarray, place: int) -> np.ndarray:
@@ -32,15 +35,33 @@ def distances(probabilities: np.ndarray, place: int) -> np.ndarray:
 
 
 def clips(predictions: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """true, predicted, device, p_predicted, p_true, by clip; the surest first."""
+    """true, predicted, device, location, p_predicted, p_true, by clip; the surest first."""
     table = predictions.set_index("filename")
     classes = list(table.columns[1:])
     told = truth.set_index("filename").loc[table.index]
     rows = pd.DataFrame({"true": told.scene_label, "predicted": np.array(classes)[table[classes].to_numpy().argmax(1)],
-                         "device": told.source_label.replace("", "unknown")})  # fmt: skip
+                         "device": told.source_label.replace("", "unknown"), "location": told.identifier})  # fmt: skip
     rows["p_predicted"] = table[classes].max(axis=1)
     rows["p_true"] = [table[label][name] for name, label in rows.true.items()]
     return rows.sort_values("p_predicted", ascending=False, kind="stable")
+
+
+def confusions(table: pd.DataFrame) -> pd.DataFrame:
+    """Mistaken pairs of `clips`, the most frequent first: true, predicted, and how many clips, locations, devices."""
+    pairs = table[table.true != table.predicted].groupby(["true", "predicted"])
+    found = pairs.agg(clips=("p_true", "size"), locations=("location", "nunique"), devices=("device", "nunique"))
+    return found.reset_index().sort_values("clips", ascending=False, kind="stable", ignore_index=True)
+
+
+def siblings(run: Run) -> list[tuple[str, Run]]:
+    """The run and the others of its experiment, as options; ``run.json`` tells what each is."""
+    found = [(f"{run.folder.parent.name}/{run.folder.name}", run)]
+    for file in sorted(run.home.glob("*/seed_*/run.json")):
+        config, name = Config.from_dict(json.loads(file.read_text())["config"]), file.parent.parent.name
+        variant = name.removeprefix("ablation_") if name.startswith("ablation_") else None
+        if file.parent != run.folder and (file.parent / "predictions.tsv").exists():
+            found.append((f"{name}/{file.parent.name}", replace(run, config=config, variant=variant)))
+    return found
 
 
 def recordings(run: Run) -> Corpus | None:
@@ -61,7 +82,8 @@ class Mistakes(Explorer):
 
     Attributes
     ----------
-    true, predicted, device, clip : controls
+    run, true, predicted, device, clip : controls
+    frequent : the most frequent confusions, whatever the device
     cells : (true class, predicted class) -> button, which sets the first two
     found : the clips that the controls leave, those the model is surest of first
     likes : the clips that the model takes for the most alike, with their distance
@@ -70,20 +92,31 @@ class Mistakes(Explorer):
     def __init__(self, run: Run):
         super().__init__()
         self.corpus = recordings(run)
-        self.features = Features(**run.config.as_dict()["features"])
-        predictions = run.predictions()
-        truth = pd.read_csv(run.home / "truth.tsv", sep="\t", dtype=str, keep_default_na=False)
-        self.classes = list(predictions.columns[2:])
-        self.table, self.p = clips(predictions, truth), predictions.set_index("filename")[self.classes]
+        self.truth = pd.read_csv(run.home / "truth.tsv", sep="\t", dtype=str, keep_default_na=False)
+        self.run = dropdown(siblings(run), "run")
+        self._open()
         self.true, self.predicted = (dropdown([ANY, *self.classes], name) for name in ("true", "predicted"))
         self.device = dropdown([ANY, *sorted(set(self.table.device))], "device")
-        wrong = self.table[self.table.true != self.table.predicted]
-        if len(wrong):  # begin with the surest mistake
-            self.true.value, self.predicted.value = wrong[["true", "predicted"]].iloc[0]
         self.clip = dropdown([("", None)], "clip")
-        self.listing, self.image, self.players = (widgets.HTML() for _ in range(3))
-        self.start([self.true, self.predicted, self.device, self.clip],
-                   [self._matrix(), self.listing, self.players, self.image])  # fmt: skip
+        self.often, self.listing, self.image, self.players = (widgets.HTML() for _ in range(4))
+        self._begin()
+        self.start([self.run, self.true, self.predicted, self.device, self.clip],
+                   [self.listing, self.players, self.image], [self.often, self._matrix()])  # fmt: skip
+
+    def _open(self) -> None:
+        """Read the run's predictions."""
+        run = self.shown = self.run.value
+        self.features, predictions = run.config.features, run.predictions()
+        self.classes = list(predictions.columns[2:])
+        self.table, self.p = clips(predictions, self.truth), predictions.set_index("filename")[self.classes]
+
+    def _begin(self) -> None:
+        """Go to the most frequent confusion, and list the first few."""
+        self.frequent = confusions(self.table).head(FREQUENT)
+        if len(self.frequent):
+            self.true.value, self.predicted.value = self.frequent[["true", "predicted"]].iloc[0]
+        words = "The most frequent confusions, and how many locations and devices stand behind their clips:"
+        self.often.value = words + grid(self.frequent) if len(self.frequent) else "Every clip is right."
 
     def _matrix(self) -> widgets.GridBox:
         """A button a cell; true classes are rows."""
@@ -108,6 +141,9 @@ class Mistakes(Explorer):
 
     def update(self) -> None:
         """Show the cell's clips."""
+        if self.run.value is not self.shown:
+            self._open()
+            self._begin()
         rows = self.table if self.device.value == ANY else self.table[self.table.device == self.device.value]
         self._count(rows)
         for column, wanted in (("true", self.true.value), ("predicted", self.predicted.value)):

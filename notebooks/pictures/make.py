@@ -2,7 +2,8 @@
 
     .venv/bin/python notebooks/pictures/make.py
 
-01, 03, the ablation of 13 and the devices of 14 are made on the recipe's smoke part (a minute); the others show what is committed.
+01, 03, the ablation of 13 and the devices of 14 are made on the recipe's smoke part (a minute); the others show
+what is committed.
 """
 
 import base64
