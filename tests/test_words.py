@@ -49,6 +49,13 @@ def test_devices_say_who_is_hardest_and_what_training_heard():
         "device", "accuracy", "n", "report accuracy", "report log loss"]  # fmt: skip
 
 
+def test_why_is_told_from_the_reports_own_numbers():
+    text = words.why()
+    assert "10,215 clips of A, about 750 of each" in text
+    assert "1.4 points below S1 to S3, not larger than chance" in text
+    assert "8.4 points above all simulated ones, larger than chance" in text
+
+
 def test_an_order_unlike_the_reports_is_said():
     accuracy = {"bus": 0.9, "street_traffic": 0.8, "park": 0.7, "street_pedestrian": 0.3, "average": 0.6}
     text = words.classes(NOTHING, table(3, "scene_label", accuracy))
@@ -70,7 +77,7 @@ def test_systems_are_compared_clip_by_clip_where_both_are_there():
     worse = clips.assign(correct=[0.0] * 5 + [1.0] * 15)
     scored = {name: tables.Scored(name, rows, {0: rows}, None) for name, rows in (("1", clips), ("baseline", worse))}
     both = dataclasses.replace(NOTHING, scored=scored)
-    table_7 = table(7, "submission", {"baseline": 0.75, "1": 1.0}, half=0.2)
+    table_7 = table(7, "submission", {"baseline": 0.75, "1": 1.0, "4": 0.9}, half=0.2)
     assert "leaves 0 out: more than chance" in words.submissions(both, table_7)
     same = dataclasses.replace(NOTHING, scored=scored | {"baseline": scored["1"]})
     assert "holds 0: these clips cannot tell" in words.submissions(same, table_7)
