@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.config import Config, Recipe
+from asc_kit.config import Recipe
 from asc_kit.errors import InputError
 from asc_kit.report import tables
 from asc_kit.report.tables import DIFFERENCES, SCORES, Scored
@@ -70,8 +70,7 @@ def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
     for file in sorted(home.glob(f"{folder}/seed_*/run.json")):
         config = tables.about(file)["config"]
         declared = recipe.config(recipe.ablation_submission, config["seed"], config["fold"], variant).as_dict()
-        # read as a configuration: what was written before a switch was there has its default
-        mine, theirs = flat(Config.from_dict(config).as_dict()), flat(declared)
+        mine, theirs = flat(config), flat(declared)
         differ = sorted(key for key in mine | theirs if mine.get(key) != theirs.get(key))
         if differ:
             who = f"the variant {variant}" if variant else "it"
