@@ -99,8 +99,8 @@ def files_state() -> str:
 def made_by(name) -> str:
     """Changes with a notebook's code, and with the code that makes the tables."""
     cells = nbformat.read(f"{workflow.basedir}/notebooks/{name}.ipynb", as_version=4).cells
-    library = ("metrics", "lab/shown", "report/tables", "report/words", "report/figures", "report/page",
-               "report/complexity")
+    library = ("metrics", "lab/shown", "report/evaluation", "report/tables", "report/words", "report/figures",
+               "report/page", "report/complexity", "report/ablation", "report/beyond")
     return kit.digest(recipe.title, *(cell.source for cell in cells), kit.code_digest(*library))
 
 

@@ -9,7 +9,7 @@ import pytest
 from asc_kit import config
 from asc_kit.config import Recipe
 from asc_kit.errors import InputError
-from asc_kit.report import ablation, tables
+from asc_kit.report import ablation, evaluation, words
 from asc_kit.runs import Run
 
 CLASSES = ["bus", "park"]
@@ -60,6 +60,8 @@ def test_differences_are_paired_means_over_seeds(home):
     losses = {v: np.mean([-np.log(np.where(right[v, s], 0.8, 0.3)) for s in (0, 1)]) for v in (None, "crop")}
     assert table.log_loss_difference["crop"] == pytest.approx(losses["crop"] - losses[None])
     assert table.n["short"] == 0 and table.note["short"] == "no run of it is there"
+    said = words.ablation(table.reset_index())
+    assert said.startswith("Against the recipe. Accuracy: lower: crop.") and "Log loss: higher: crop." in said
     assert "crop | mixup: off" in (home / "tables" / "ablation.md").read_text()
 
 
@@ -67,7 +69,7 @@ def test_equal_runs_differ_by_nothing(home):
     for variant in (None, "crop"):
         write_run(home, variant, 0, 0.8)
     row = ablation.table(home, RECIPE).set_index("variant").loc["crop"]
-    assert (row[tables.DIFFERENCES] == 0).all()
+    assert (row[evaluation.DIFFERENCES] == 0).all()
 
 
 def test_a_run_from_before_a_switch_was_there_has_its_default(home):

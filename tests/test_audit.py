@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from conftest import real
 
+from asc_kit.config import Recipe
 from asc_kit.data import corpus
-from asc_kit.report import audit, claims, tables
+from asc_kit.report import audit, claims, evaluation, tables
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +159,9 @@ def test_paired_differences_equal_their_definition(tmp_path):
             {"filename": truth.filename, "scene_label": np.where(a > 0.5, "a", "b"), "a": a, "b": 1 - a}
         )
         table.to_csv(folder / "predictions.tsv", sep="\t", index=False)
-    results = tables.load(tmp_path, tables.Recipe("mine"))
-    row = claims.paired(results, (("4", "2"), ("4", "1"))).iloc[0]
-    assert row[["first", "second", "clips", "disagree"]].tolist() == ["4", "2", 24, 3]
-    assert row.points == pytest.approx(100 * 3 / 24) and row.log_loss == pytest.approx(3 / 24 * math.log(0.2 / 0.8))
-    assert row.points_low == 0 < row.points < row.points_high  # all three lie in one place, which a draw may miss
+    results = evaluation.load(tmp_path, Recipe("mine"))
+    row = evaluation.paired(results, (("4", "2"), ("4", "1"))).iloc[0]
+    assert row[["submission", "against", "n", "disagree"]].tolist() == ["4", "2", 24, 3]
+    assert row.accuracy_difference == pytest.approx(3 / 24)  # classes are of equal size
+    assert row.log_loss_difference == pytest.approx(3 / 24 * math.log(0.2 / 0.8))
+    assert row.accuracy_difference_low == 0 < row.accuracy_difference < row.accuracy_difference_high  # all three lie in one place, which a draw may miss

@@ -18,7 +18,7 @@ from asc_kit.data.store import open_store
 from asc_kit.deploy import compact, rescore
 from asc_kit.errors import InputError
 from asc_kit.experiment import train
-from asc_kit.report import beyond, tables
+from asc_kit.report import beyond, evaluation
 from asc_kit.runs import Run
 
 RECIPE = {"folds": 3, "submissions": ["1"], "seeds": [0, 1], "augmentation": {"crop_seconds": 0.4},
@@ -153,4 +153,4 @@ def test_a_missing_run_is_left_out_of_the_mean(tmp_path):
     )
     p = np.mean([made[s, 0] for s in "1234"], axis=0)
     assert row.seeds == 1 and row.log_loss == pytest.approx(-np.log(np.concatenate([p[:20], 1 - p[20:]])).mean())
-    assert tables.DIFFERENCES[0] in row
+    assert evaluation.DIFFERENCES[0] in row

@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from asc_kit.config import Recipe, load
 from asc_kit.errors import InputError
-from asc_kit.report import ablation, beyond, complexity, figures, page, tables
+from asc_kit.report import ablation, beyond, complexity, evaluation, figures, page, tables
 
 CLASSES = ["airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall", "street_pedestrian",
            "street_traffic", "tram"]  # fmt: skip
@@ -56,7 +56,7 @@ def by_hand(home, truth, submission, seed=0):
 
 def test_scores_of_every_table_equal_those_by_hand(tmp_path):
     truth = experiment(tmp_path, {("1", "seed_0"): 1, ("4", "seed_0"): 4})
-    made = tables.write(tables.load(tmp_path, RECIPE))
+    made = tables.write(evaluation.load(tmp_path, RECIPE))
     right, loss = by_hand(tmp_path, truth, 4)
     table = made[3].set_index("scene_label")
     assert table.submission.eq("4").all() and list(table.index) == [*CLASSES, "average"]
@@ -80,34 +80,34 @@ def test_scores_of_every_table_equal_those_by_hand(tmp_path):
 
 def test_a_missing_run_is_an_empty_row_that_says_so(tmp_path):
     experiment(tmp_path, {("1", "seed_0"): 1})
-    made = tables.write(tables.load(tmp_path, RECIPE))
+    made = tables.write(evaluation.load(tmp_path, RECIPE))
     row = pd.read_csv(tmp_path / "tables" / "table_7.csv").set_index("submission").loc["4"]
-    assert row[tables.SCORES].isna().all() and row.n == 0 and "missing or failed" in row.note
+    assert row[evaluation.SCORES].isna().all() and row.n == 0 and "missing or failed" in row.note
     assert row.report_accuracy == 0.705 and row.model_size_kb == pytest.approx(121.77, abs=0.01)
     assert made[7].set_index("submission").note["2"] == "not part of this experiment"
     assert made[3].submission.eq("1").all()  # the largest that ran
 
 
 def test_nothing_ran(tmp_path):
-    made = tables.write(tables.load(tmp_path, RECIPE))
+    made = tables.write(evaluation.load(tmp_path, RECIPE))
     assert all((tmp_path / "tables" / f"table_{n}.{e}").exists() for n in range(1, 8) for e in ("csv", "md"))
     assert made[4].device.tolist() == [*DEVICES, "average"] and made[7].accuracy.eq("").all()
 
 
 def test_columns_are_those_promised(tmp_path):
     experiment(tmp_path, {("4", "seed_0"): 4})
-    made = tables.write(tables.load(tmp_path, RECIPE))
+    made = tables.write(evaluation.load(tmp_path, RECIPE))
     keys = {2: ["mel_bins"], 3: ["scene_label"], 4: ["device"], 7: ["submission", "mel_bins"]}
     assert list(made[1]) == ["block", "stride", "kernel", "channels"]
     assert list(made[5]) == ["layer", "mbconv4", "fused_mbconv4"]
     assert list(made[6]) == ["block", "parameters", "size_bytes", "report_parameters", "report_size_bytes"]
     for number, names in keys.items():
         assert set(names + ["accuracy", "log_loss", "n", "report_accuracy", "report_log_loss"]) <= set(made[number])
-        assert set(tables.SCORES) <= set(made[number])
+        assert set(evaluation.SCORES) <= set(made[number])
 
 
 def test_the_reports_own_numbers_stand_beside(tmp_path):
-    made = tables.write(tables.load(tmp_path, RECIPE))
+    made = tables.write(evaluation.load(tmp_path, RECIPE))
     assert made[7].set_index("submission").report_accuracy.to_dict() == {
         "baseline": 0.477, "1": 0.644, "2": 0.688, "3": 0.709, "4": 0.705}  # fmt: skip
     sizes = made[7].set_index("submission")[["model_size_kb", "report_model_size_kb"]].astype(float).round(1)
@@ -117,7 +117,7 @@ def test_the_reports_own_numbers_stand_beside(tmp_path):
 
 def test_several_seeds_give_mean_and_spread(tmp_path):
     truth = experiment(tmp_path, {("4", f"seed_{k}"): k for k in range(3)})
-    row = tables.table_7(tables.load(tmp_path, RECIPE)).set_index("submission").loc["4"]
+    row = tables.table_7(evaluation.load(tmp_path, RECIPE)).set_index("submission").loc["4"]
     each = [by_hand(tmp_path, truth, 4, k)[0].mean() for k in range(3)]
     assert row.seeds == 3 and row.n == 180
     assert row.accuracy == pytest.approx(np.mean(each)) and row.accuracy_std == pytest.approx(np.std(each, ddof=1))
@@ -131,16 +131,16 @@ def test_folds_are_put_together(tmp_path):
     whole[first].to_csv(file, sep="\t", index=False)
     (tmp_path / "submission_4" / "seed_0_fold_2").mkdir()
     whole[~first].to_csv(tmp_path / "submission_4" / "seed_0_fold_2" / "predictions.tsv", sep="\t", index=False)
-    scored = tables.load(tmp_path, RECIPE).scored["4"]
+    scored = evaluation.load(tmp_path, RECIPE).scored["4"]
     assert len(scored.clips) == 180 and list(scored.seeds) == [0]
     whole.to_csv(file, sep="\t", index=False)
     with pytest.raises(InputError, match="in two folds"):
-        tables.load(tmp_path, RECIPE)
+        evaluation.load(tmp_path, RECIPE)
 
 
 def test_without_devices_table_4_is_one_row(tmp_path):
     experiment(tmp_path, {("4", "seed_0"): 0}, devices=[""], classes=["cafe/restaurant", "park"])
-    table = tables.table_4(tables.load(tmp_path, RECIPE))
+    table = tables.table_4(evaluation.load(tmp_path, RECIPE))
     assert table.device.tolist() == ["all"] and table.n.tolist() == [4]
 
 
@@ -168,13 +168,13 @@ def test_predictions_that_do_not_fit_are_refused(tmp_path, kind, what):
     experiment(tmp_path, {("4", "seed_0"): 0})
     break_(tmp_path / "submission_4" / "seed_0" / "predictions.tsv", kind)
     with pytest.raises(InputError, match=what):
-        tables.load(tmp_path, RECIPE)
+        evaluation.load(tmp_path, RECIPE)
 
 
 def test_equal_runs_equal_bytes(tmp_path):
     for name in ("a", "b"):
         experiment(tmp_path / name, {("1", "seed_0"): 1, ("4", "seed_0"): 4})
-        results = tables.load(tmp_path / name, RECIPE)
+        results = evaluation.load(tmp_path / name, RECIPE)
         figures.write(results, tables.write(results))
     files = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()]
     assert len(files) >= 14 + 12
@@ -187,7 +187,7 @@ def test_figures_of_runs_that_are_gone_go_and_the_ablation_stays(tmp_path):
     (tmp_path / "figures").mkdir()
     for name in ("gone.svg", "ablation.svg"):
         (tmp_path / "figures" / name).touch()
-    results = tables.load(tmp_path, RECIPE)
+    results = evaluation.load(tmp_path, RECIPE)
     figures.write(results, tables.write(results))
     made = {file.stem for file in (tmp_path / "figures").iterdir()}
     assert made == {"ablation", "mel_bins", "confusion_matrix", "by_class", "by_device"}
@@ -202,7 +202,7 @@ def test_page_is_whole_and_needs_no_network(tmp_path):
                  "sample_rate": 44100, "notes": [], "training": 1, "evaluation": 180},
     }  # fmt: skip
     (tmp_path / "submission_4" / "seed_0" / "run.json").write_text(json.dumps(about))
-    results = tables.load(tmp_path, RECIPE)
+    results = evaluation.load(tmp_path, RECIPE)
     made = tables.write(results)
     figures.write(results, made)
     text = page.write(results, made).read_text()
@@ -238,7 +238,7 @@ def without_links(text):
 
 @pytest.mark.parametrize("home", COMMITTED, ids=lambda home: home.name)
 def test_committed_pages_are_the_templates(home):
-    results = tables.load(home, load(f"config/{home.name}.yaml"))
+    results = evaluation.load(home, load(f"config/{home.name}.yaml"))
     made = {number: make(results) for number, (_, make) in tables.TABLES.items()}
     assert without_links(page.render(results, made)) == without_links((home / "index.html").read_text())
 
@@ -246,7 +246,7 @@ def test_committed_pages_are_the_templates(home):
 def test_the_page_plays_synthetic_scenes_of_a_synthetic_experiment(tmp_path):
     experiment(tmp_path, {("4", "seed_0"): 4})
     recipe = Recipe("toy", submissions=("4",), synthetic={"seconds": 0.5})
-    results = replace(tables.load(tmp_path, recipe), synthetic=True)
+    results = replace(evaluation.load(tmp_path, recipe), synthetic=True)
     played = page.sounds(results)
     assert [name for name, _ in played] == list(page.HEARD)
     waves = [soundfile.read(io.BytesIO(base64.b64decode(address.split(",")[1]))) for _, address in played]
@@ -259,7 +259,7 @@ def test_a_run_that_is_not_the_recipes_is_said_so(tmp_path):
     seeds = Recipe("toy", submissions=("4",), seeds=(0, 1))
     about = {"config": seeds.config(4, epochs=3, selection="test").as_dict(), "data": {"synthetic": False}}
     (tmp_path / "submission_4" / "seed_0" / "run.json").write_text(json.dumps(about))
-    note = tables.table_7(tables.load(tmp_path, seeds)).set_index("submission").note["4"]
+    note = tables.table_7(evaluation.load(tmp_path, seeds)).set_index("submission").note["4"]
     assert "not as the recipe has it" in note and "1 of 2 runs are missing" in note and "optimistic" in note
 
 
@@ -278,17 +278,17 @@ def test_runs_that_differ_in_more_than_they_may_share_no_table(tmp_path, changes
     experiment(tmp_path, {("2", "seed_0"): 0, ("4", "seed_0"): 1, ("4", "seed_1"): 2, ("baseline", "seed_0"): 3})
     for submission, seed in (("2", 0), ("4", 0), ("4", 1), ("baseline", 0)):
         about(tmp_path, RECIPE.config(submission, seed))
-    assert tables.load(tmp_path, RECIPE).scored  # mel bins, seeds and the baseline's own recipe may differ
+    assert evaluation.load(tmp_path, RECIPE).scored  # mel bins, seeds and the baseline's own recipe may differ
     known = {k: changes[k] for k in ("fingerprint", "features_code") if k in changes}
     values = {k: v for k, v in changes.items() if k not in known}
     about(tmp_path, RECIPE.config("4", 1, **values), **known)
     with pytest.raises(InputError, match=f"submission_2/seed_0 and submission_4/seed_1 differ in {what}"):
-        tables.load(tmp_path, RECIPE)
+        evaluation.load(tmp_path, RECIPE)
 
 
 def test_table_sizes_follow_the_number_of_classes(tmp_path):
     experiment(tmp_path, {("4", "seed_0"): 0}, classes=["x", "y", "z"])
-    results = tables.load(tmp_path, RECIPE)
+    results = evaluation.load(tmp_path, RECIPE)
     assert tables.table_6(results).parameters.iloc[-1] == 62346 - 7 * 101
     assert tables.table_7(results).set_index("submission").model_size_kb["4"] == (62346 - 7 * 101) * 2 / 1024
     assert complexity.BYTES == 2
@@ -300,10 +300,12 @@ def test_committed_tables_follow_from_the_committed_predictions(tmp_path, home):
     copy = tmp_path / home.name
     shutil.copytree(home, copy, ignore=shutil.ignore_patterns("tables", "*.safetensors", "figures"))
     recipe = load(f"config/{home.name}.yaml")
-    tables.write(tables.load(copy, recipe))
+    tables.write(evaluation.load(copy, recipe))
+    tables.write_floors(evaluation.load(copy, recipe))
     for name, module in {"ablation": ablation, "beyond": beyond}.items():
         if (home / "tables" / f"{name}.csv").exists():
             module.write(copy, recipe)
+    assert {file.name for file in (copy / "tables").iterdir()} == {file.name for file in (home / "tables").iterdir()}
     for file in sorted((home / "tables").iterdir()):
         assert (copy / "tables" / file.name).read_bytes() == file.read_bytes(), file.name
 
@@ -323,6 +325,6 @@ def test_a_run_from_before_a_switch_has_its_default(tmp_path):
     old = json.loads(file.read_text())
     del old["config"]["augmentation"]["roll"], old["config"]["training"]["training_devices"]
     file.write_text(json.dumps(old))
-    assert tables.table_7(tables.load(tmp_path, recipe)).set_index("submission").note["4"] == ""
+    assert tables.table_7(evaluation.load(tmp_path, recipe)).set_index("submission").note["4"] == ""
     changed = replace(recipe, augmentation={"roll": True})
-    assert "a run is not as the recipe has it" in tables.load(tmp_path, changed).remarks["4"]
+    assert "a run is not as the recipe has it" in evaluation.load(tmp_path, changed).remarks["4"]

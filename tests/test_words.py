@@ -7,8 +7,8 @@ import pytest
 from conftest import write_corpus
 
 from asc_kit.config import Recipe
-from asc_kit.report import tables, words
-from asc_kit.report.tables import Results
+from asc_kit.report import evaluation, tables, words
+from asc_kit.report.evaluation import Results
 from asc_kit.runs import Run
 
 NOTHING = Results(home=None, recipe=Recipe("toy"), classes=(), scored={})
@@ -75,7 +75,7 @@ def test_systems_are_compared_clip_by_clip_where_both_are_there():
     """Twenty places: one system is right everywhere, the other in all but five; single intervals would overlap."""
     clips = pd.DataFrame({"correct": 1.0, "loss": 0.1, "label": 0, "identifier": [f"p{i}" for i in range(20)]})
     worse = clips.assign(correct=[0.0] * 5 + [1.0] * 15)
-    scored = {name: tables.Scored(name, rows, {0: rows}, None) for name, rows in (("1", clips), ("baseline", worse))}
+    scored = {name: evaluation.Scored(name, rows, {0: rows}, None) for name, rows in (("1", clips), ("baseline", worse))}
     both = dataclasses.replace(NOTHING, scored=scored)
     table_7 = table(7, "submission", {"baseline": 0.75, "1": 1.0, "4": 0.9}, half=0.2)
     assert "leaves 0 out: more than chance" in words.submissions(both, table_7)
@@ -110,3 +110,19 @@ def test_the_setup_is_the_runs_beside_the_reports():
     other = words.setup(Recipe("toy").config("baseline", selection="none", patience="off"))
     assert other["this run"].tolist() == ["adam, weight decay 0", "16", "constant, 0.001", "at most 200", "none",
                                           "none: the last epoch is taken", "the whole clip", "none"]  # fmt: skip
+
+
+def test_floors_say_who_beats_them_and_who_does_not():
+    """Twenty places: one network right everywhere, one as the floor, one worse; the words follow the signs."""
+    clips = pd.DataFrame({"correct": [0.0] * 8 + [1.0] * 12, "loss": 1.0, "label": 0, "identifier": [f"p{i}" for i in range(20)]})
+    better, worse = clips.assign(correct=1.0, loss=0.1), clips.assign(correct=0.0, loss=3.0)
+    rows = {"logistic": clips, "1": worse, "2": clips, "4": better}
+    scored = {name: evaluation.Scored(name, part, {0: part}, None) for name, part in rows.items()}
+    floors = tables.floors(dataclasses.replace(NOTHING, scored=scored))
+    assert floors.submission.tolist() == ["1", "2", "4"] and set(floors.against) == {"logistic"}
+    assert floors.accuracy_difference.tolist() == pytest.approx([-0.6, 0, 0.4])
+    assert words.floors(floors) == (
+        "Against **logistic**. Accuracy: higher (better): 4; lower: 1; cannot be told by these clips: 2. "
+        "Log loss: higher: 1; lower (better): 4; cannot be told by these clips: 2."
+    )
+    assert "No floor" in words.floors(tables.floors(NOTHING))

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import yaml
 
+from asc_kit.config import Recipe
 from asc_kit.data import corpus as corpora
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.store import open_store
@@ -25,13 +26,13 @@ from asc_kit.deploy import compact, predict
 from asc_kit.errors import InputError
 from asc_kit.files import check_writable, replacing
 from asc_kit.progress import say
-from asc_kit.report import tables
+from asc_kit.report import evaluation
 
 CLASSES = ("airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall", "street_pedestrian",
            "street_traffic", "tram")  # fmt: skip
 COLUMNS = ["filename", "scene_label", *CLASSES]
-DEVICES = tables.DEVICES
-NETWORKS = tables.NETWORKS
+DEVICES = evaluation.DEVICES
+NETWORKS = evaluation.NETWORKS
 LABEL = re.compile(r"[^\W_]+(?:-[^\W_]+)*_[^\W_]+_task1a")
 LIMIT = 128.0  # KB of non-zero parameters
 FIELDS = {
@@ -168,10 +169,10 @@ def _complexity(model: compact.Model) -> dict[str, Any]:
 def _results(folder: Path) -> dict[str, Any]:
     """Accuracy in per cent and log loss of the run's own evaluation clips; None where a class or device has none."""
     home, submission = folder.parent.parent, folder.parent.name.removeprefix("submission_")
-    results = tables.load(home, tables.Recipe("package"), f"{folder.parent.name}/{folder.name}")
+    results = evaluation.load(home, Recipe("package"), f"{folder.parent.name}/{folder.name}")
     scored = results.scored[submission]
 
-    def row(part: tables.Scored) -> dict[str, float | None]:
+    def row(part: evaluation.Scored) -> dict[str, float | None]:
         if part.clips.empty:
             return {"accuracy": None, "logloss": None}
         score = part.row()

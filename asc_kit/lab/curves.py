@@ -13,7 +13,8 @@ from asc_kit.data.corpus import COLUMNS
 from asc_kit.errors import InputError
 from asc_kit.lab.explorer import ANY, Explorer, dropdown
 from asc_kit.lab.shown import grid, picture
-from asc_kit.report.tables import pretty, score_file
+from asc_kit.report.evaluation import score_file
+from asc_kit.report.tables import pretty
 from asc_kit.runs import flat
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from asc_kit.config import Recipe
 from asc_kit.errors import InputError
-from asc_kit.report import tables
+from asc_kit.report import evaluation, tables
 
 COLUMNS = ["experiment", "data", "runs", "submission", "accuracy", "log loss", "page"]
 
@@ -24,7 +24,7 @@ def _row(home: Path) -> dict[str, object]:
     page = home / "index.html"
     row["page"] = str(page.relative_to(home.parents[1])) if page.exists() else "12_report makes it"
     try:
-        found = tables.load(home, Recipe(home.name))
+        found = evaluation.load(home, Recipe(home.name))
     except InputError as error:
         return row | {"data": f"at fault: {error}"}
     row["data"] = "synthetic" if found.synthetic else "recordings"

@@ -6,8 +6,8 @@ import pandas as pd
 
 from asc_kit.config import Recipe
 from asc_kit.errors import InputError
-from asc_kit.report import tables
-from asc_kit.report.tables import DIFFERENCES, SCORES, Scored
+from asc_kit.report import evaluation, tables
+from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored
 from asc_kit.runs import flat
 
 AS_IT_STANDS = "the recipe"
@@ -37,7 +37,7 @@ def table(home: Path, recipe: Recipe) -> pd.DataFrame:
         if scored is None:
             row |= dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": "no run of it is there"}
         else:
-            row |= scored.row() | (tables.difference(scored, usual) if variant and usual else {}) | {"note": ""}
+            row |= scored.row() | (evaluation.difference(scored, usual) if variant and usual else {}) | {"note": ""}
         rows.append(row)
     columns = ["variant", "changes", *SCORES, "n", "seeds", *DIFFERENCES, "note"]
     return pd.DataFrame(rows).reindex(columns=columns)
@@ -54,13 +54,13 @@ def by_device(home: Path, recipe: Recipe) -> pd.DataFrame:
     rows = []
     for variant in (None, *recipe.ablation):
         scored = _scored(home, recipe, variant)
-        names = tables.devices(scored) if scored else []
+        names = evaluation.devices(scored) if scored else []
         parts = {name: [name] for name in names} | ({f"all but {names[0]}": names[1:]} if names[1:] else {})
         for device, values in parts.items():
             part = scored.where("source_label", *values)
             row = {"variant": variant or AS_IT_STANDS, "device": device} | part.row()
             if variant and usual:
-                row |= tables.difference(part, usual.where("source_label", *values))
+                row |= evaluation.difference(part, usual.where("source_label", *values))
             rows.append(row)
     return pd.DataFrame(rows, columns=["variant", "device", *SCORES, "n", "seeds", *DIFFERENCES])
 
@@ -68,7 +68,7 @@ def by_device(home: Path, recipe: Recipe) -> pd.DataFrame:
 def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
     folder = f"ablation_{variant}" if variant else f"submission_{recipe.ablation_submission}"
     for file in sorted(home.glob(f"{folder}/seed_*/run.json")):
-        config = tables.about(file)["config"]
+        config = evaluation.about(file)["config"]
         declared = recipe.config(recipe.ablation_submission, config["seed"], config["fold"], variant).as_dict()
         mine, theirs = flat(config), flat(declared)
         differ = sorted(key for key in mine | theirs if mine.get(key) != theirs.get(key))
@@ -78,7 +78,7 @@ def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
                 f"{file.parent}: differs from the recipe in {', '.join(differ)}, which {who} does not declare; "
                 "train it again"
             )
-    results = tables.load(home, recipe, f"{folder}/seed_*")
+    results = evaluation.load(home, recipe, f"{folder}/seed_*")
     return next(iter(results.scored.values()), None)
 
 

@@ -13,7 +13,7 @@ from asc_kit.config import MEL_BINS, ROOT, Augmentation, Features, Training
 from asc_kit.data.check import CLIPS, DEVICES, TRAINING_A, WITHDRAWN
 from asc_kit.data.demo import Demo
 from asc_kit.network import TABLE_1, Baseline, Network
-from asc_kit.report import complexity, tables
+from asc_kit.report import complexity, evaluation, tables
 
 CLASSES = tuple(TRAINING_A)
 RELEASES = {"first release": 2970, "re-release": 2968}
@@ -109,7 +109,7 @@ def equations() -> pd.DataFrame:
 def sizes() -> pd.DataFrame:
     """Bytes in float16 of every submission by the three counts, and which limit each keeps."""
     rows = []
-    for submission in tables.NETWORKS:
+    for submission in evaluation.NETWORKS:
         for name, count in complexity.sizes(Network(MEL_BINS[submission], len(CLASSES))).items():
             size = count * complexity.BYTES
             rows.append((submission, MEL_BINS[submission], name, count, size, size <= 128000, size <= 131072))
@@ -121,7 +121,7 @@ def sizes() -> pd.DataFrame:
 def macs() -> pd.Series:
     """Multiply-accumulates of 10 s by mel bins."""
     return pd.Series({mels: complexity.multiply_accumulates(Network(mels, len(CLASSES)), Features(n_mels=mels))
-                      for mels in (MEL_BINS[s] for s in tables.NETWORKS)})  # fmt: skip
+                      for mels in (MEL_BINS[s] for s in evaluation.NETWORKS)})  # fmt: skip
 
 
 def numbers(home: Path = REFERENCE) -> pd.DataFrame:
@@ -195,7 +195,7 @@ def _measured(home: Path, number: int, key: str, row, factor: float) -> tuple[st
 
 def _table_2_and_7(home: Path, number: int) -> pd.DataFrame:
     key = {2: "mel_bins", 7: "submission"}[number]
-    nets = {name: Network(MEL_BINS[name], len(CLASSES)) for name in tables.NETWORKS}
+    nets = {name: Network(MEL_BINS[name], len(CLASSES)) for name in evaluation.NETWORKS}
     nets["baseline"] = Baseline(MEL_BINS["baseline"], len(CLASSES))
 
     def judge(row) -> tuple[str, str, str]:
@@ -276,7 +276,7 @@ def _text() -> pd.DataFrame:
     derived |= {name: (accuracy[name], "Table 3") for name in ("bus", "street_pedestrian")}
     blocks = {"equation_2": ("MBConv4(12, 18)", 12, 18), "equation_3": ("Fused-MBConv4(6, 12)", 6, 12)}
     counts = tables.published(6).query("column == 'parameters'").set_index("label").value
-    mel_bins = iter([*[MEL_BINS[s] for s in tables.NETWORKS] * 2])
+    mel_bins = iter([*[MEL_BINS[s] for s in evaluation.NETWORKS] * 2])
 
     def judge(row) -> tuple[str, str, str]:
         if row.row in blocks:

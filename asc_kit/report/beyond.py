@@ -8,8 +8,8 @@ from asc_kit import network
 from asc_kit.config import Recipe
 from asc_kit.data.demo import DEVICES
 from asc_kit.errors import InputError
-from asc_kit.report import complexity, tables
-from asc_kit.report.tables import DIFFERENCES, NETWORKS, SCORES, Scored
+from asc_kit.report import complexity, evaluation, tables
+from asc_kit.report.evaluation import DIFFERENCES, NETWORKS, SCORES, Scored
 
 ALONE = "alone"
 COLUMNS = ["way", "submission", "size_kb", *SCORES, "n", "seeds", *DIFFERENCES]
@@ -25,15 +25,15 @@ def ways(home: Path, recipe: Recipe) -> pd.DataFrame:
     -------
     way, submission, size_kb (of all networks that it takes), scores, n, seeds, differences
     """
-    results = tables.load(home, recipe)
+    results = evaluation.load(home, recipe)
     there = [name for name in NETWORKS if name in results.scored]
     rows = []
     for name in there:
         alone, size = results.scored[name], _size(name, len(results.classes))
         rows.append(_row(ALONE, name, size, alone))
-        crops = tables.load(home, recipe, f"submission_{name}/seed_*", "predictions_crops").scored.get(name)
+        crops = evaluation.load(home, recipe, f"submission_{name}/seed_*", "predictions_crops").scored.get(name)
         rows.append(_row("mean over crops", name, size, crops, alone))
-        weights = tables.load(home, recipe, f"averaged_{name}/seed_*").scored.get(f"averaged_{name}")
+        weights = evaluation.load(home, recipe, f"averaged_{name}/seed_*").scored.get(f"averaged_{name}")
         rows.append(_row("mean of its seeds' weights", name, size, weights, alone))
         if (count := len(alone.seeds)) > 1:
             mean = _mean(home, (name,), over_seeds=True)
@@ -54,12 +54,12 @@ def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
     """
     rows = []
     for name in NETWORKS:
-        usual = tables.load(home, recipe, f"submission_{name}/seed_*").scored.get(name)
+        usual = evaluation.load(home, recipe, f"submission_{name}/seed_*").scored.get(name)
         for device in DEVICES:
             files = f"predictions_simulated_{device}"
-            scored = tables.load(home, recipe, f"submission_{name}/seed_*", files).scored.get(name)
+            scored = evaluation.load(home, recipe, f"submission_{name}/seed_*", files).scored.get(name)
             if scored is not None:
-                rows.append({"submission": name, "device": device} | scored.row() | tables.difference(scored, usual))
+                rows.append({"submission": name, "device": device} | scored.row() | evaluation.difference(scored, usual))
     return pd.DataFrame(rows, columns=["submission", "device", *SCORES, "n", "seeds", *DIFFERENCES])
 
 
@@ -78,7 +78,7 @@ def _size(name: str, classes: int) -> float:
 def _row(way: str, name: str, size: float, scored: Scored | None, usual: Scored | None = None) -> dict | None:
     if scored is None:
         return None
-    differences = tables.difference(scored, usual) if usual else {}
+    differences = evaluation.difference(scored, usual) if usual else {}
     return {"way": way, "submission": name, "size_kb": size} | scored.row() | differences
 
 
@@ -92,7 +92,7 @@ def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored:
     truth = pd.read_csv(home / "truth.tsv", sep="\t", dtype=str, keep_default_na=False).set_index("filename")
     groups: dict[tuple[int, int], list[Path]] = {}
     for file in sorted(file for name in names for file in home.glob(f"submission_{name}/seed_*/predictions.tsv")):
-        seed, fold = tables.place(file)
+        seed, fold = evaluation.place(file)
         groups.setdefault((0 if over_seeds else seed, fold), []).append(file)
     seeds: dict[int, list[pd.DataFrame]] = {}
     confusion = 0
@@ -100,10 +100,10 @@ def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored:
     for (seed, _), files in sorted(groups.items()):
         if len(files) < most:
             continue  # a run of it is missing
-        rows, counts = tables.score_table(_mean_table(files), truth, files[0])
+        rows, counts = evaluation.score_table(_mean_table(files), truth, files[0])
         seeds.setdefault(seed, []).append(rows)
         confusion = confusion + counts
-    return tables.gather("mean", seeds, confusion, home)
+    return evaluation.gather("mean", seeds, confusion, home)
 
 
 def _mean_table(files: list[Path]) -> pd.DataFrame:

@@ -4,11 +4,9 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
-from asc_kit import metrics
 from asc_kit.data.check import DEVICES, TRAINING_A, WITHDRAWN
 from asc_kit.report import tables
 from asc_kit.report.audit import CLASSES, RELEASES, fold, inversions, macs, sizes
@@ -64,33 +62,6 @@ def significance() -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["difference", "points", "clips", "p, fewest", "p, most", "log loss", "sd", "verdict"]
     )
-
-
-def paired(results: tables.Results, pairs: tuple[tuple[str, str], ...]) -> pd.DataFrame:
-    """Differences of two submissions on the same clips, with 95 % intervals from resampled locations.
-
-    Returns
-    -------
-    first, second, clips, disagree (clips that one has right alone), accuracy_points and log_loss (first - second)
-    and their bounds
-    """
-    rows = []
-    for one, two in pairs:
-        if one not in results.scored or two not in results.scored:
-            continue
-        a, b = (results.scored[name].clips for name in (one, two))
-        both = a.join(b[["correct", "loss"]].add_suffix("_two"), how="inner")
-        difference = pd.DataFrame(
-            {"points": 100 * (both.correct - both.correct_two), "loss": both.loss - both.loss_two}
-        )
-        places = difference.assign(n=1).groupby(both.identifier).sum()
-        weights = np.random.default_rng(0).multinomial(len(places), [1 / len(places)] * len(places), metrics.RESAMPLES)
-        means = weights @ places[["points", "loss"]] / (weights @ places.n.to_numpy())[:, None]
-        low, high = np.quantile(means, [0.025, 0.975], axis=0)
-        rows.append((one, two, len(both), int((both.correct != both.correct_two).sum()),
-                     difference.points.mean(), low[0], high[0], difference.loss.mean(), low[1], high[1]))  # fmt: skip
-    return pd.DataFrame(rows, columns=["first", "second", "clips", "disagree", "points", "points_low", "points_high",
-                                       "log_loss", "log_loss_low", "log_loss_high"])  # fmt: skip
 
 
 def _verdict(few: float, many: float) -> str:

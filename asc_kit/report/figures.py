@@ -15,7 +15,7 @@ from torch import nn
 
 from asc_kit.blocks import FusedMBConv4, MBConv4, SqueezeExcite
 from asc_kit.files import replacing
-from asc_kit.report.tables import Results
+from asc_kit.report.evaluation import Results
 
 OURS, REPORT = "measured here", "report (TAU 2020)"
 ELSEWHERE = ("ablation", "simulated_devices")  # drawn by 13_ablation and 14_beyond

@@ -18,7 +18,8 @@ from asc_kit.config import MEL_BINS, ROOT
 from asc_kit.data import demo
 from asc_kit.data.sounds import RATE, synthesise
 from asc_kit.files import replacing
-from asc_kit.report.tables import NETWORKS, TABLES, Results, pretty
+from asc_kit.report.evaluation import NETWORKS, Results
+from asc_kit.report.tables import TABLES, pretty
 
 CAPTIONS = {
     "mel_bins": "Accuracy and log loss against the number of mel bins, with 95 % intervals.",
@@ -30,6 +31,7 @@ CAPTIONS = {
     "learning_curves": "Training loss and validation scores by epoch.",
 }
 MORE = {  # tables that the report does not have: title, notebook, figure
+    "floors": ("Networks against logistic regression and SVM on log-mel statistics, paired by clip", "08_submissions", ""),
     "ablation": ("Ablation: what each part of the recipe is worth", "13_ablation", "ablation"),
     "ablation_devices": ("Ablation, by device", "13_ablation", ""),
     "beyond": ("Other ways to score, and ensembles", "14_beyond", ""),

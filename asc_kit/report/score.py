@@ -11,7 +11,7 @@ from asc_kit.data.corpus import COLUMNS, completed
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
 from asc_kit.progress import say
-from asc_kit.report import tables
+from asc_kit.report import evaluation, tables
 
 
 def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -77,13 +77,13 @@ def score(predictions: Path, truth_file: Path, out: Path) -> dict[str, float]:
         table = table.astype(float)
     except ValueError as error:
         raise InputError(f"{predictions}: {error}; scores must be numbers") from None
-    rows, confusion = tables.score_table(table, truth, predictions)
+    rows, confusion = evaluation.score_table(table, truth, predictions)
     other = int((given != table.idxmax(axis=1)).sum())
     if other:
         say(f"{predictions}: the scene_label of {other} of {len(table)} clips is not the class of the highest score, "
             "which decides")  # fmt: skip
-    scored = tables.Scored(predictions.stem, rows, {0: rows}, confusion)
-    results = tables.Results(out, Recipe("score"), tuple(table.columns), {predictions.stem: scored})
+    scored = evaluation.Scored(predictions.stem, rows, {0: rows}, confusion)
+    results = evaluation.Results(out, Recipe("score"), tuple(table.columns), {predictions.stem: scored})
     macro, overall = scored.row("log_loss_macro"), scored.row()
     overall = {k: v for k, v in overall.items() if not k.endswith("_std") and k != "seeds"}
     overall |= {k.replace("log_loss", "log_loss_macro"): macro[k] for k in macro if k in overall and "loss" in k}

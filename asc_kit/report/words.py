@@ -10,7 +10,7 @@ from asc_kit.data import corpus as corpora
 from asc_kit.data.check import TRAINING_A
 from asc_kit.errors import InputError
 from asc_kit.experiment import open_corpus
-from asc_kit.report.tables import DEVICES, NETWORKS, Results, difference
+from asc_kit.report.evaluation import DEVICES, NETWORKS, Results, difference
 from asc_kit.runs import Run
 
 REAL, SIMULATED, UNSEEN = DEVICES[:3], DEVICES[3:6], DEVICES[6:]  # in TAU 2020
@@ -200,6 +200,30 @@ def submissions(results: Results, table: pd.DataFrame) -> str:
     told = _compared(results, str(best.name), "baseline", (best, base))
     return (f"The most accurate network here is submission {best.name}, {points:+.1f} points from the baseline; {told}."
             f" In the report submission 4 is {report:+.1f} points from it.{_data(results)}")  # fmt: skip
+
+
+def floors(table: pd.DataFrame) -> str:
+    """`tables.floors` in words: which networks beat logistic regression and SVM, and which do not."""
+    parts = [f"Against **{floor}**. {_verdicts(rows, rows.submission)}" for floor, rows in
+             table.groupby("against", sort=False)]  # fmt: skip
+    return BREAK.join(parts) or "No floor (logistic, svm) is among these runs."
+
+
+def ablation(table: pd.DataFrame) -> str:
+    """An ablation's table in words: which variants differ from the recipe."""
+    rows = table[table.accuracy_difference.notna() & (table.n > 0)]
+    return f"Against the recipe. {_verdicts(rows, rows.variant)}" if len(rows) else ""
+
+
+def _verdicts(rows: pd.DataFrame, names: pd.Series) -> str:
+    """Which are above and below what they are paired with, by whether their intervals hold 0."""
+    said = []
+    for score, up, down in (("accuracy", "higher (better)", "lower"), ("log_loss", "higher", "lower (better)")):
+        low, high = (pd.to_numeric(rows[f"{score}_difference_{end}"]) for end in ("low", "high"))
+        told = {up: low > 0, down: high < 0, "cannot be told by these clips": ~(low > 0) & ~(high < 0)}
+        parts = [f"{how}: {', '.join(names[mask])}" for how, mask in told.items() if mask.any()]
+        said.append(f"{score.replace('_', ' ').capitalize()}: {'; '.join(parts)}.")
+    return " ".join(said)
 
 
 def of_tables(results: Results, made: dict[int, pd.DataFrame]) -> dict[int, str]:
