@@ -63,8 +63,7 @@ except InputError as error:
 SHARED = dict(config=RECIPE, experiment=NAME, results_dir=str(RESULTS))
 WITH_DATA = SHARED | ({"dataset_root": DATA} if DATA else {})
 SCORED = [f"{run.folder}/predictions.tsv" for run in RUNS]
-TABLE_BOOKS = ("07_mel_bins", "08_submissions", *(["13_ablation"] if recipe.ablation else []),
-               *(["14_beyond"] if recipe.beyond is not None else []), "12_report")
+TABLE_BOOKS = (*recipe.table_notebooks, "12_report")
 
 
 def of_run(run) -> dict:

@@ -12,11 +12,12 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import yaml
 
+from asc_kit.checked import Checked, at_least, between, fits
 from asc_kit.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,49 +50,6 @@ def generator(seed: int, *names: object) -> "torch.Generator":
 
     name = hashlib.sha256("/".join(map(str, (seed, *names))).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(name[:8], "little") >> 1)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if get_origin(hint) is UnionType:
-        return any(_fits(value, part) for part in get_args(hint))
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return type(value) is hint
-
-
-def _words(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return " or ".join(map(repr, get_args(hint)))
-    if get_origin(hint) is UnionType:
-        return " or ".join(map(_words, get_args(hint)))
-    words = {int: "a whole number", float: "a number", bool: "True or False", str: "text", NoneType: "None"}
-    return words[hint]
-
-
-class Checked:
-    """Refuses a field of the wrong type or out of range, by name."""
-
-    def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            value = getattr(self, name)
-            if not _fits(value, hint):
-                raise InputError(f"{name}: {value!r} is not possible; give {_words(hint)}")
-            low, high = (self.__dataclass_fields__[name].metadata.get(side) for side in ("low", "high"))
-            if low is not None and value is not None and not low <= value <= high:
-                limits = f"{low:g} to {high:g}" if high < float("inf") else f"{low:g} or more"
-                raise InputError(f"{name}: {value!r} is out of range; give {limits}")
-
-
-def between(low: float, high: float, default: Any) -> Any:
-    """A field with a smallest and a largest value."""
-    return field(default=default, metadata={"low": low, "high": high})
-
-
-def at_least(low: float, default: Any) -> Any:
-    """A field with a smallest value."""
-    return between(low, float("inf"), default)
 
 
 @dataclass(frozen=True)
@@ -233,9 +191,9 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
 
 def _read(value: Any, hint: Any) -> Any:
     """The word off (which YAML reads as False) turns off what may be None; YAML reads 1e-3 as text."""
-    if (value == "off" or value is False) and _fits(None, hint):
+    if (value == "off" or value is False) and fits(None, hint):
         return None
-    if isinstance(value, str) and _fits(0.5, hint):
+    if isinstance(value, str) and fits(0.5, hint):
         with suppress(ValueError):
             return float(value)
     return value
@@ -314,6 +272,12 @@ class Recipe:
     def configs(self) -> list[Config]:
         """Every run of the recipe, in Table 7's order."""
         return [self.config(s, k, f) for s in self.submissions for k in self.seeds for f in self.fold]
+
+    @property
+    def table_notebooks(self) -> tuple[str, ...]:
+        """The notebooks that make the tables, before 12_report."""
+        more = [("13_ablation", bool(self.ablation)), ("14_beyond", self.beyond is not None)]
+        return ("07_mel_bins", "08_submissions", *(name for name, wanted in more if wanted))
 
     def variants(self) -> list[tuple[str, Config]]:
         """Every run of the ablation, besides the recipe's own; each differs only in what it declares."""

@@ -37,9 +37,8 @@ GPUS = {"NVIDIA T4": Gpu(8.1e12, 65e12, 320e9, 16e9), "NVIDIA A100 40 GB": Gpu(1
 def steps(recipe: Recipe) -> pd.DataFrame:
     """step, notebook, times: the jobs of the Snakefile."""
     runs = len(recipe.configs()) + len(recipe.variants())
-    tables = ["07_mel_bins", "08_submissions", *(["13_ablation"] if recipe.ablation else [])]
     rows = [("decode", "01_corpus", 1), ("train and score", "05_train", runs), ("look at a run", "06_evaluate", runs)]
-    rows += [("tables", name, 1) for name in tables] + [("report", "12_report", 1)]
+    rows += [("tables", name, 1) for name in recipe.table_notebooks] + [("report", "12_report", 1)]
     return pd.DataFrame(rows, columns=["step", "notebook", "times"])
 
 

@@ -14,8 +14,8 @@ from asc_kit.errors import InputError
 REPORT = config.load("config/report.yaml")
 
 
-def snakemake(*arguments):
-    command = ["snakemake", "--cores", "1", "--configfile", "config/report.yaml", *map(str, arguments)]
+def snakemake(*arguments, recipe="report"):
+    command = ["snakemake", "--cores", "1", "--configfile", f"config/{recipe}.yaml", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
 
@@ -68,16 +68,17 @@ def test_without_data_the_workflow_is_the_plan():
     assert "Nothing was run: give DATA=DIR" in done.stderr and not (ROOT / "results" / "report").exists()
 
 
-def test_the_plans_steps_are_the_workflows_jobs(tmp_path):
+@pytest.mark.parametrize("recipe", ["report", "tut2017_full"])  # the second has an ablation, and what goes beyond
+def test_the_plans_steps_are_the_workflows_jobs(tmp_path, recipe):
     """A dry run on a made-up data set of the same layout has the jobs that the plan counts."""
     rows = [(f"audio/{c}-{p}.wav", c, f"{c}-{p}", "a") for c in ("park", "tram") for p in range(6)]
     root = write_corpus(tmp_path / "data", rows)
     assert read(root).labelled
-    done = snakemake("-n", "--config", f"dataset_root={root}", f"results_dir={tmp_path / 'r'}")
+    done = snakemake("-n", "--config", f"dataset_root={root}", f"results_dir={tmp_path / 'r'}", recipe=recipe)
     assert done.returncode == 0, done.stderr[-2000:]
     names = re.findall(r"^(?:local)?rule (\w+):$", done.stdout + done.stderr, re.M)
     jobs = Counter(name.split("_")[0] for name in names)
-    steps = plan.steps(REPORT).groupby("step").times.sum()
+    steps = plan.steps(config.load(f"config/{recipe}.yaml")).groupby("step").times.sum()
     assert (jobs["corpus"], jobs["train"], jobs["evaluate"], jobs["tables"], jobs["report"]) == (
         steps["decode"], steps["train and score"], steps["look at a run"], steps["tables"], steps["report"]
     )  # fmt: skip

@@ -22,7 +22,7 @@ from numpy.random import default_rng
 from scipy import fft, signal
 from scipy.io import wavfile
 
-from asc_kit.config import Checked, at_least
+from asc_kit.checked import Checked, at_least
 from asc_kit.data.sounds import CITIES, RATE, SCENES, Segment, curve, synthesise
 from asc_kit.errors import InputError
 from asc_kit.progress import progress

@@ -59,7 +59,8 @@ def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
             files = f"predictions_simulated_{device}"
             scored = evaluation.load(home, recipe, f"submission_{name}/seed_*", files).scored.get(name)
             if scored is not None:
-                rows.append({"submission": name, "device": device} | scored.row() | evaluation.difference(scored, usual))
+                differences = evaluation.difference(scored, usual)
+                rows.append({"submission": name, "device": device} | scored.row() | differences)
     return pd.DataFrame(rows, columns=["submission", "device", *SCORES, "n", "seeds", *DIFFERENCES])
 
 

@@ -1,4 +1,4 @@
-"""An experiment's scores, from its runs' ``predictions.tsv`` and its ``truth.tsv`` alone: clip by clip, over seeds and folds.
+"""An experiment's scores, from its ``truth.tsv`` and its runs' ``predictions.tsv`` alone.
 
 A clone without audio recomputes them; `asc_kit.report.tables` makes the report's tables of them.
 """

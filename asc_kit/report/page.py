@@ -31,7 +31,7 @@ CAPTIONS = {
     "learning_curves": "Training loss and validation scores by epoch.",
 }
 MORE = {  # tables that the report does not have: title, notebook, figure
-    "floors": ("Networks against logistic regression and SVM on log-mel statistics, paired by clip", "08_submissions", ""),
+    "floors": ("Networks against logistic regression and SVM, paired by clip", "08_submissions", ""),
     "ablation": ("Ablation: what each part of the recipe is worth", "13_ablation", "ablation"),
     "ablation_devices": ("Ablation, by device", "13_ablation", ""),
     "beyond": ("Other ways to score, and ensembles", "14_beyond", ""),

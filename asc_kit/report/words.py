@@ -215,6 +215,13 @@ def ablation(table: pd.DataFrame) -> str:
     return f"Against the recipe. {_verdicts(rows, rows.variant)}" if len(rows) else ""
 
 
+def beyond(table: pd.DataFrame) -> str:
+    """`beyond.ways` in words: which other ways of scoring differ from the networks alone."""
+    rows = table[pd.to_numeric(table.accuracy_difference).notna()]
+    names = rows.way + " (" + rows.submission.astype(str) + ")"
+    return f"Against the networks alone. {_verdicts(rows, names)}" if len(rows) else ""
+
+
 def _verdicts(rows: pd.DataFrame, names: pd.Series) -> str:
     """Which are above and below what they are paired with, by whether their intervals hold 0."""
     said = []
