@@ -284,7 +284,7 @@ def test_a_cell_shows_and_plays_its_clips(run):
     wave = soundfile.read(run.dataset_root / "audio/bus-oslo-0-0-b.wav")[0]
     assert len(sounds) == 4 and np.allclose(sounds[0], wave / np.abs(wave).max(), atol=1e-3)
     (often,) = explorer.frequent.itertuples(index=False)
-    assert tuple(often) == ("bus", "park", 2, 1, 2)  # clips, locations, devices
+    assert tuple(often) == ("bus", "park", 2, 1, 2, 2)  # clips, locations, the most from one of them, devices
     before = drawn(explorer.image.value)
     explorer.clip.value = "audio/bus-oslo-0-0-c.wav"
     assert drawn(explorer.image.value) != before and explorer.likes.index[0] != "audio/park-oslo-1-0-b.wav"

@@ -39,8 +39,10 @@ def test_devices_say_who_is_hardest_and_what_training_heard():
     text = words.devices(NOTHING, table_4, pd.Series({"a": 90, "b": 5, "s1": 4}))
     assert "Hardest here: **s4** (50.0%); easiest: a (80.0%); their intervals do not overlap" in text
     assert "Training clips: a 90, b 5, s1 4; none of s4." in text
-    assert "Means here: A to C 75.0%, S1 to S3 60.0%, S4 to S6 50.0%." in text
-    assert "Means in the report: A to C 75.4%, S1 to S3 68.5%, S4 to S6 68.5%." in text
+    assert "Means here: A to C 75.0%, S1 to S3 60.0%, S4 to S6 50.0% (a step of -15.0 points, then of -10.0)." in text
+    assert "Means in the report: A to C 75.4%, S1 to S3 68.5%, S4 to S6 68.5% (a step of -6.9 points, then of +0.0)." in text
+    tied = table(4, "device", {"a": 0.8, "s5": 0.5, "s6": 0.5, "average": 0.65})
+    assert "Hardest here: **s5, s6** (50.0%); easiest: a" in words.devices(NOTHING, tied)
     marked = words.mark(tables.pretty(table_4), pd.Series({"a": 90, "b": 5, "s1": 4}))
     assert marked["in TAU"].tolist() == ["real", "real", "simulated", "simulated", ""]
     assert marked["training clips"].tolist() == ["90", "5", "4", "0 (unseen)", "99"]

@@ -47,9 +47,13 @@ def clips(predictions: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
 
 
 def confusions(table: pd.DataFrame) -> pd.DataFrame:
-    """Mistaken pairs of `clips`, the most frequent first: true, predicted, and how many clips, locations, devices."""
+    """Mistaken pairs of `clips`, the most frequent first: true, predicted, and how many clips, locations, devices.
+
+    ``from one location`` counts the clips of the location that has the most: nine of ten are one place's matter.
+    """
     pairs = table[table.true != table.predicted].groupby(["true", "predicted"])
     found = pairs.agg(clips=("p_true", "size"), locations=("location", "nunique"), devices=("device", "nunique"))
+    found.insert(2, "from one location", pairs.location.agg(lambda places: places.value_counts().max()))
     return found.reset_index().sort_values("clips", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -115,7 +119,7 @@ class Mistakes(Explorer):
         self.frequent = confusions(self.table).head(FREQUENT)
         if len(self.frequent):
             self.true.value, self.predicted.value = self.frequent[["true", "predicted"]].iloc[0]
-        words = "The most frequent confusions, and how many locations and devices stand behind their clips:"
+        words = "The most frequent confusions, and how many locations and devices stand behind their clips (many clips from one location are one place's matter):"
         self.often.value = words + grid(self.frequent) if len(self.frequent) else "Every clip is right."
 
     def _matrix(self) -> widgets.GridBox:
