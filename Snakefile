@@ -200,8 +200,8 @@ rule tables:
     params:
         code=lambda wildcards: made_by(wildcards.name),
     run:
-        again = WITH_DATA | {"predict": True, "devices": recipe.beyond}  # it needs the audio
-        book(wildcards.name, output[0], again if wildcards.name == "14_beyond" else SHARED)
+        own = {"13_ablation": WITH_DATA, "14_beyond": WITH_DATA | {"predict": True, "devices": recipe.beyond}}
+        book(wildcards.name, output[0], own.get(wildcards.name, SHARED))
 
 
 rule report:

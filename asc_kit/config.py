@@ -149,6 +149,7 @@ PARTS = {"features": Features, "augmentation": Augmentation, "training": Trainin
 CODE = ("features", "augmentations", "blocks", "kernels", "network", "trainer", "metrics", "reference", "experiment",
         "data/audio", "data/corpus", "data/gains", "data/store", "deploy/compact", "deploy/folding",
         "deploy/predict")  # fmt: skip
+PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validation"}  # a run's files, by clips
 EXPECTED = ("dataset", "clips", "training", "evaluation", "seconds", "bytes_a_sample")
 # What a notebook or the command line may change one by one.
 TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))
@@ -227,6 +228,7 @@ class Recipe:
     baseline: dict = field(default_factory=dict)  # the same three parts again, for the baseline alone
     ablation: dict = field(default_factory=dict)  # variant -> the only values in which it differs
     ablation_submission: str = "2"  # whose variants they are
+    ablation_clips: str = "evaluation"  # which compare them; validation: those held out of the training fold, to choose
     beyond: list | None = None  # score in ways that the report has not (14_beyond), and through these SIMULATED devices
 
     def config(
@@ -321,6 +323,7 @@ def load(recipe: str | Path) -> Recipe:
     result = Recipe(**values)
     _known(result.baseline, PARTS, f"{file}: baseline")
     _known(result.expected, EXPECTED, f"{file}: expected")
+    _known({result.ablation_clips: {}}, PREDICTIONS, f"{file}: ablation_clips")
     result = replace(result, submissions=tuple(map(str, result.submissions)))
     for name, changes in result.ablation.items():
         _known(changes or {}, [f.name for part in PARTS.values() for f in fields(part)], f"{file}: ablation: {name}")

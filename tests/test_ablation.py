@@ -1,6 +1,7 @@
 """An ablation's table: paired by clip, scored by hand, and only of runs that differ in what they declare."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from asc_kit import config
 from asc_kit.config import Recipe
+from asc_kit.data.corpus import COLUMNS, Corpus
 from asc_kit.errors import InputError
 from asc_kit.report import ablation, evaluation, words
 from asc_kit.runs import Run
@@ -133,3 +135,26 @@ def test_without_devices_there_is_no_such_table(home):
     write_run(home, None, 0, 0.9)
     ablation.write(home, RECIPE)
     assert not (home / "tables" / "ablation_devices.csv").exists()
+
+
+def test_validation_clips_are_compared_where_the_recipe_says_so(home):
+    """Runs that are alike on the evaluation clips, and not on those held out."""
+    recipe = replace(RECIPE, ablation_clips="validation")
+    held = pd.DataFrame([(f"audio/{c}-held-{i}.wav", c, f"{c}{i}", "a") for c in CLASSES for i in range(8)], columns=COLUMNS)
+    other = pd.DataFrame([("audio/unused.wav", "bus", "x", "a")], columns=COLUMNS)
+    for variant, p in ((None, 0.9), ("crop", 0.2)):
+        write_run(home, variant, 0, 0.8)
+        first = np.where(held.scene_label == CLASSES[0], p, 1 - p)
+        table = pd.DataFrame({"filename": held.filename, "scene_label": "bus", CLASSES[0]: first, CLASSES[1]: 1 - first})
+        folder = home / (f"ablation_{variant}" if variant else "submission_2") / "seed_0"
+        table.to_csv(folder / "predictions_validation.tsv", sep="\t", index=False)
+    assert ablation.table(home, recipe).n.eq(0).all()  # their truth is not there yet
+    ablation.write_truth(home, Corpus(home, pd.concat([other, held]), {}))
+    assert (home / "truth_validation.tsv").read_text() == held.to_csv(sep="\t", index=False)
+    table = ablation.write(home, recipe).set_index("variant")
+    assert table.n["crop"] == 16 and table.accuracy_difference["crop"] == -1
+    assert table.log_loss_difference["crop"] == pytest.approx(np.log(0.9 / 0.2))
+    assert "scored on the clips that chose" in (home / "tables" / "ablation.md").read_text()
+    with pytest.raises(InputError, match="ablation_clips: unknown parameter 'test'"):
+        (home / "bad.yaml").write_text("ablation_clips: test\n")
+        config.load(home / "bad.yaml")

@@ -119,7 +119,7 @@ class Mistakes(Explorer):
         self.frequent = confusions(self.table).head(FREQUENT)
         if len(self.frequent):
             self.true.value, self.predicted.value = self.frequent[["true", "predicted"]].iloc[0]
-        words = "The most frequent confusions, and how many locations and devices stand behind their clips (many clips from one location are one place's matter):"
+        words = "The most frequent confusions, and how many locations and devices stand behind their clips:"
         self.often.value = words + grid(self.frequent) if len(self.frequent) else "Every clip is right."
 
     def _matrix(self) -> widgets.GridBox:

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.config import Recipe
+from asc_kit.config import PREDICTIONS, Recipe
+from asc_kit.data.corpus import COLUMNS, Corpus
 from asc_kit.errors import InputError
+from asc_kit.files import replacing
 from asc_kit.report import evaluation, tables
 from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored
 from asc_kit.runs import flat
 
 AS_IT_STANDS = "the recipe"
+VALIDATION = "truth_validation"
 
 
 def table(home: Path, recipe: Recipe) -> pd.DataFrame:
@@ -78,14 +81,25 @@ def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
                 f"{file.parent}: differs from the recipe in {', '.join(differ)}, which {who} does not declare; "
                 "train it again"
             )
-    results = evaluation.load(home, recipe, f"{folder}/seed_*")
+    truth = VALIDATION if recipe.ablation_clips == "validation" else "truth"
+    results = evaluation.load(home, recipe, f"{folder}/seed_*", PREDICTIONS[recipe.ablation_clips], truth)
     return next(iter(results.scored.values()), None)
+
+
+def write_truth(home: Path, corpus: Corpus) -> None:
+    """Write ``truth_validation.tsv``: the clips that the runs held out, which ``truth.tsv`` does not have."""
+    files = home.glob(f"*/seed_*/{PREDICTIONS['validation']}.tsv")
+    names = {name for file in files for name in pd.read_csv(file, sep="\t").filename}
+    with replacing(home / f"{VALIDATION}.tsv") as part:
+        corpus.table[corpus.table.filename.isin(names)][COLUMNS].to_csv(part, sep="\t", index=False)
 
 
 def write(home: Path, recipe: Recipe) -> pd.DataFrame:
     """Write ``tables/ablation`` and, where devices are known, ``tables/ablation_devices``; returns the first."""
     made = table(home, recipe)
-    tables.write_one(made, home, "ablation", f"Ablation of submission {recipe.ablation_submission}.")
+    said = f"Ablation of submission {recipe.ablation_submission}"
+    said += ", scored on the clips that chose each run's best epoch." if recipe.ablation_clips == "validation" else "."
+    tables.write_one(made, home, "ablation", said)
     if len(devices := by_device(home, recipe)):
         said = f"Ablation of submission {recipe.ablation_submission}, by device."
         tables.write_one(devices, home, "ablation_devices", said)

@@ -125,25 +125,32 @@ def open_results(config: str, experiment: str | None = None, results_dir: str = 
     return load(configuration.path(results_dir) / str(experiment or recipe.name), recipe)
 
 
-def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*", name: str = "predictions") -> Results:
-    """Read an experiment's truth and predictions; ``runs`` names some of its folders, ``name`` other files in them.
+def load(
+    home: Path, recipe: Recipe, runs: str = "submission_*/seed_*", name: str = "predictions", truth: str = "truth"
+) -> Results:
+    """Read an experiment's truth and predictions.
+
+    Parameters
+    ----------
+    runs : some of its folders
+    name, truth : other files than ``predictions.tsv`` in them, and than the experiment's ``truth.tsv``
 
     Raises
     ------
     InputError : predictions that do not fit the truth (unknown or doubled clips, other classes), or are none.
     """
-    truth_file = home / "truth.tsv"
+    truth_file = home / f"{truth}.tsv"
     files = sorted(home.glob(f"{runs}/{name}.tsv")) if truth_file.exists() else []
     if not files:
         return Results(home, recipe, (), {})
-    truth = pd.read_csv(truth_file, sep="\t", dtype=str, keep_default_na=False)[COLUMNS].set_index("filename")
+    clips = pd.read_csv(truth_file, sep="\t", dtype=str, keep_default_na=False)[COLUMNS].set_index("filename")
     parts: dict[str, dict[int, list[pd.DataFrame]]] = {}
     confusion: dict[str, np.ndarray] = {}
     classes: tuple[str, ...] = ()
     for file in files:
         submission = file.parent.parent.name.removeprefix("submission_").removeprefix("ablation_")
         seed = place(file)[0]
-        rows, counts, found = score_file(file, truth)
+        rows, counts, found = score_file(file, clips)
         if classes and found != classes:
             raise InputError(f"{file}: has other classes than the other runs; they belong in another experiment")
         classes = found

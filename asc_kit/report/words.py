@@ -173,9 +173,8 @@ def why() -> str:
         "device colours and compresses the sound in its own way (*Explore* in 01_corpus). The report's numbers: S4 to "
         f"S6 stand {unseen.points:.1f} points below S1 to S3, {unseen.verdict}; A to C stand {real.points:.1f} points "
         f"above all simulated ones, {real.verdict} (09_audit). So there the gap is *real against simulated*, not "
-        "*heard against unheard*. Which it is here, the two steps of the means tell: from A to C to S1 to S3 the device "
-        "changes, from S1 to S3 to S4 to S6 only whether training heard it. Like the report's order of devices or not, "
-        "the cause may be the other one."
+        "*heard against unheard*. Which it is here, the two steps of the means tell: in the first the devices "
+        "change, in the second whether training heard them. An order like the report's may have the other cause."
     )
 
 
