@@ -42,7 +42,7 @@ def choose_model(name: str | None = None, results: Path = configuration.ROOT / "
     for submission in "4321":
         if found := list((results / "demo").glob(f"submission_{submission}/seed_*/model.safetensors")):
             return max(found, key=lambda file: file.stat().st_mtime)
-    return results / "tau2022" / "submission_4" / "seed_0" / "model.safetensors"
+    return results / "tut2017_full" / "submission_2" / "seed_0" / "model.safetensors"
 
 
 def choose_recording(name: str | None = None) -> Path:

@@ -63,7 +63,7 @@ def test_differences_are_paired_means_over_seeds(home):
     assert table.log_loss_difference["crop"] == pytest.approx(losses["crop"] - losses[None])
     assert table.n["short"] == 0 and table.note["short"] == "no run of it is there"
     said = words.ablation(table.reset_index())
-    assert said.startswith("Against the recipe. Accuracy: lower: crop.") and "Log loss: higher: crop." in said
+    assert said.startswith("Against the recipe. Accuracy: lower for crop.") and "Log loss: higher for crop." in said
     assert "crop | mixup: off" in (home / "tables" / "ablation.md").read_text()
 
 

@@ -30,7 +30,7 @@ def test_mel_bins_say_the_direction_and_whether_the_clips_tell():
     falling = table(2, "mel_bins", {32: 0.7, 64: 0.69, 128: 0.68, 160: 0.65}, half=0.1)
     text = words.mel_bins(MADE_UP, falling)
     assert "falls here by 5.0 points, at every step" in text and "**the opposite direction**" in text
-    assert "cannot tell" in text and "synthetic" in text
+    assert "not decided" in text and "synthetic" in text
     assert "Too few" in words.mel_bins(NOTHING, rising.assign(n=[9, 0, 0, 0]))
 
 
@@ -54,8 +54,8 @@ def test_devices_say_who_is_hardest_and_what_training_heard():
 def test_why_is_told_from_the_reports_own_numbers():
     text = words.why()
     assert "10,215 clips of A, about 750 of each" in text
-    assert "1.4 points below S1 to S3, not larger than chance" in text
-    assert "8.4 points above all simulated ones, larger than chance" in text
+    assert "unseen in training, stand 1.4 points below S1 to S3, not larger than chance" in text
+    assert "B and C stand 6.5 points above S1 to S3, with as many training clips, larger than chance" in text
 
 
 def test_an_order_unlike_the_reports_is_said():
@@ -80,9 +80,12 @@ def test_systems_are_compared_clip_by_clip_where_both_are_there():
     scored = {name: evaluation.Scored(name, rows, {0: rows}, None) for name, rows in (("1", clips), ("baseline", worse))}
     both = dataclasses.replace(NOTHING, scored=scored)
     table_7 = table(7, "submission", {"baseline": 0.75, "1": 1.0, "4": 0.9}, half=0.2)
-    assert "leaves 0 out: more than chance" in words.submissions(both, table_7)
+    text = words.submissions(both, table_7)
+    assert "excludes 0: more than the choice of locations explains; one seed, so another training" in text
+    twice = {name: dataclasses.replace(one, seeds={0: one.clips, 1: one.clips}) for name, one in scored.items()}
+    assert "one seed" not in words.submissions(dataclasses.replace(both, scored=twice), table_7)
     same = dataclasses.replace(NOTHING, scored=scored | {"baseline": scored["1"]})
-    assert "holds 0: these clips cannot tell" in words.submissions(same, table_7)
+    assert "includes 0: these clips cannot tell" in words.submissions(same, table_7)
 
 
 @pytest.mark.parametrize(("best", "said"), [("4", "this run's too"), ("1", "this run is submission 1 (32 mel bins)"),
@@ -124,7 +127,7 @@ def test_floors_say_who_beats_them_and_who_does_not():
     assert floors.submission.tolist() == ["1", "2", "4"] and set(floors.against) == {"logistic"}
     assert floors.accuracy_difference.tolist() == pytest.approx([-0.6, 0, 0.4])
     assert words.floors(floors) == (
-        "Against **logistic**. Accuracy: higher (better): 4; lower: 1; cannot be told by these clips: 2. "
-        "Log loss: higher: 1; lower (better): 4; cannot be told by these clips: 2."
+        "Against **logistic**. Accuracy: higher (better) for 4; lower for 1; these clips cannot tell for 2. "
+        "Log loss: higher for 1; lower (better) for 4; these clips cannot tell for 2."
     )
     assert "No floor" in words.floors(tables.floors(NOTHING))
