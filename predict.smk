@@ -17,8 +17,8 @@ from asc_kit.errors import InputError
 from asc_kit.files import check_writable, locked, replacing
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a shard's threads take a recording each
-CODE = ("features", "blocks", "network", "metrics", "data/audio", "deploy/compact", "deploy/calibration",
-        "deploy/recordings")  # what a row depends on
+CODE = ("features", "blocks", "kernels", "network", "metrics", "data/audio", "deploy/compact", "deploy/folding",
+        "deploy/quick", "deploy/calibration", "deploy/recordings", "deploy/manifest")  # what a row depends on
 KNOWN = ("model", "manifest", "out", "shard", "temperature", "root")
 
 try:

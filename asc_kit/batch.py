@@ -16,7 +16,8 @@ from asc_kit import config
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
 
-CELL_HOURS = 240  # the longest training cell
+CELL_HOURS = 240  # the longest cell of those that decode, train or score a data set of any size
+LONG = ("01", "05", "06", "14")
 CELL_SECONDS = 1800  # the longest of any other notebook; they end within minutes
 
 
@@ -35,7 +36,7 @@ def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]
     if unknown:
         raise InputError(f"{notebook.name}: unknown parameter {unknown[0]!r}; known are {', '.join(known)}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    limit = 3600 * CELL_HOURS if notebook.name.startswith("05") else CELL_SECONDS
+    limit = 3600 * CELL_HOURS if notebook.name.startswith(LONG) else CELL_SECONDS
     try:
         papermill.execute_notebook(
             str(notebook), str(output), parameters, progress_bar=False, cwd=str(config.ROOT),

@@ -220,7 +220,7 @@ class Recipe:
     submissions: tuple = ("baseline", "1", "2", "3", "4")
     seeds: tuple = (0,)
     fold: tuple = (1,)
-    folds: int = 5
+    folds: int = 5  # how many are drawn where the data set brings none
     split_seed: int = 0
     features: dict = field(default_factory=dict)
     augmentation: dict = field(default_factory=dict)
@@ -322,7 +322,12 @@ def load(recipe: str | Path) -> Recipe:
             values[name] = tuple(values[name] if isinstance(values[name], list) else [values[name]])
     result = Recipe(**values)
     _known(result.baseline, PARTS, f"{file}: baseline")
+    if result.folds < 2 or result.split_seed < 0:
+        raise InputError(f"{file}: folds: {result.folds}, split_seed: {result.split_seed}; give 2 folds or more, and a "
+                         "seed from 0")  # fmt: skip
     _known(result.expected, EXPECTED, f"{file}: expected")
+    if result.expected and (missing := [name for name in EXPECTED if name not in result.expected]):
+        raise InputError(f"{file}: expected: needs {', '.join(missing)}")
     _known({result.ablation_clips: {}}, PREDICTIONS, f"{file}: ablation_clips")
     result = replace(result, submissions=tuple(map(str, result.submissions)))
     for name, changes in result.ablation.items():

@@ -46,6 +46,8 @@ def disk(recipe: Recipe) -> pd.DataFrame:
     """what, gigabytes, from: archives, unpacked recordings, the decoded store, results."""
     data, runs = _expected(recipe), len(recipe.configs()) + len(recipe.variants())
     archives = fetch.read_registry(fetch.REGISTRY)
+    if data["dataset"] not in set(archives.dataset):
+        raise InputError(f"{recipe.name}: expected: dataset {data['dataset']!r} is none that fetch knows")
     archives = archives[archives.dataset == data["dataset"]].bytes.astype(int).sum()
     samples = data["seconds"] * recipe.config("4").features.sample_rate
     used = data["training"] + data["evaluation"]

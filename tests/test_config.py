@@ -64,6 +64,7 @@ def test_none_keeps_the_recipes_value(tmp_path):
      ("training: {ema_decay: 1.0}\n", "ema_decay"), ("training: {max_lr: .nan}\n", "max_lr"),
      ("training: {patience: 0}\n", "patience"), ("augmentation: {mask_fraction: 3}\n", "mask_fraction"),
      ("training: 5\n", "training: 5 is of the wrong kind"), ("folds: x\n", "folds: 'x' is of the wrong kind"),
+     ("folds: 1\n", "give 2 folds or more"), ("expected: {dataset: tau2020_development}\n", "expected: needs clips, training"),
      ("submissions: []\n", "names no run"), ("synthetic: {sconds: 1}\n", "unknown parameter 'sconds'")],
 )  # fmt: skip
 def test_wrong_recipe_is_one_line(tmp_path, text, what):

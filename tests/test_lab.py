@@ -390,8 +390,9 @@ def test_red_is_for_faults_in_jupyterlab_and_standard_output_for_results_elsewhe
 
 
 def test_a_picture_is_closed_and_its_words_escaped():
+    before = plt.get_fignums()  # of other tests
     text = picture(figures.diagram(["a", "b"], "title"), 'a "quoted" <word>')
-    assert 'alt="a &quot;quoted&quot; &lt;word&gt;"' in text and not plt.get_fignums()
+    assert 'alt="a &quot;quoted&quot; &lt;word&gt;"' in text and plt.get_fignums() == before
 
 
 @pytest.mark.parametrize("kind", [Devices, Settings, Augmented, Anatomy, Budget, Mistakes, Runs])

@@ -18,7 +18,7 @@ from asc_kit import network
 from asc_kit.__main__ import app
 from asc_kit.config import Recipe
 from asc_kit.data import audio
-from asc_kit.deploy import calibration, compact, recordings
+from asc_kit.deploy import calibration, compact, recordings, show
 from asc_kit.errors import InputError
 
 CLASSES = tuple("airport bus metro metro_station park public_square shopping_mall street_pedestrian".split())
@@ -289,6 +289,31 @@ def test_a_manifest_is_scored_into_a_table_and_only_what_is_missing_again(tmp_pa
     assert "3 of 4 recordings are there already" in capsys.readouterr().err
     again = [line.split("\t") for line in out.read_text().splitlines()[1:]]
     assert again[:3] == rows and again[3][0] == names[3] and not (tmp_path / "out.failed.tsv").exists()
+    before = out.read_bytes()
+    (tmp_path / "set" / "short.txt").write_text(f"{names[1]}\n")
+    assert command(model_file, "--manifest", tmp_path / "set" / "short.txt", "--out", out, "--keep") == 0
+    assert sorted(out.read_text().splitlines()) == sorted(before.decode().splitlines())  # the other rows stay
+
+
+def test_a_killed_command_keeps_what_it_has_done(tmp_path, model_file, monkeypatch):
+    names = [f"{i}.wav" for i in range(4)]
+    for i, name in enumerate(names):
+        record(tmp_path / name, 0.5, seed=i)
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    monkeypatch.setattr(show, "OFTEN", 2)
+    session = show.Session.of(model_file, show.Settings(workers=1))
+    scored = session.scored
+
+    def killed(files):
+        for number, result in scored(files):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield number, result
+
+    monkeypatch.setattr(session, "scored", killed)
+    with pytest.raises(KeyboardInterrupt):
+        session.write(names, tmp_path, tmp_path / "out.tsv", keep=True)
+    assert [line.split("\t")[0] for line in (tmp_path / "out.tsv").read_text().splitlines()] == ["filename", *names[:2]]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,16 @@ def test_separators_and_headers(tmp_path, sep, header):
         )
 
 
+def test_a_spreadsheets_files_are_read(tmp_path):
+    """A mark of UTF-8 at the beginning, and a capital in the header."""
+    truth, table = case(1)
+    p, t, out = write(tmp_path, truth, table)
+    expected = score(p, t, out)
+    for file in (p, t):
+        file.write_text("\ufeff" + file.read_text().replace("filename", "Filename", 1), encoding="utf-8")
+    assert score(p, t, out) == expected
+
+
 def test_labels_are_case_and_space_tolerant(tmp_path):
     assert (
         label("Street, pedestrian") == label(" street  pedestrian") == label("street_pedestrian") == "street_pedestrian"

@@ -125,3 +125,6 @@ def test_join_of_tables_and_failures_is_in_order_and_streams(tmp_path):
     assert (tmp_path / "all.failed.tsv").read_text() == "filename\treason\n1b\tcannot\n"
     with pytest.raises(InputError, match="no table of the classes"):
         manifest.rows(tmp_path / "all.tsv", CLASSES[:3])
+    before = (tmp_path / "all.tsv").read_bytes()
+    assert manifest.join([tmp_path / "none.tsv"], tmp_path / "all.tsv") == (0, 0)
+    assert (tmp_path / "all.tsv").read_bytes() == before

@@ -214,6 +214,7 @@ MUTATIONS = {
     "class": (field("results.development_dataset.class_wise.park"), "class_wise has no park"),
     "device": (field("results.development_dataset.device_wise.s6"), "device_wise has no s6"),
     "percent": (field("results.development_dataset.overall.accuracy", 140), "results overall.accuracy is 140"),
+    "list": (field("results.development_dataset.class_wise", [1]), "results class_wise.accuracy is 'nothing'"),
     "loss": (field("results.development_dataset.class_wise.bus.logloss", -1), "results class_wise.bus.logloss is -1"),
     "mean": (field("results.development_dataset.overall.accuracy", 99.0), "the overall accuracy is 99.0, the mean of"),
     "result": (field("results.development_dataset.device_wise.a.logloss", 0.1), "device_wise.a.logloss is 0.1, EXPERI"),

@@ -88,6 +88,15 @@ def test_a_missing_run_is_an_empty_row_that_says_so(tmp_path):
     assert made[3].submission.eq("1").all()  # the largest that ran
 
 
+def test_a_table_that_has_no_rows_any_more_goes(tmp_path):
+    experiment(tmp_path, {("1", "seed_0"): 1, ("logistic", "seed_0"): 2})
+    assert len(tables.write_floors(evaluation.load(tmp_path, RECIPE))) == 1
+    assert all((tmp_path / "tables" / f"floors.{ending}").exists() for ending in ("csv", "md"))
+    shutil.rmtree(tmp_path / "submission_logistic")
+    tables.write_floors(evaluation.load(tmp_path, RECIPE))
+    assert not list((tmp_path / "tables").glob("floors.*"))
+
+
 def test_nothing_ran(tmp_path):
     made = tables.write(evaluation.load(tmp_path, RECIPE))
     assert all((tmp_path / "tables" / f"table_{n}.{e}").exists() for n in range(1, 8) for e in ("csv", "md"))

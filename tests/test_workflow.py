@@ -46,6 +46,14 @@ def test_papermill_alone_trains_a_run(tmp_path, tiny, recipe):
         and about["config"]["seed"] == 3
         and len(pd.read_csv(folder / "predictions.tsv", sep="\t")) == 4
     )
+    other = write_corpus(tmp_path / "other", [(f"audio/{c}-{p}.wav", c, f"{c}{p}", "b") for c in ("bus", "park") for p in (1, 2, 3)])
+    (other / "evaluation_setup").mkdir()
+    for side, names in (("train", "bus-1 park-1"), ("evaluate", "bus-2 park-2")):  # two clips are in no list
+        lines = [f"audio/{name}.wav\t{name.split('-')[0]}" for name in names.split()]
+        (other / "evaluation_setup" / f"fold1_{side}.csv").write_text("\n".join(["filename\tscene_label", *lines]) + "\n")
+    batch.execute("notebooks/06_evaluate.ipynb", tmp_path / "06.ipynb", {k: str(v) if k not in ("seed", "epochs") else v
+                  for k, v in values.items()} | {"other_root": str(other)})  # fmt: skip
+    assert json.loads((folder / "predictions_other" / "overall.json").read_text())["n"] == 4
     wrong = start("papermill", "notebooks/05_train.ipynb", tmp_path / "no.ipynb", *flags, "-p", "epoch", 1)
     assert wrong.returncode == 1 and "InputError: parameters: unknown epoch" in wrong.stderr
     assert json.loads((folder / "run.json").read_text()) == about
@@ -163,6 +171,11 @@ def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path,
     assert all(f'<h2 id="{name}">' in page for name in ("ablation", "beyond", "simulated_devices"))
     assert "figures/simulated_devices.csv" in page and "figures/ablation.csv" in page
     assert json.loads((home / "ablation_mixup/seed_0/run.json").read_text())["config"]["training"]["epochs"] == 1
+
+    with (home / "truth.tsv").open("a") as truth:
+        truth.write("audio/of-another-fold.wav\tbus\tx\ta\n")
+    planned = start(*command, "--dry-run")
+    assert planned.returncode == 0 and "train_" not in planned.stdout + planned.stderr  # another fold's clips came in
 
 
 @pytest.mark.parametrize(

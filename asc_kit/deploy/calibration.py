@@ -150,6 +150,7 @@ def read(model_file: str | Path, config: Config) -> dict[str, Any]:
     try:
         about = json.loads(file.read_text())
         whole = RANGE[0] / 2 < about["temperature"] < RANGE[1] * 2 and {"limit", "mean"} <= about["profile"].keys()
+        whole = whole and {"configuration", "clips"} <= about.keys()
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; a run with a validation part writes it beside its model") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

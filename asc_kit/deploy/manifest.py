@@ -95,7 +95,8 @@ def join(tables: list[Path], target: Path) -> tuple[int, int]:
     -------
     recordings that have a row, and that failed
     """
-    scored = _append([table for table in tables if table.exists()], target)
+    there = [table for table in tables if table.exists()]
+    scored = _append(there, target) if there else 0  # a table of before stays where nothing was scored
     failures = [failures_of(table) for table in tables if failures_of(table).exists()]
     failures_of(target).unlink(missing_ok=True)
     return scored, _append(failures, failures_of(target)) if failures else 0

@@ -19,6 +19,8 @@ from asc_kit.errors import InputError
 from asc_kit.files import check_writable
 from asc_kit.progress import progress, say
 
+OFTEN = 500  # rows after which a table that is to be kept is written
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -113,8 +115,14 @@ class Session:
         left = [name for name in names if name not in done]
         if keep:
             say(f"{out}: {len(names) - len(left)} of {len(names)} recordings are there already")
+        names = [*(name for name in done if name not in set(names)), *names]  # rows of another manifest stay
         for number, result in self.scored([root / name for name in left]):
             done[left[number]] = manifest.row(left[number], result.probabilities, self.model.classes)
+            if keep and len(done) % OFTEN == 0:  # what a killed command has done is kept
+                self._write(out, names, done, left)
+        self._write(out, names, done, left)
+
+    def _write(self, out: Path, names: list[str], done: dict[str, str], left: list[str]) -> None:
         failed = {left[number]: reason for number, reason in self.failed.items()}
         manifest.write(out, manifest.header(self.model.classes), names, done, failed)
 

@@ -234,7 +234,8 @@ def _results(block: Any) -> Iterator[str]:
         return
     parts = {"overall": block.get("overall")}
     for kind in ("class_wise", "device_wise"):
-        parts |= {f"{kind}.{name}": part for name, part in (block.get(kind) or {}).items()}
+        found = block.get(kind) or {}
+        parts |= {f"{kind}.{name}": part for name, part in found.items()} if isinstance(found, dict) else {kind: found}
     for path, part in parts.items():
         for name, top in (("accuracy", 100), ("logloss", np.inf)):
             value = part.get(name) if isinstance(part, dict) else "nothing"

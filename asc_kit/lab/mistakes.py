@@ -15,13 +15,12 @@ from matplotlib.colors import to_hex
 
 from asc_kit.config import Config
 from asc_kit.data.audio import decode
-from asc_kit.data.corpus import Corpus
 from asc_kit.errors import InputError
-from asc_kit.experiment import open_corpus
 from asc_kit.features import LogMel
 from asc_kit.lab.explorer import ANY, Explorer, choose, dropdown
 from asc_kit.lab.shown import grid, picture, player, show_mel
 from asc_kit.report import figures
+from asc_kit.report.words import at_hand
 from asc_kit.runs import Run
 
 NEAREST = 3  # clips that sound alike, shown beside the one chosen
@@ -68,14 +67,6 @@ def siblings(run: Run) -> list[tuple[str, Run]]:
     return found
 
 
-def recordings(run: Run) -> Corpus | None:
-    """The data set of a run, or None where it is not at hand: then there is nothing to hear."""
-    try:
-        return open_corpus(run.recipe, run.dataset_root)
-    except InputError:
-        return None
-
-
 def _heading(name: str) -> widgets.HTML:
     words = html.escape(name).replace("_", "_<wbr>")
     return widgets.HTML(f'<div style="text-align:center;line-height:1.2;font-size:smaller">{words}</div>')
@@ -95,7 +86,7 @@ class Mistakes(Explorer):
 
     def __init__(self, run: Run):
         super().__init__()
-        self.corpus = recordings(run)
+        self.corpus = at_hand(run.recipe, run.dataset_root)
         self.truth = pd.read_csv(run.home / "truth.tsv", sep="\t", dtype=str, keep_default_na=False)
         self.run = dropdown(siblings(run), "run")
         self._open()

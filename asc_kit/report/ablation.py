@@ -100,7 +100,6 @@ def write(home: Path, recipe: Recipe) -> pd.DataFrame:
     said = f"Ablation of submission {recipe.ablation_submission}"
     said += ", scored on the clips that chose each run's best epoch." if recipe.ablation_clips == "validation" else "."
     tables.write_one(made, home, "ablation", said)
-    if len(devices := by_device(home, recipe)):
-        said = f"Ablation of submission {recipe.ablation_submission}, by device."
-        tables.write_one(devices, home, "ablation_devices", said)
+    by_recorder = f"Ablation of submission {recipe.ablation_submission}, by device."
+    tables.write_one(by_device(home, recipe), home, "ablation_devices", by_recorder)
     return made

@@ -22,14 +22,14 @@ def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     InputError : the file is missing, empty or no table of that form.
     """
     try:
-        with file.open(newline="") as handle:
+        with file.open(newline="", encoding="utf-8-sig") as handle:
             first = handle.readline()
             handle.seek(0)
             lines = [line for line in csv.reader(handle, delimiter="\t" if "\t" in first else ",") if line]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
     if lines and lines[0][0].strip().lower() == "filename":
-        columns, lines = tuple(name.strip() for name in lines[0]), lines[1:]
+        columns, lines = ("filename", *(name.strip() for name in lines[0][1:])), lines[1:]
     odd = next((number for number, line in enumerate(lines, 1) if len(line) != len(columns)), None)
     if not lines or odd:
         raise InputError(f"{file}: row {odd or 1} does not hold {len(columns)} columns ({', '.join(columns)})")

@@ -143,9 +143,13 @@ def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[in
 
 
 def write_one(table: pd.DataFrame, home: Path, name: str, title: str) -> None:
-    """Write ``tables/<name>.csv`` and, for people, ``.md``."""
+    """Write ``tables/<name>.csv`` and, for people, ``.md``; a table without rows is none, and that of before goes."""
     folder = home / "tables"
     folder.mkdir(parents=True, exist_ok=True)
+    if table.empty:
+        for ending in ("csv", "md"):
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+        return
     with replacing(folder / f"{name}.csv") as part:
         table.to_csv(part, index=False, float_format="%.10g")
     with replacing(folder / f"{name}.md") as part:
@@ -158,10 +162,9 @@ def floors(results: Results) -> pd.DataFrame:
 
 
 def write_floors(results: Results) -> pd.DataFrame:
-    """Write ``tables/floors``, where a floor ran; returns it."""
+    """Write ``tables/floors``; returns it."""
     table = floors(results)
-    if len(table):
-        write_one(table, results.home, "floors", "Networks against the floors, paired by clip.")
+    write_one(table, results.home, "floors", "Networks against the floors, paired by clip.")
     return table
 
 

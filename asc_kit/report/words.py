@@ -3,11 +3,14 @@
 Systems are compared clip by clip; classes and devices, whose clips are others, by whether their intervals overlap.
 """
 
+from pathlib import Path
+
 import pandas as pd
 
-from asc_kit.config import MEL_BINS, Augmentation, Config
+from asc_kit.config import MEL_BINS, Augmentation, Config, Recipe
 from asc_kit.data import corpus as corpora
 from asc_kit.data.check import TRAINING_A
+from asc_kit.data.corpus import Corpus
 from asc_kit.errors import InputError
 from asc_kit.experiment import open_corpus
 from asc_kit.report.evaluation import DEVICES, NETWORKS, Results, difference
@@ -20,11 +23,18 @@ BREAK = "  \n"  # a line in Markdown
 ALIKE = 0.5  # rank correlation from which an order is called like the report's
 
 
+def at_hand(recipe: Recipe, dataset_root: str | Path | None) -> Corpus | None:
+    """The data set, or None where it is not here."""
+    try:
+        return open_corpus(recipe, dataset_root)
+    except InputError:
+        return None
+
+
 def training_clips(run: Run) -> pd.Series | None:
     """Clips of the run's training fold by device; None where the data set is not at hand or devices are not known."""
-    try:
-        corpus = open_corpus(run.recipe, run.dataset_root)
-    except InputError:
+    corpus = at_hand(run.recipe, run.dataset_root)
+    if corpus is None:
         return None
     rows, _ = corpus.split(run.config.fold, run.config.folds, run.config.split_seed)
     if run.config.training.training_devices is not None:
@@ -179,12 +189,12 @@ def why() -> str:
     return (
         "**Why?** Two reasons offer themselves. Training hears mostly A: in TAU's lists (the report does not say) its "
         f"training fold has {a:,} clips of A, about {each} of each of B, C and S1 to S3, none of S4 to S6. And each "
-        "device colours and compresses the sound in its own way (*Explore* in 01_corpus). The report's numbers (09_audit): "
-        f"B and C stand {real.points:.1f} points above S1 to S3, with as many training clips, {real.verdict}: *real "
-        f"against simulated* matters. S4 to S6, unseen in training, stand {unseen.points:.1f} points below S1 to S3, "
-        f"{unseen.verdict}: no effect of *seen against unseen* is shown. Which it is here, the two steps of the means "
-        "suggest: in the first the devices change, in the second whether training had them. An order like the report's "
-        "may have the other cause."
+        "device colours and compresses the sound in its own way (*Explore* in 01_corpus). The report's numbers "
+        f"(09_audit): B and C stand {real.points:.1f} points above S1 to S3, with as many training clips, "
+        f"{real.verdict}: *real against simulated* matters. S4 to S6, unseen in training, stand {unseen.points:.1f} "
+        f"points below S1 to S3, {unseen.verdict}: no effect of *seen against unseen* is shown. Which it is here, the "
+        "two steps of the means suggest: in the first the devices change, in the second whether training had them. An "
+        "order like the report's may have the other cause."
     )
 
 
