@@ -147,9 +147,8 @@ def predict(
         from asc_kit.deploy import manifest as lists
         from asc_kit.deploy import recordings, show
 
-    settings = show.Settings(top, segments, temperature, workers)
     names = lists.read(manifest) if manifest else []
-    session = show.Session.of(model, settings)
+    session = show.Session.of(model, top, segments, temperature, workers)
     if out:
         session.write(names, root or manifest.parent, out, keep)
     else:

@@ -73,10 +73,10 @@ class Run:
         """Raise `InputError` where the folder holds a run of another configuration; its first difference is named."""
         if self.about is None:
             return
-        old, new = flat(Config.from_dict(self.about["config"]).as_dict()), flat(self.config.as_dict())
-        differ = sorted(k for k in old.keys() | new.keys() if old.get(k) != new.get(k))
+        differ = differences(Config.from_dict(self.about["config"]).as_dict(), self.config.as_dict())
         if differ:
-            first = f"{differ[0]} is {old.get(differ[0])!r} there, {new.get(differ[0])!r} here"
+            name, (there, here) = next(iter(differ.items()))
+            first = f"{name} is {there!r} there, {here!r} here"
             raise InputError(f"{self.folder}: holds a run of another configuration ({first}; {len(differ)} differ: "
                              f"{', '.join(differ)}); name another experiment")  # fmt: skip
 
@@ -97,6 +97,13 @@ def check_parameters(history: list[str]) -> None:
             raise InputError(
                 f"parameters: unknown {', '.join(sorted(given - known))}; known are {', '.join(sorted(known))}"
             )
+
+
+def differences(one: dict[str, Any], two: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two configurations differ, ``part.key`` -> both values."""
+    one, two = flat(one), flat(two)
+    both = {key: (one.get(key), two.get(key)) for key in sorted(one.keys() | two.keys())}
+    return {key: (here, there) for key, (here, there) in both.items() if here != there}
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

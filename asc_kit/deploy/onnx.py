@@ -21,7 +21,7 @@ from asc_kit.deploy.compact import LICENCE, Model
 from asc_kit.deploy.folding import fold
 from asc_kit.errors import InputError
 from asc_kit.features import LogMel, filterbank
-from asc_kit.files import replacing
+from asc_kit.files import check_writable, replacing
 from asc_kit.network import Baseline, Network
 
 OPSET, IR = 17, 8  # what ONNX Runtime 1.12 (2022) reads
@@ -246,13 +246,7 @@ def export(model: Model, file: Path, temperature: float | None = None) -> None:
     ------
     InputError : as `build`, or the file cannot be written.
     """
-    write(build(model, temperature), file)
-
-
-def write(made: onnx.ModelProto, file: Path) -> None:
-    """Write a graph, whole or not at all."""
-    try:
-        with replacing(file) as part:
-            part.write_bytes(made.SerializeToString())
-    except OSError as error:
-        raise InputError(f"{file}: cannot be written ({error.strerror}); name another file") from None
+    check_writable(file)
+    made = build(model, temperature)
+    with replacing(file) as part:
+        part.write_bytes(made.SerializeToString())

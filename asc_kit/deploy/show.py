@@ -22,50 +22,42 @@ from asc_kit.progress import progress, say
 OFTEN = 500  # rows after which a table that is to be kept is written
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How recordings are scored and shown.
+@dataclass
+class Session:
+    """A model at work: scores recordings, says what is wrong with them, and counts those that failed.
 
     Attributes
     ----------
     top : classes shown; None: one in the table, all in JSON
     segments : seconds of the windows, each of which is then shown; None: windows of 10 s, not shown
-    temperature : a number, or "fitted": that of the ``temperature.json`` beside the model
+    degree : the temperature
     workers : recordings at a time; None: as many as there are cores
+    failed : number of a recording -> what is wrong with it
     """
 
-    top: int | None = None
-    segments: float | None = None
-    temperature: str = "1"
-    workers: int | None = None
-
-    def __post_init__(self) -> None:
-        low, high = recordings.WINDOWS
-        if self.segments is not None and not low <= self.segments <= high:
-            raise InputError(f"segments: {self.segments:g} s is out of range; give {low:g} to {high:g}")
-
-
-@dataclass
-class Session:
-    """A model at work: scores recordings, says what is wrong with them, and counts those that failed."""
-
     model: compact.Model
-    settings: Settings
+    top: int | None
+    segments: float | None
     degree: float
+    workers: int | None
     failed: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model_file: Path, settings: Settings) -> "Session":
-        """Load the model, and its temperature where that is asked for."""
+    def of(cls, model_file: Path, top: int | None = None, segments: float | None = None, temperature: str = "1",
+           workers: int | None = None) -> "Session":  # fmt: skip
+        """Load the model; ``temperature`` is a number, or "fitted": that of the ``temperature.json`` beside it."""
+        low, high = recordings.WINDOWS
+        if segments is not None and not low <= segments <= high:
+            raise InputError(f"segments: {segments:g} s is out of range; give {low:g} to {high:g}")
         kernels.keep_memory()
         model = compact.load(model_file)
-        return cls(quickened(model), settings, _degree(settings.temperature, model_file, model))
+        return cls(quickened(model), top, segments, _degree(temperature, model_file, model), workers)
 
     def scored(self, files: list[Path]) -> Iterator[tuple[int, Scored]]:
         """Number and scores of every recording that can be scored, in order."""
         notes: dict[str, list[Path]] = defaultdict(list)
-        seconds = self.settings.segments or recordings.WINDOW
-        results = recordings.score_all(self.model, files, seconds, self.degree, self.settings.workers)
+        seconds = self.segments or recordings.WINDOW
+        results = recordings.score_all(self.model, files, seconds, self.degree, self.workers)
         for number, result in enumerate(progress(results, "scoring", total=len(files))):
             if isinstance(result, InputError):
                 self.failed[number] = str(result)
@@ -83,7 +75,7 @@ class Session:
 
     def show(self, files: list[Path]) -> None:
         """A TAB separated table on standard output, a row a recording or segment as they come."""
-        count, timeline = min(self.settings.top or 1, len(self.model.classes)), self.settings.segments is not None
+        count, timeline = min(self.top or 1, len(self.model.classes)), self.segments is not None
         names = [f"{name}{number}" for number in ("", *(f"_{k}" for k in range(2, count + 1)))
                  for name in ("label", "probability")]  # fmt: skip
         _put("\t".join(["file", *["start", "end"] * timeline, *names, "remark"]))
@@ -100,7 +92,7 @@ class Session:
         try:
             for _, result in self.scored(files):
                 entry = {"file": str(result.file), **self._entry(result.probabilities)}
-                if self.settings.segments is not None:
+                if self.segments is not None:
                     entry["timeline"] = [{"start": round(part.start, 3), "end": round(part.end, 3),
                                           **self._entry(part.probabilities)} for part in result.segments]  # fmt: skip
                 _put(f"{mark}\n{json.dumps(entry)}", end="")
@@ -132,8 +124,8 @@ class Session:
 
     def _entry(self, probabilities: np.ndarray) -> dict[str, Any]:
         named = dict(zip(self.model.classes, map(float, probabilities)))
-        if self.settings.top:
-            named = dict(self._best(probabilities, self.settings.top))
+        if self.top:
+            named = dict(self._best(probabilities, self.top))
         return {"label": self._best(probabilities, 1)[0][0], "probabilities": named}
 
 

@@ -20,6 +20,7 @@ import yaml
 
 from asc_kit.config import Recipe
 from asc_kit.data import corpus as corpora
+from asc_kit.data.check import DEVICES, TRAINING_A
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.store import open_store
 from asc_kit.deploy import compact, predict
@@ -27,12 +28,10 @@ from asc_kit.errors import InputError
 from asc_kit.files import check_writable, replacing
 from asc_kit.progress import say
 from asc_kit.report import evaluation
+from asc_kit.report.evaluation import NETWORKS
 
-CLASSES = ("airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall", "street_pedestrian",
-           "street_traffic", "tram")  # fmt: skip
+CLASSES = tuple(TRAINING_A)
 COLUMNS = ["filename", "scene_label", *CLASSES]
-DEVICES = evaluation.DEVICES
-NETWORKS = evaluation.NETWORKS
 LABEL = re.compile(r"[^\W_]+(?:-[^\W_]+)*_[^\W_]+_task1a")
 LIMIT = 128.0  # KB of non-zero parameters
 FIELDS = {

@@ -10,7 +10,7 @@ from asc_kit.errors import InputError
 from asc_kit.files import replacing
 from asc_kit.report import evaluation, tables
 from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored
-from asc_kit.runs import flat
+from asc_kit.runs import differences
 
 AS_IT_STANDS = "the recipe"
 VALIDATION = "truth_validation"
@@ -73,9 +73,7 @@ def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
     for file in sorted(home.glob(f"{folder}/seed_*/run.json")):
         config = evaluation.about(file)["config"]
         declared = recipe.config(recipe.ablation_submission, config["seed"], config["fold"], variant).as_dict()
-        mine, theirs = flat(config), flat(declared)
-        differ = sorted(key for key in mine | theirs if mine.get(key) != theirs.get(key))
-        if differ:
+        if differ := differences(config, declared):
             who = f"the variant {variant}" if variant else "it"
             raise InputError(
                 f"{file.parent}: differs from the recipe in {', '.join(differ)}, which {who} does not declare; "

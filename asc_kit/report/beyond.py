@@ -1,14 +1,14 @@
 """What the report does not have, from predictions alone: other ways of scoring, ensembles, simulated devices."""
 
+import itertools
 from pathlib import Path
 
 import pandas as pd
 
-from asc_kit import network
 from asc_kit.config import Recipe
 from asc_kit.data.demo import DEVICES
 from asc_kit.errors import InputError
-from asc_kit.report import complexity, evaluation, tables
+from asc_kit.report import evaluation, tables
 from asc_kit.report.evaluation import DIFFERENCES, NETWORKS, SCORES, Scored
 
 ALONE = "alone"
@@ -26,20 +26,20 @@ def ways(home: Path, recipe: Recipe) -> pd.DataFrame:
     way, submission, size_kb (of all networks that it takes), scores, n, seeds, differences
     """
     results = evaluation.load(home, recipe)
+    over_crops = evaluation.load(home, recipe, name="predictions_crops").scored
     there = [name for name in NETWORKS if name in results.scored]
     rows = []
     for name in there:
-        alone, size = results.scored[name], _size(name, len(results.classes))
+        alone, size = results.scored[name], tables.size_kb(name, len(results.classes))
         rows.append(_row(ALONE, name, size, alone))
-        crops = evaluation.load(home, recipe, f"submission_{name}/seed_*", "predictions_crops").scored.get(name)
-        rows.append(_row("mean over crops", name, size, crops, alone))
+        rows.append(_row("mean over crops", name, size, over_crops.get(name), alone))
         weights = evaluation.load(home, recipe, f"averaged_{name}/seed_*").scored.get(f"averaged_{name}")
         rows.append(_row("mean of its seeds' weights", name, size, weights, alone))
         if (count := len(alone.seeds)) > 1:
             mean = _mean(home, (name,), over_seeds=True)
             rows.append(_row(f"mean of its {count} seeds' probabilities", name, count * size, mean, alone))
     if len(there) == len(NETWORKS):
-        size = sum(_size(name, len(results.classes)) for name in there)
+        size = sum(tables.size_kb(name, len(results.classes)) for name in there)
         mean = _mean(home, NETWORKS, over_seeds=False)
         rows.append(_row("mean of the four's probabilities", "1 to 4", size, mean, results.scored["4"]))
     return pd.DataFrame([row for row in rows if row is not None]).reindex(columns=COLUMNS)
@@ -53,14 +53,12 @@ def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
     submission, device, scores, n, seeds, differences from the clips as they are
     """
     rows = []
-    for name in NETWORKS:
-        usual = evaluation.load(home, recipe, f"submission_{name}/seed_*").scored.get(name)
-        for device in DEVICES:
-            files = f"predictions_simulated_{device}"
-            scored = evaluation.load(home, recipe, f"submission_{name}/seed_*", files).scored.get(name)
-            if scored is not None:
-                differences = evaluation.difference(scored, usual)
-                rows.append({"submission": name, "device": device} | scored.row() | differences)
+    usual = evaluation.load(home, recipe).scored
+    heard = {device: evaluation.load(home, recipe, name=f"predictions_simulated_{device}").scored for device in DEVICES}
+    for name, device in itertools.product(NETWORKS, DEVICES):
+        if (scored := heard[device].get(name)) is not None:
+            differences = evaluation.difference(scored, usual[name])
+            rows.append({"submission": name, "device": device} | scored.row() | differences)
     return pd.DataFrame(rows, columns=["submission", "device", *SCORES, "n", "seeds", *DIFFERENCES])
 
 
@@ -70,10 +68,6 @@ def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
     tables.write_one(made[0], home, "beyond", "Beyond the report: other ways to score, and ensembles.")
     tables.write_one(made[1], home, "simulated_devices", "Evaluation clips through SIMULATED devices.")
     return made
-
-
-def _size(name: str, classes: int) -> float:
-    return complexity.size_kb(network.build(name, Recipe("size").config(name).features, classes))
 
 
 def _row(way: str, name: str, size: float, scored: Scored | None, usual: Scored | None = None) -> dict | None:

@@ -1,12 +1,14 @@
 """Tables 1, 5 and 6 from the built network: structure, parameters, bytes, multiply-accumulates (Section 3.5)."""
 
 import re
+from collections.abc import Iterable
 from functools import partial
 
 import pandas as pd
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
 
 from asc_kit import network
 from asc_kit.blocks import FusedMBConv4, MBConv4, _Inverted
@@ -107,18 +109,21 @@ def table_6(net: Network) -> pd.DataFrame:
 
 def multiply_accumulates(net: nn.Module, features: Features, seconds: float = 10.0) -> int:
     """Multiply-accumulates of the convolutions and products for one clip, counted while the built network runs."""
-    was_training = net.training
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:  # a multiplication and an addition are two
-        net.eval()(_silence(features, seconds))
-    net.train(was_training)
+    with FlopCounterMode(display=False) as counter:  # a multiplication and an addition are two
+        _pass(net, features, seconds)
     return counter.get_total_flops() // 2
 
 
-def _silence(features: Features, seconds: float) -> torch.Tensor:
-    return torch.zeros(1, 1, features.frames(round(seconds * features.sample_rate)), features.n_mels)
-
-
 @torch.no_grad()
+def _pass(net: nn.Module, features: Features, seconds: float, hooks: Iterable[RemovableHandle] = ()) -> None:
+    """Run a silent clip through the network as it is scored; ``hooks`` are then removed."""
+    was_training = net.training
+    net.eval()(torch.zeros(1, 1, features.frames(round(seconds * features.sample_rate)), features.n_mels))
+    net.train(was_training)
+    for hook in hooks:
+        hook.remove()
+
+
 def anatomy(net: nn.Module, features: Features, seconds: float = 10.0) -> pd.DataFrame:
     """What every module takes and gives for one clip of ``seconds``.
 
@@ -131,13 +136,9 @@ def anatomy(net: nn.Module, features: Features, seconds: float = 10.0) -> pd.Dat
     def hook(name: str, _: nn.Module, x: tuple, y: torch.Tensor) -> None:
         seen[name] = tuple(x[0].shape[1:]), tuple(y.shape[1:])
 
-    handles = [module.register_forward_hook(partial(hook, name)) for name, module in net.named_modules()]
-    was_training = net.training
     with FlopCounterMode(display=False) as counter:
-        net.eval()(_silence(features, seconds))
-    net.train(was_training)
-    for handle in handles:
-        handle.remove()
+        hooks = [module.register_forward_hook(partial(hook, name)) for name, module in net.named_modules()]
+        _pass(net, features, seconds, hooks)
     flops, top = counter.get_flop_counts(), type(net).__name__
     macs = {name: sum(flops.get(f"{top}.{name}".rstrip("."), {}).values()) // 2 for name in seen}
     rows = [(name, count(net.get_submodule(name)), *shapes, macs[name]) for name, shapes in seen.items()]
@@ -150,25 +151,17 @@ def peak_activations(net: nn.Module, features: Features, seconds: float = 10.0) 
     The largest sum, over the convolutions and products, of a layer's input, its output, and the input of its block
     where that is still wanted by the shortcut; whatever else there is (norms, activations, gates) is done in place.
     """
-    layers = _run(net, features, seconds)
-    return max(inputs.numel() + output.numel() + (0 if held is None or held is inputs else held.numel())
-               for inputs, output, held in layers)  # fmt: skip
+    sums, held, hooks = [], [None], []
 
+    def hook(_: nn.Module, x: tuple, y: torch.Tensor) -> None:
+        shortcut = 0 if held[-1] is None or held[-1] is x[0] else held[-1].numel()
+        sums.append(x[0].numel() + y.numel() + shortcut)
 
-@torch.no_grad()
-def _run(net: nn.Module, features: Features, seconds: float) -> list[tuple[torch.Tensor, ...]]:
-    """Every convolution and product in the order of a clip's way: input, output, its block's input or None."""
-    seen, held = [], [None]
-    handles = []
     for module in net.modules():
         if isinstance(module, _Inverted):
-            handles.append(module.register_forward_pre_hook(lambda _, inputs: held.append(inputs[0])))
-            handles.append(module.register_forward_hook(lambda *_: held.append(None)))
+            hooks.append(module.register_forward_pre_hook(lambda _, inputs: held.append(inputs[0])))
+            hooks.append(module.register_forward_hook(lambda *_: held.append(None)))
         elif isinstance(module, (nn.Conv2d, nn.Linear)):
-            handles.append(module.register_forward_hook(lambda _, x, y: seen.append((x[0], y, held[-1]))))
-    was_training = net.training
-    net.eval()(_silence(features, seconds))
-    net.train(was_training)
-    for handle in handles:
-        handle.remove()
-    return seen
+            hooks.append(module.register_forward_hook(hook))
+    _pass(net, features, seconds, hooks)
+    return max(sums)

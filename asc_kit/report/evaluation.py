@@ -16,11 +16,11 @@ import pandas as pd
 from asc_kit import config as configuration
 from asc_kit import metrics
 from asc_kit.config import FLOORS, PARTS, Config, Recipe
+from asc_kit.data.check import DEVICES
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.errors import InputError
 
 NETWORKS = ("1", "2", "3", "4")
-DEVICES = ("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6")
 SCORES = [f"{name}{part}" for name in ("accuracy", "log_loss") for part in ("", "_low", "_high", "_std")]
 DIFFERENCES = [f"{name}_difference{part}" for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")]
 

@@ -88,21 +88,22 @@ def _parts(
 
 def table_7(results: Results) -> pd.DataFrame:
     """Submissions and baseline; the size is that of the built network for the experiment's number of classes."""
-    names = [name for name in ("baseline", *NETWORKS) if name not in results.scored]
     order = [*FLOORS, "baseline", *NETWORKS]
     unknown = sorted(results.scored.keys() - set(order))
     if unknown:
         raise InputError(f"{results.home / f'submission_{unknown[0]}'}: is no submission of the kit; remove it")
-    shown = sorted({*names, *results.scored, *results.recipe.submissions}, key=order.index)
+    shown = sorted({"baseline", *NETWORKS, *results.scored, *results.recipe.submissions}, key=order.index)
     table = pd.DataFrame([_submission_row(results, name) for name in shown])
-    recipe = Recipe("size")
-    sizes = []
-    for name in shown:
-        features = recipe.config(name).features
-        net = None if name in FLOORS else network.build(name, features, len(results.classes) or 10)
-        sizes.append(complexity.size_kb(net) if net else "")
+    sizes = [size_kb(name, len(results.classes) or 10) for name in shown]
     table.insert(table.columns.get_loc("n"), "model_size_kb", sizes)
     return _beside(table, table.submission, 7, ("accuracy", "log_loss", "model_size_kb"))
+
+
+def size_kb(name: str, classes: int) -> float | str:
+    """Of a submission's built network, for that many classes; a floor has none."""
+    if name in FLOORS:
+        return ""
+    return complexity.size_kb(network.build(name, Recipe("size").config(name).features, classes))
 
 
 def _beside(table: pd.DataFrame, keys: pd.Series, number: int, columns: tuple[str, ...]) -> pd.DataFrame:
