@@ -240,6 +240,17 @@ def test_every_link_of_a_committed_page_leads_somewhere():
         assert len(paths) > 50 and all((home / link).exists() for link in paths), home.name
 
 
+def test_the_page_says_what_its_tables_show(tmp_path):
+    experiment(tmp_path, {("4", "seed_0"): 4, ("logistic", "seed_0"): 1})
+    results = evaluation.load(tmp_path, RECIPE)
+    made = tables.write(results)
+    tables.write_floors(results)
+    text = page.render(results, made)
+    assert re.search(r"<p>Hardest here: <b>\w+</b> \(\d+\.\d%\); easiest: ", text)
+    assert re.search(r"<p>Against <b>logistic</b>\. Accuracy: .*\bfor 4\.", text) and "**" not in text
+    assert page._html("a **b** < c  \nd") == "a <b>b</b> &lt; c<br>d"
+
+
 def without_links(text):
     """A page where notebooks were executed links to them, and to the kit's own where not."""
     return re.sub(r"<details>.*?</details>|<a .*?</a>", "", text, flags=re.DOTALL)

@@ -13,11 +13,13 @@ from typing import Any
 import jinja2
 import pandas as pd
 import soundfile
+from markupsafe import Markup
 
 from asc_kit.config import MEL_BINS, ROOT
 from asc_kit.data import demo
 from asc_kit.data.sounds import RATE, synthesise
 from asc_kit.files import replacing
+from asc_kit.report import words
 from asc_kit.report.evaluation import NETWORKS, Results
 from asc_kit.report.tables import TABLES, pretty
 
@@ -30,6 +32,7 @@ CAPTIONS = {
     "simulated_devices": "Accuracy through simulated devices, with 95 % intervals.",
     "learning_curves": "Training loss and validation scores by epoch.",
 }
+SENTENCES = {"floors": words.floors, "ablation": words.ablation, "beyond": words.beyond}
 MORE = {  # tables that the report does not have: title, notebook, figure
     "floors": ("Networks against logistic regression and SVM, paired by clip", "08_submissions", ""),
     "ablation": ("Ablation: what each part of the recipe is worth", "13_ablation", "ablation"),
@@ -140,6 +143,7 @@ def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
         runs=_runs(home),
         sounds=sounds(results),
         audit=notebook(home, "09_audit"),
+        said={key: _html(text) for key, text in (words.of_tables(results, made) | _sentences(home)).items() if text},
     )  # fmt: skip
 
 
@@ -182,6 +186,19 @@ def _more(home: Path) -> list[tuple[str, str, Shown, dict[str, str], str]]:
             rows = [(row, {}) for row in shown.to_numpy().tolist()]
             found.append((name, title, Shown(list(shown.columns), rows), notebook(home, maker), figure))
     return found
+
+
+def _sentences(home: Path) -> dict[str, str]:
+    """What the tables show that go beyond the report's, in words."""
+    files = {name: home / "tables" / f"{name}.csv" for name in SENTENCES}
+    read = {name: pd.read_csv(file, dtype={"submission": str}) for name, file in files.items() if file.exists()}
+    return {name: SENTENCES[name](table) for name, table in read.items()}
+
+
+def _html(text: str) -> Markup:
+    """Sentences whose only Markdown is bold and broken lines."""
+    bold = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(text))
+    return Markup(bold.replace(words.BREAK, "<br>"))
 
 
 def _runs(home: Path) -> Shown:
