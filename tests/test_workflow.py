@@ -14,6 +14,8 @@ from conftest import ROOT, write_corpus
 
 from asc_kit import batch
 from asc_kit.config import TRAINING_VALUES
+from asc_kit.experiment import train
+from asc_kit.runs import Run
 
 RECIPE = {
     "folds": 3, "submissions": [1, "logistic"], "augmentation": {"crop_seconds": 0.5},
@@ -196,3 +198,19 @@ def test_an_experiment_without_data_says_how_to_name_it(tmp_path):
         "snakemake", "--cores", 1, "--configfile", "config/tut2017.yaml", "--config", f"results_dir={tmp_path}"
     )
     assert done.returncode == 1 and "make reproduce EXPERIMENT=tut2017 DATA=DIR" in done.stderr
+
+
+def test_variants_are_compared_on_validation_clips(tmp_path, tiny, recipe):
+    """By the notebook that the workflow executes, from runs that held clips out."""
+    held = {"epochs": 1, "batch_size": 4, "selection": "validation", "validation_fraction": 0.5}
+    recipe.write_text(yaml.safe_dump(RECIPE | {"training": held, "ablation_submission": "1", "ablation_clips": "validation",
+                                               "ablation": {"roll": {"roll": True}}}))  # fmt: skip
+    given = dict(config=str(recipe), experiment="mine", results_dir=str(tmp_path / "r"), dataset_root=str(tiny))
+    for variant in (None, "roll"):
+        train(Run.of(submission="1", variant=variant, **given))
+    batch.execute("notebooks/13_ablation.ipynb", tmp_path / "13.ipynb", given)
+    home = tmp_path / "r" / "mine"
+    table = pd.read_csv(home / "tables" / "ablation.csv").set_index("variant")
+    clips = pd.read_csv(home / "submission_1" / "seed_0" / "predictions_validation.tsv", sep="\t").filename
+    assert table.n.tolist() == [len(clips)] * 2 and table.accuracy_difference.notna()["roll"]
+    assert not set(clips) & set(pd.read_csv(home / "truth.tsv", sep="\t").filename)
