@@ -24,7 +24,7 @@ def table(home: Path, recipe: Recipe) -> pd.DataFrame:
 
     Returns
     -------
-    variant, changes, scores, n, seeds, differences from the recipe's runs, note
+    variant, changes, differences from the recipe's runs, scores, n, seeds, note
 
     Raises
     ------
@@ -42,7 +42,7 @@ def table(home: Path, recipe: Recipe) -> pd.DataFrame:
         else:
             row |= scored.row() | (evaluation.difference(scored, usual) if variant and usual else {}) | {"note": ""}
         rows.append(row)
-    columns = ["variant", "changes", *SCORES, "n", "seeds", *DIFFERENCES, "note"]
+    columns = ["variant", "changes", *DIFFERENCES, *SCORES, "n", "seeds", "note"]
     return pd.DataFrame(rows).reindex(columns=columns)
 
 
