@@ -113,7 +113,7 @@ def claims(speed: pd.DataFrame, home: Path) -> pd.DataFrame:
          "of each, and the deviation over seeds is not told"),
         ("3.4", "almost the same accuracy for unseen S4 to S6 as for S1 to S3", "consistent, not shown",
          f"{points[groups]:.1f} points +- {unseen:.1f}, p = {p[groups]:.2f}: no difference is shown, and one of "
-         f"{points[groups] + unseen:.0f} points not excluded"),
+         f"{points[groups] + unseen:.1f} points not excluded"),
         ("3.4", "quite robust to various devices", "a judgement", "the report names no measure for it"),
         ("3.4", "a slight difference in the device-wise performance", "contradicted",
          f"A against S6: {points['A against S6']:.1f} points, p = {p['A against S6']:.0e}; real against "
