@@ -1,0 +1,37 @@
+"""The README's results are the committed tables'."""
+
+import re
+
+import pandas as pd
+from conftest import ROOT
+
+from asc_kit.report import readme
+
+
+def test_the_readmes_results_are_those_of_the_committed_tables():
+    text = readme.README.read_text()
+    assert text.count(readme.MARKS[0]) == text.count(readme.MARKS[1]) == 1
+    between = text.partition(readme.MARKS[0])[2].partition(readme.MARKS[1])[0]
+    assert between == f"\n{readme.results(ROOT / 'results')}\n", "run: python -m asc_kit.report.readme"
+
+
+def test_its_numbers_are_the_tables_own():
+    """Read by other means: a cell of the text against a cell of the file."""
+    lines = readme.results(ROOT / "results").splitlines()
+    titles = [title.strip() for title in lines[0].split("|")[1:-1]]
+    rows = {cells[1].strip(): cells for cells in (line.split("|") for line in lines if line.startswith("| "))}
+    for name, title in readme.EXPERIMENTS.items():
+        table = pd.read_csv(ROOT / "results" / name / "tables" / "table_7.csv").set_index("submission")
+        place = 1 + next(i for i, head in enumerate(titles) if head.startswith(title + ","))
+        number = re.match(r" (\d+\.\d)% \[.*?; (\d+\.\d{3}) ", rows["2 (64 mel bins)"][place])
+        assert number.groups() == (f"{100 * table.accuracy['2']:.1f}", f"{table.log_loss['2']:.3f}")
+        floors = pd.read_csv(ROOT / "results" / name / "tables" / "floors.csv", dtype=str).astype({"accuracy_difference": float})
+        over = floors[(floors.submission == "2") & (floors.against == "logistic")].accuracy_difference.iloc[0]
+        assert f"{100 * over:+.1f} [" in rows["2 (64 mel bins) − logistic"][place - 1]
+
+
+def test_only_the_part_between_the_marks_is_written(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text(f"before\n{readme.MARKS[0]}\nold\n{readme.MARKS[1]}\nafter\n")
+    readme.write(file)
+    assert file.read_text() == f"before\n{readme.MARKS[0]}\n{readme.results(ROOT / 'results')}\n{readme.MARKS[1]}\nafter\n"
