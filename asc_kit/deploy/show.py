@@ -107,7 +107,8 @@ class Session:
         left = [name for name in names if name not in done]
         if keep:
             say(f"{out}: {len(names) - len(left)} of {len(names)} recordings are there already")
-        names = [*(name for name in done if name not in set(names)), *names]  # rows of another manifest stay
+        asked = set(names)
+        names = [*(name for name in done if name not in asked), *names]  # rows of another manifest stay
         for number, result in self.scored([root / name for name in left]):
             done[left[number]] = manifest.row(left[number], result.probabilities, self.model.classes)
             if keep and len(done) % OFTEN == 0:  # what a killed command has done is kept
