@@ -149,11 +149,9 @@ def _post_mortem(file: Path, trainer: Trainer, work: "Work") -> str:
 def _fit_reference(run: Run, work: "Work") -> dict[str, Any]:
     sides = [reference.statistics(map(work.features, work.clips(rows, "measuring clips")))
              for rows in (work.training, work.evaluation)]  # fmt: skip
-    scores = reference.fit_predict(
-        run.config.submission, sides[0], work.labels(work.training), sides[1], len(work.classes)
-    )
+    scores, chosen = reference.fit_predict(run.config.submission, sides[0], work.training, sides[1], work.classes)
     write_predictions(run.folder / "predictions.tsv", work.evaluation, scores, work.classes)
-    return {}
+    return chosen
 
 
 def _identity(run: Run, work: "Work") -> dict[str, Any]:

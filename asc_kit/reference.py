@@ -4,12 +4,19 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 
+from asc_kit import metrics
+from asc_kit.data.corpus import fold_numbers
+from asc_kit.deploy import calibration
 from asc_kit.errors import InputError
 
 if TYPE_CHECKING:
-    from sklearn.base import ClassifierMixin
+    from sklearn.pipeline import Pipeline
+
+STRENGTHS = 10.0 ** np.arange(-3, 4)  # C; a small one holds the classifier back
+FOLDS = 3
 
 
 def statistics(features: Iterable[torch.Tensor]) -> np.ndarray:
@@ -28,46 +35,80 @@ def statistics(features: Iterable[torch.Tensor]) -> np.ndarray:
 
 
 def fit_predict(
-    kind: str, training: np.ndarray, labels: np.ndarray, evaluation: np.ndarray, n_classes: int
-) -> np.ndarray:
-    """Standardise, fit scikit-learn's classifier as it comes (C = 1), and score.
+    kind: str, training: np.ndarray, rows: pd.DataFrame, evaluation: np.ndarray, classes: tuple[str, ...]
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Standardise, fit scikit-learn's classifier with the C and the temperature that training clips choose, and score.
 
     Parameters
     ----------
-    kind : "logistic" regression, or "svm" with a radial kernel; a support vector machine has no probabilities of its
-        own: they are its decision values at a temperature fitted in three folds of the training rows
+    kind : "logistic" regression, or "svm" with a radial kernel
+    training, evaluation : (clips, statistics)
+    rows : of the training clips; scene_label, identifier
 
     Returns
     -------
-    (evaluation clips, classes) probabilities; 0 for a class that the training rows lack
+    (evaluation clips, classes) probabilities, 0 for a class that the training rows lack; what was chosen: C, temperature
 
     Raises
     ------
-    InputError : fewer than three training clips of a class, for the SVM
+    InputError : too few classes or locations to choose by
     """
-    from sklearn.pipeline import make_pipeline  # here: their import takes a second
+    labels = pd.Categorical(rows.scene_label, classes).codes
+    try:
+        strength, temperature = choose(kind, training, labels, fold_numbers(rows, FOLDS, 0).to_numpy(), len(classes))
+    except InputError as error:
+        raise InputError(f"submission: {kind} chooses its C in {FOLDS} folds of the training clips by location, which "
+                         f"these do not allow ({error}); leave it out of the recipe") from None  # fmt: skip
+    model = _classifier(kind, strength).fit(training, labels)
+    probabilities = calibration.tempered(_probabilities(model, evaluation, len(classes)), temperature)
+    return probabilities, {"C": strength, "temperature": temperature}
+
+
+def choose(
+    kind: str, training: np.ndarray, labels: np.ndarray, folds: np.ndarray, n_classes: int
+) -> tuple[float, float]:
+    """C and temperature of the least log loss on training clips of locations that the classifier was not fitted to.
+
+    Parameters
+    ----------
+    labels, folds : (clips,) class and fold of every training clip; one whose class the other folds lack, or that they
+        have no second class to tell from, does not count
+
+    Raises
+    ------
+    InputError : no clip counts
+    """
+    found = []
+    for strength in STRENGTHS:
+        held_out = np.zeros((len(labels), n_classes))
+        for fold in np.unique(folds):
+            inside = folds == fold
+            if len(np.unique(labels[~inside])) > 1:
+                model = _classifier(kind, strength).fit(training[~inside], labels[~inside])
+                held_out[inside] = _probabilities(model, training[inside], n_classes)
+        known = held_out[np.arange(len(labels)), labels] > 0
+        if not known.any():
+            raise InputError("no class is in two of them beside another class")
+        fitted = calibration.fit(held_out[known], labels[known])
+        found.append((fitted["log_loss_after"], float(strength), fitted["temperature"]))
+    return min(found)[1:]
+
+
+def _classifier(kind: str, strength: float) -> "Pipeline":
+    from sklearn.linear_model import LogisticRegression  # here: their import takes a second
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-
-    classifier = _logistic() if kind == "logistic" else _svm(labels)
-    model = make_pipeline(StandardScaler(), classifier).fit(training, labels)
-    probabilities = np.zeros((len(evaluation), n_classes))
-    probabilities[:, model.classes_] = model.predict_proba(evaluation)
-    return probabilities
-
-
-def _logistic() -> "ClassifierMixin":
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(max_iter=5000)
-
-
-def _svm(labels: np.ndarray) -> "ClassifierMixin":
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.model_selection import StratifiedKFold
     from sklearn.svm import SVC
 
-    if (smallest := min(np.unique_counts(labels).counts)) < 3:
-        raise InputError(f"submission: svm needs three training clips of every class, and one has {smallest}; "
-                         "leave svm out of the recipe")  # fmt: skip
-    folds = StratifiedKFold(3, shuffle=True, random_state=0)
-    return CalibratedClassifierCV(SVC(), method="temperature", ensemble=False, cv=folds)
+    chosen = LogisticRegression(C=strength, max_iter=5000) if kind == "logistic" else SVC(C=strength)
+    return make_pipeline(StandardScaler(), chosen)
+
+
+def _probabilities(model: "Pipeline", x: np.ndarray, n_classes: int) -> np.ndarray:
+    """(clips, classes): the softmax of the decision values, which for a logistic regression is what it says."""
+    values = model.decision_function(x)
+    if values.ndim == 1:  # of two classes, the second's
+        values = np.stack([np.zeros_like(values), values], axis=1)
+    logits = np.full((len(x), n_classes), -np.inf)
+    logits[:, model.classes_] = values
+    return metrics.softmax(logits)
