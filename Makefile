@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 reproduce: setup
 	$(RUN)snakemake --cores $(CORES) --configfile config/$(EXPERIMENT).yaml \
-	  $(if $(DATA),--config "dataset_root=$(abspath $(DATA))")
+	  $(if $(DATA),--config "dataset_root=$(shell realpath -ms -- "$(DATA)")")
 
 test: setup
 	$(RUN)python -m pytest

@@ -7,7 +7,6 @@
 # outputs: a failed job's outputs are deleted, and a run must be able to go on.
 import os
 import sys
-from dataclasses import replace
 
 import nbformat
 import yaml
@@ -25,20 +24,17 @@ RECIPE = str(workflow.configfiles[0]) if workflow.configfiles else "config/demo.
 OVERRIDES = ("dataset_root", "name", "submissions", "seeds", "results_dir")
 
 try:
-    recipe = kit.load(RECIPE)
     written = yaml.safe_load(kit.path(RECIPE).read_text())
     given = {k: v for k, v in config.items() if k not in written or written[k] != v}
     unknown = sorted(given.keys() - set(OVERRIDES))
     if unknown:
         raise InputError(f"--config: unknown {unknown[0]!r}; it takes {', '.join(OVERRIDES)}, and the recipe the rest")
-    if "seeds" in given:  # Snakemake reads [0,1] as texts
-        given["seeds"] = yaml.safe_load(str(given["seeds"]).replace("'", ""))
-    several = {k: tuple(v if isinstance(v, list) else [v]) for k, v in given.items() if k in ("submissions", "seeds")}
-    recipe = replace(recipe, **several)
-    recipe = replace(recipe, submissions=tuple(map(str, recipe.submissions)))
+    if isinstance(given.get("seeds"), list):  # Snakemake reads [0,1] as texts
+        given["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in given["seeds"]]
+    recipe = kit.load(RECIPE, **{name: given[name] for name in ("submissions", "seeds") if name in given})
     DATA = str(given.get("dataset_root") or recipe.dataset_root or "")
     NAME = str(given.get("name") or recipe.name)
-    RESULTS = kit.path(str(given.get("results_dir", "results")))
+    RESULTS = kit.path(str(given.get("results_dir") or "results"))
     HOME = RESULTS / NAME
     RUNS = [Run(recipe, settings, HOME, DATA) for settings in recipe.configs()]
     RUNS += [Run(recipe, settings, HOME, DATA, variant) for variant, settings in recipe.variants()]
@@ -103,13 +99,15 @@ def files_state() -> str:
 
 
 def made_by(name) -> str:
-    """Changes with a notebook's code, and with the code that makes the tables."""
+    """Changes with a notebook's code, and with the code, template and published numbers that make the tables."""
     cells = nbformat.read(f"{workflow.basedir}/notebooks/{name}.ipynb", as_version=4).cells
     library = ("metrics", "lab/shown", "report/evaluation", "report/tables", "report/words", "report/figures",
                "report/page", "report/complexity", "report/ablation", "report/beyond", "report/claims", "report/audit",
                "report/score", "deploy/rescore", "data/demo")
     variants = str((recipe.ablation, recipe.ablation_clips, recipe.ablation_submission))
-    return kit.digest(recipe.title, variants, *(cell.source for cell in cells), kit.code_digest(*library))
+    folder = kit.ROOT / "asc_kit" / "report"
+    read = [file.read_text() for file in (folder / "page.html", *sorted(folder.glob("published/*.csv")))]
+    return kit.digest(recipe.title, variants, *(cell.source for cell in cells), kit.code_digest(*library), *read)
 
 
 def summary() -> None:

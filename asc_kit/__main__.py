@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -47,7 +47,16 @@ def run(
     for name, sign, _ in pairs:
         if not sign:
             raise InputError(f"-p {name}: must read NAME=VALUE")
-    batch.execute(notebook, output, {name: yaml.safe_load(value) for name, _, value in pairs})
+    batch.execute(notebook, output, {name: _value(text) for name, _, text in pairs})
+
+
+def _value(text: str) -> Any:
+    """As YAML has it, but for mappings and what YAML cannot read: no parameter is one, and names of files look so."""
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):  # ValueError: 2021-13-45 is no date
+        return text
+    return text if isinstance(found, dict) else found
 
 
 @app.command()
@@ -141,8 +150,10 @@ def predict(
     workers: Annotated[int | None, typer.Option(min=1, help="recordings at a time; else one a core")] = None,
 ) -> None:
     """Classify recordings of any format, rate and length; one that fails is named, and the exit status is 1."""
-    if bool(files) == bool(manifest) or bool(out) != bool(manifest) or keep and not out:
-        raise typer.BadParameter("give files, or --manifest and --out; --keep goes with them")
+    ignored = keep or root if files else json or top
+    if bool(files) == bool(manifest) or bool(out) != bool(manifest) or ignored:
+        raise typer.BadParameter("give files, or --manifest and --out; --json and --top go with files, "
+                                 "--keep and --root with the others")  # fmt: skip
     with uncollected():
         from asc_kit.deploy import manifest as lists
         from asc_kit.deploy import recordings, show
@@ -181,6 +192,8 @@ def package(
 
 
 if __name__ == "__main__":
+    if sys.stdout:  # not where it is closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
     try:
         app()
     except InputError as error:

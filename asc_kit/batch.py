@@ -26,12 +26,16 @@ def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]
 
     Raises
     ------
-    InputError : the notebook is missing, a parameter is unknown, or a cell failed.
+    InputError : the notebook is missing or none, a parameter is unknown, or a cell failed.
     """
     notebook, output = config.path(notebook), Path(output)
     if not notebook.is_file():
         raise InputError(f"{notebook}: no such notebook; they lie in notebooks/")
-    known = papermill.inspect_notebook(str(notebook))
+    try:
+        nbformat.read(notebook, as_version=4)  # before papermill, which warns of a file's ending first
+        known = papermill.inspect_notebook(str(notebook))
+    except (ValueError, TypeError, AttributeError, nbformat.ValidationError):  # by how far it is from a notebook
+        raise InputError(f"{notebook}: is no notebook; they lie in notebooks/") from None
     unknown = sorted(parameters.keys() - known.keys())
     if unknown:
         raise InputError(f"{notebook.name}: unknown parameter {unknown[0]!r}; known are {', '.join(known)}")

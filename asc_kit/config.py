@@ -10,9 +10,8 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 import yaml
@@ -36,7 +35,7 @@ def path(name: str | Path) -> Path:
 
 def cache() -> Path:
     """Where derived data lies: ``$ASC_CACHE``, or ``.cache`` in the repository."""
-    return path(os.environ.get("ASC_CACHE", ".cache"))
+    return path(os.environ.get("ASC_CACHE") or ".cache")
 
 
 def digest(*texts: str) -> str:
@@ -253,11 +252,10 @@ class Recipe:
         if type(seed) is not int or type(fold) is not int or seed < 0 or fold < 1:
             raise InputError(f"seed, fold: {seed!r}, {fold!r}; give a seed from 0 and a fold from 1")
         _known(changes, TRAINING_VALUES, "parameters")
+        changes = {k: v for k, v in changes.items() if v is not None}
         if variant is not None:
             _known({variant: {}}, self.ablation, "variant")
-            changes = {k: "off" if v is None else v for k, v in self.ablation[variant].items()} | {
-                k: v for k, v in changes.items() if v is not None
-            }
+            changes = {k: "off" if v is None else v for k, v in self.ablation[variant].items()} | changes
         own = OWN.get(name, {})
         parts = {}
         for part, kind in PARTS.items():
@@ -265,8 +263,10 @@ class Recipe:
             if name == "baseline":
                 values |= self.baseline.get(part, {})
             names = [f.name for f in fields(kind)]
-            values |= {k: v for k, v in changes.items() if v is not None and k in names}
+            values |= {k: v for k, v in changes.items() if k in names}
             if part == "features":
+                if "n_mels" in values:
+                    raise InputError(f"{self.name}: n_mels: follows from the submission; choose another")
                 values["n_mels"] = MEL_BINS[name]
             parts[part] = _build(kind, values, f"{self.name}: {part}")
         return Config(name, seed, fold, self.folds, self.split_seed, **parts)
@@ -287,8 +287,8 @@ class Recipe:
                 for name in self.ablation for k in self.seeds for f in self.fold]  # fmt: skip
 
 
-def load(recipe: str | Path) -> Recipe:
-    """Read a recipe.
+def load(recipe: str | Path, **overrides: Any) -> Recipe:
+    """Read a recipe; ``overrides`` are laid over its values.
 
     With ``ASC_SMOKE=1`` in the environment its ``smoke`` part is laid over it, under the name ``<name>-smoke``:
     the tests run the same notebooks in seconds.
@@ -302,45 +302,45 @@ def load(recipe: str | Path) -> Recipe:
         values = yaml.safe_load(file.read_text())
     except OSError:
         raise InputError(f"{file}: no such recipe; config/ holds those of the kit") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or no date
         raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     _known(values, {f.name for f in fields(Recipe)} | {"smoke"}, str(file))
+    values = {name: value for name, value in values.items() if value is not None}  # a heading with nothing under it
     for name, hint in get_type_hints(Recipe).items():
-        if name in values and values[name] is None and name in PARTS:
-            values[name] = {}  # a heading with nothing under it
-        kinds = {dict: dict, str: (str, NoneType), int: int, tuple: (list, int, str), list | None: list}
-        kind = kinds.get(hint, (dict, NoneType) if name == "synthetic" else (str, NoneType))
-        if name in values and not isinstance(values[name], kind):
+        if name in values and not isinstance(values[name], (list, int, str) if hint is tuple else hint):
             raise InputError(f"{file}: {name}: {values[name]!r} is of the wrong kind")
     smoke = values.pop("smoke", {})
     values.setdefault("name", file.stem)
     if os.environ.get("ASC_SMOKE") == "1" and smoke:
         merged = {k: {**values.get(k, {}), **v} if isinstance(v, dict) else v for k, v in smoke.items()}
         values = {**values, **merged, "name": f"{values['name']}-smoke"}
-    for name in ("submissions", "seeds", "fold"):
-        if name in values:
-            values[name] = tuple(values[name] if isinstance(values[name], list) else [values[name]])
+    values |= overrides
+    for name in [name for name in ("submissions", "seeds", "fold") if name in values]:
+        given = values[name] if isinstance(values[name], list) else [values[name]]
+        values[name] = tuple(map(str, given) if name == "submissions" else given)
+        if not given or len(set(map(str, given))) < len(given):
+            raise InputError(f"{file}: {name}: {given!r}; give one or more, and none twice")
+    _known(values.get("baseline", {}), PARTS, f"{file}: baseline")
+    for part in ("baseline", "ablation"):
+        for name, changes in values.get(part, {}).items():
+            values[part][name] = changes or {}
+            _known(values[part][name], [f.name for p in PARTS.values() for f in fields(p)], f"{file}: {part}: {name}")
     result = Recipe(**values)
-    _known(result.baseline, PARTS, f"{file}: baseline")
     if result.folds < 2 or result.split_seed < 0:
-        raise InputError(f"{file}: folds: {result.folds}, split_seed: {result.split_seed}; give 2 folds or more, and a "
-                         "seed from 0")  # fmt: skip
+        raise InputError(f"{file}: folds, split_seed: {result.folds}, {result.split_seed}; give 2 or more, 0 or more")
     _known(result.expected, EXPECTED, f"{file}: expected")
-    if result.expected and (missing := [name for name in EXPECTED if name not in result.expected]):
-        raise InputError(f"{file}: expected: needs {', '.join(missing)}")
+    for name in EXPECTED if result.expected else ():
+        value = result.expected.get(name)
+        if not (isinstance(value, str) if name == "dataset" else fits(value, float) and value > 0):
+            raise InputError(f"{file}: expected: {name}: {value!r}; give dataset a name, all else a number above 0")
     _known({result.ablation_clips: {}}, PREDICTIONS, f"{file}: ablation_clips")
-    result = replace(result, submissions=tuple(map(str, result.submissions)))
-    for name, changes in result.ablation.items():
-        _known(changes or {}, [f.name for part in PARTS.values() for f in fields(part)], f"{file}: ablation: {name}")
-    result = replace(result, ablation={name: changes or {} for name, changes in result.ablation.items()})
+    result.configs()  # every run is checked before any starts
     result.variants()
-    if not result.configs():  # every run is checked before any starts
-        raise InputError(f"{file}: names no run; give submissions, seeds and fold at least one each")
-    from asc_kit.data.demo import Demo  # here: the corpus of a recipe is no part of a configuration
+    from asc_kit.data.demo import DEVICES, Demo  # here: the corpus of a recipe is no part of a configuration
 
-    if result.synthetic is not None:
-        _known(result.synthetic, [f.name for f in fields(Demo)], f"{file}: synthetic")
-        Demo(**result.synthetic)
+    _known(dict.fromkeys(map(str, result.beyond or ())), DEVICES, f"{file}: beyond")
+    _known(result.synthetic or {}, [f.name for f in fields(Demo)], f"{file}: synthetic")
+    Demo(**(result.synthetic or {}))
     return result
 
 

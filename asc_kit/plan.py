@@ -124,7 +124,7 @@ def text(recipe: Recipe) -> str:
         f"Disk, {total:.0f} GB in all",
         disk(recipe).to_string(index=False, float_format="{:.2f}".format),
         "Training, at its whole length (early stopping ends it sooner)",
-        work.set_index("submission").T.to_string(float_format="{:.3g}".format),
+        work.set_index("submission").T.to_string(float_format="{:.3g}".format) if len(work) else "floors: seconds",
         f"Hours on a core: measured rates of {MEASURED} (bfloat16, other clips), scaled to this many clips. Hours on a "
         "GPU: computed, not measured: the longest of operations at its peak rate, bytes at its memory's rate, and "
         f"crops read at {READ} a second by one core. On a core a step takes about eleven times that bound.",

@@ -11,6 +11,9 @@ from asc_kit import config
 from asc_kit.errors import InputError
 
 
+EXPECTED = {"dataset": "tau2020_development", **dict.fromkeys(config.EXPECTED[1:], 3)}
+
+
 def recipe(tmp_path, text):
     file = tmp_path / "recipe.yaml"
     file.write_text(text)
@@ -64,8 +67,13 @@ def test_none_keeps_the_recipes_value(tmp_path):
      ("training: {ema_decay: 1.0}\n", "ema_decay"), ("training: {max_lr: .nan}\n", "max_lr"),
      ("training: {patience: 0}\n", "patience"), ("augmentation: {mask_fraction: 3}\n", "mask_fraction"),
      ("training: 5\n", "training: 5 is of the wrong kind"), ("folds: x\n", "folds: 'x' is of the wrong kind"),
-     ("folds: 1\n", "give 2 folds or more"), ("expected: {dataset: tau2020_development}\n", "expected: needs clips, training"),
-     ("submissions: []\n", "names no run"), ("synthetic: {sconds: 1}\n", "unknown parameter 'sconds'")],
+     ("folds: 1\n", "give 2 or more"), ("expected: {dataset: tau2020_development}\n", "expected: clips: None; give"),
+     (f"expected: {EXPECTED | {'clips': 'many'}}\n", "expected: clips: 'many'; give"), (f"expected: {EXPECTED | {'seconds': 0}}\n", "seconds: 0; give"),
+     ("submissions: []\n", "submissions: []; give one or more"), ("synthetic: {sconds: 1}\n", "unknown parameter 'sconds'"),
+     ("seeds: [0, 0]\n", "seeds: [0, 0]; give one or more, and none twice"), ("submissions: [1, '1']\n", "and none twice"),
+     ("features: {n_mels: 80}\n", "recipe: n_mels: follows from the submission"), ("title: 2021-13-45\n", "not YAML"),
+     ("ablation: {few: {n_mels: 32}}\n", "recipe: n_mels: follows"), ("beyond: [zz]\n", "beyond: unknown parameter 'zz'; known are a, b"),
+     ("baseline: {training: 5}\n", "baseline: training: holds 5; give names and values")],
 )  # fmt: skip
 def test_wrong_recipe_is_one_line(tmp_path, text, what):
     with pytest.raises(InputError, match=re.escape(what)) as caught:
@@ -80,9 +88,28 @@ def test_off_and_scientific_numbers_are_read(tmp_path):
     assert off.augmentation.mixup is None and off.training.patience is None and off.augmentation.crop_seconds is None
 
 
-def test_missing_recipe():
-    with pytest.raises(InputError, match="no such recipe"):
-        config.load("config/nowhere.yaml")
+def test_headings_with_nothing_under_them_are_not_there(tmp_path):
+    r = recipe(tmp_path, "title:\nname:\nseeds:\nbeyond:\nfeatures:\nbaseline:\n  training:\nablation:\n  as_it_is:\n")
+    assert r == config.Recipe("recipe", ablation={"as_it_is": {}}, baseline={"training": {}})
+
+
+def test_what_is_given_beside_a_recipe_is_checked_like_it(tmp_path):
+    recipe(tmp_path, "seeds: [1, 2]\n")
+    runs = config.load(tmp_path / "recipe.yaml", submissions=[1, "logistic"], seeds=7).configs()
+    assert [(run.submission, run.seed) for run in runs] == [("1", 7), ("logistic", 7)]
+    with pytest.raises(InputError, match=r"seeds: \[3, 3\]; give one or more"):
+        config.load(tmp_path / "recipe.yaml", seeds=[3, 3])
+
+
+@pytest.mark.parametrize(("name", "what"), [("config/nowhere.yaml", "no such recipe"), ("results/page.png", "not YAML")])
+def test_what_is_no_recipe(name, what):
+    with pytest.raises(InputError, match=f"{name}: {what}"):
+        config.load(name)
+
+
+def test_an_empty_cache_setting_is_none(monkeypatch):
+    monkeypatch.setenv("ASC_CACHE", "")
+    assert config.cache() == ROOT / ".cache"
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda f: f.stem)

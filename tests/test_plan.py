@@ -62,6 +62,10 @@ def test_a_recipe_that_says_nothing_of_its_data_is_refused():
         plan.text(config.load("config/tut2017.yaml"))
 
 
+def test_floors_alone_have_a_plan():
+    assert "floors: seconds" in plan.text(config.load("config/report.yaml", submissions=["logistic"]))
+
+
 def test_without_data_the_workflow_is_the_plan():
     done = snakemake()
     assert done.returncode == 0 and plan.text(REPORT) in done.stdout

@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_folding import CLASSES, FOLDED, trained
 
-from asc_kit import network
+from asc_kit import benchmark, network
 from asc_kit.config import Recipe
 from asc_kit.deploy import compact, speed
 from asc_kit.deploy.quick import quickened
@@ -88,10 +88,19 @@ def test_the_clocks_count_what_is_slept_and_what_is_worked():
         "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass",
     ]
     ways = {"sleep": lambda: time.sleep(0.05), "work": work, "child": lambda: subprocess.run(child, check=True)}
-    found = speed._turns(ways, 3)
+    found = benchmark.turns(ways, 3)
     assert found["sleep"]["milliseconds"] >= 50 and found["sleep"]["processor_milliseconds"] < 10
     assert found["work"]["processor_milliseconds"] == pytest.approx(50, rel=0.2)
     assert found["child"]["processor_milliseconds"] > 290
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("aten::mkldnn_convolution", "convolutions"), ("aten::_slow_conv2d_backward", "convolutions, backward"), ("aten::_to_copy", "copies and conversions"),
+     ("autograd::engine::evaluate_function: ConvolutionBackward0", "the rest"), ("Optimizer.zero_grad#AdamW.zero_grad", "the rest")],
+)  # fmt: skip
+def test_operations_are_told_by_their_names(name, kind):
+    assert benchmark.kind(name) == kind
 
 
 def test_ways_that_differ_are_not_compared(monkeypatch):

@@ -112,7 +112,9 @@ def test_devices_and_places_come_from_tau_names(tmp_path):
         (lambda t: pd.concat([t, t[:1].assign(filename="audio/x.wav")]), "audio/x.wav is not in the truth"),
         (lambda t: t.rename(columns={"park": "garden"}), "no column for the class 'park'"),
         (lambda t: t.assign(park=-1.0), "negative"), (lambda t: t.assign(park="much"), "scores must be numbers"),
-        (lambda t: t.assign(park=np.nan), "scores must be numbers"), (lambda t: t[:0], "row 1 does not hold 6 columns"),
+        (lambda t: t.assign(park=np.nan), "scores must be numbers"), (lambda t: t[:0], "has no rows"),
+        (lambda t: t.assign(Bus=0.5), "each once .Bus is bus.; has filename"), (lambda t: t[["filename"]], "two columns or more"),
+        (lambda t: t.drop(columns="park"), "no column for the class 'park'"),
     ],
 )  # fmt: skip
 def test_faults_are_one_line_and_nothing_is_written(tmp_path, change, what):
@@ -120,6 +122,17 @@ def test_faults_are_one_line_and_nothing_is_written(tmp_path, change, what):
     with pytest.raises(InputError, match=what) as caught:
         score(*write(tmp_path, truth, change(table)))
     assert "\n" not in str(caught.value) and "p.csv" in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_a_truth_with_a_column_twice_and_a_quote_without_end(tmp_path):
+    p, truth, out = write(tmp_path, *case(5))
+    good = truth.read_text()
+    truth.write_text(good.replace("identifier", "scene_label"))
+    with pytest.raises(InputError, match="truth.csv: needs two columns or more, each once"):
+        score(p, truth, out)
+    truth.write_text(good.replace("audio", '"audio', 1) + "\n" * 2**17)
+    with pytest.raises(InputError, match="truth.csv: cannot be read .no table of text."):
+        score(p, truth, out)
 
 
 def test_command(tmp_path):

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -12,7 +13,8 @@ import pytest
 import yaml
 from conftest import ROOT, write_corpus
 
-from asc_kit import batch
+from asc_kit import batch, config
+from asc_kit.__main__ import _value
 from asc_kit.config import TRAINING_VALUES
 from asc_kit.experiment import train
 from asc_kit.runs import Run
@@ -66,6 +68,7 @@ def test_papermill_alone_trains_a_run(tmp_path, tiny, recipe):
     [
         (["run", "notebooks/05_train.ipynb", "OUT", "-p", "epoch=1"], 1, "unknown parameter 'epoch'"),
         (["run", "notebooks/99.ipynb", "OUT"], 1, "no such notebook"),
+        (["run", "README.md", "OUT"], 1, "README.md: is no notebook"), (["plan", "results/page.png"], 1, "page.png: not YAML"),
         (["run", "notebooks/05_train.ipynb", "OUT", "-p", "epochs"], 1, "must read NAME=VALUE"),
         (["run", "notebooks/05_train.ipynb", "OUT", "-p", "submission=7"], 1, "submission: 7 is unknown"),
         (["run", "notebooks/01_corpus.ipynb", "OUT", "-p", "dataset_root=/nowhere"], 1, "/nowhere: no such folder"),
@@ -78,6 +81,14 @@ def test_errors_are_one_line_and_the_exit_status_tells(tmp_path, arguments, stat
     assert done.returncode == status and what in done.stderr and "Traceback" not in done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == (status == 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("[01] a.wav", "[01] a.wav"), ("@x.wav", "@x.wav"), ("a: b.wav", "a: b.wav"), ("2021-13-45", "2021-13-45"), ("[1, 2]", [1, 2]), ("", None)],
+)  # fmt: skip
+def test_a_parameter_that_yaml_cannot_read_is_a_text(text, value):
+    assert _value(text) == value
 
 
 def test_executed_copies_of_equal_runs_are_equal_bytes(tmp_path):
@@ -183,7 +194,7 @@ def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path,
 @pytest.mark.parametrize(
     ("config", "what"),
     [(["submission=1"], "unknown 'submission'"), (["training={epochs: 3}"], "unknown 'training'"), (["submissions=[9]"], "submission: '9' is unknown"),
-     (["dataset_root=/nowhere"], "/nowhere: no such folder")],
+     (["dataset_root=/nowhere"], "/nowhere: no such folder"), (["seeds=[]"], "seeds: []; give one or more"), (["seeds=[0,0]"], "and none twice")],
 )  # fmt: skip
 def test_snakemake_refuses_before_anything_starts(tmp_path, config, what):
     done = start(
@@ -198,6 +209,26 @@ def test_an_experiment_without_data_says_how_to_name_it(tmp_path):
         "snakemake", "--cores", 1, "--configfile", "config/tut2017.yaml", "--config", f"results_dir={tmp_path}"
     )
     assert done.returncode == 1 and "make reproduce EXPERIMENT=tut2017 DATA=DIR" in done.stderr
+
+
+def test_a_folder_with_a_space_is_one(tmp_path):
+    for name in ("a  b", "a/"):
+        assert f'"dataset_root={ROOT / name}"' in start("make", "-n", "reproduce", f"DATA={name}").stdout
+
+
+def test_tables_follow_the_pages_template_and_the_published_numbers(tmp_path):
+    source = (ROOT / "Snakefile").read_text()
+    kit = SimpleNamespace(ROOT=tmp_path, digest=config.digest, code_digest=config.code_digest)
+    names = dict(kit=kit, nbformat=nbformat, recipe=config.Recipe("x"), workflow=SimpleNamespace(basedir=ROOT))
+    exec(source[source.index("def made_by") : source.index("def summary")], names)
+    folder = tmp_path / "asc_kit" / "report"
+    (folder / "published").mkdir(parents=True)
+    states = []
+    for page, numbers in ("ab", "ab", "cb", "cd"):
+        (folder / "page.html").write_text(page)
+        (folder / "published" / "table_1.csv").write_text(numbers)
+        states.append(names["made_by"]("12_report"))
+    assert states[0] == states[1] and len(set(states)) == 3
 
 
 def test_variants_are_compared_on_validation_clips(tmp_path, tiny, recipe):

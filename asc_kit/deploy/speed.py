@@ -1,10 +1,8 @@
 """From a sound file on disk to its label, timed: the kit, plain eager PyTorch, and ONNX Runtime, on one core."""
 
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +11,9 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-import torchaudio
 
 from asc_kit import kernels
-from asc_kit.benchmark import alone
+from asc_kit.benchmark import CLOCKS, alone, torchaudios, turns
 from asc_kit.config import ROOT
 from asc_kit.deploy import compact, recordings
 from asc_kit.deploy.quick import quickened
@@ -24,7 +21,6 @@ from asc_kit.errors import InputError
 
 RATE, SECONDS = 44100, 10.0
 MODEL = ROOT / "results" / "tau2022" / "submission_4" / "seed_0" / "model.safetensors"  # 160 mel bins
-CLOCKS = ("milliseconds", "processor_milliseconds")  # on the wall; the processor's, which other work does not stretch
 WAYS = ("asc_kit", "plain", "ONNX Runtime")
 NEAR = 2e-3  # what a probability may differ between the ways
 
@@ -73,7 +69,7 @@ def timed(name: str, repeats: int, model_file: str = str(MODEL)) -> dict[str, An
         kernels.keep_memory()
     with noise() as file:
         way = _ways(compact.load(model_file), file)[name]
-        return {"probabilities": way().tolist(), **_turns({name: way}, repeats)[name]}
+        return {"probabilities": way().tolist(), **turns({name: way}, repeats)[name]}
 
 
 def _ways(model: compact.Model, file: Path) -> dict[str, Callable[[], np.ndarray]]:
@@ -81,12 +77,7 @@ def _ways(model: compact.Model, file: Path) -> dict[str, Callable[[], np.ndarray
 
     from asc_kit.deploy import onnx
 
-    settings = model.config.features
-    mel = torchaudio.transforms.MelSpectrogram(
-        RATE, settings.window, settings.window, settings.hop, settings.f_min, settings.f_max, n_mels=settings.n_mels,
-        norm="slaney", mel_scale="slaney",
-    )  # fmt: skip
-    decibel = torchaudio.transforms.AmplitudeToDB("power")
+    log_mel = torchaudios(model.config.features)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     graph = onnx.build(model).SerializeToString()
@@ -97,7 +88,7 @@ def _ways(model: compact.Model, file: Path) -> dict[str, Callable[[], np.ndarray
 
     @torch.no_grad()  # where the blocks are PyTorch's own operations
     def plain() -> np.ndarray:
-        features = decibel(mel(torch.from_numpy(_read(file))))  # 1, mel, time
+        features = log_mel(torch.from_numpy(_read(file)))  # 1, mel, time
         return model.network(features.transpose(1, 2)[:, None]).softmax(1)[0].numpy()
 
     return {"asc_kit": lambda: recordings.score(quick, file).probabilities, "plain": plain,
@@ -108,28 +99,12 @@ def _read(file: Path) -> np.ndarray:
     return soundfile.read(file, dtype="float32")[0][None]
 
 
-def _turns(ways: dict[str, Callable[[], Any]], repeats: int, warm: int = 2) -> dict[str, dict[str, float]]:
-    times: dict[str, list[np.ndarray]] = {name: [] for name in ways}
-    for _ in range(repeats + warm):
-        for name, way in ways.items():
-            started = _clocks()
-            way()
-            times[name].append(1000 * (_clocks() - started))
-    return {name: dict(zip(CLOCKS, np.median(values[warm:], axis=0).tolist())) for name, values in times.items()}
-
-
-def _clocks() -> np.ndarray:
-    """Seconds by each of `CLOCKS`, of this process and of those that it started and that have ended."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return np.array([time.perf_counter(), time.process_time() + ended.ru_utime + ended.ru_stime])
-
-
 def cold_start(repeats: int = 3, model_file: str = str(MODEL)) -> dict[str, float]:
     """Milliseconds of ``python -m asc_kit predict`` for one file, from nothing to its exit: the medians."""
     with noise() as file:
         command = [sys.executable, "-m", "asc_kit", "predict", model_file, str(file)]
         way = {"predict": lambda: subprocess.run(command, cwd=ROOT, check=True, capture_output=True)}
-        return _turns(way, repeats, warm=1)["predict"]
+        return turns(way, repeats, warm=1)["predict"]
 
 
 def rows(times: dict[str, Any], start: dict[str, float]) -> list[dict[str, object]]:

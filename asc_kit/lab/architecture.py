@@ -20,18 +20,18 @@ LIMIT = 128 * 1024  # bytes, as the report counts them
 OUTER = ("norm", "stem", "stem_norm", "head", "head_norm", "classifier")  # what stands around the blocks
 
 
-def table_1_modules() -> list[tuple[str, tuple[str, ...]]]:
+def table_1_modules(rows: tuple[Row, ...] = TABLE_1) -> list[tuple[str, tuple[str, ...]]]:
     """Rows of Table 1 that have parameters, each with the names of its modules."""
-    rows, place = [], 0
-    for number, row in enumerate(TABLE_1):
+    named, place = [], 0
+    for number, row in enumerate(rows):
         if row.block == "Conv2d":
             name = "stem" if number == 0 else "head"
-            rows.append((f"Conv2d, {row.channels}", (name, f"{name}_norm")))
+            named.append((f"Conv2d, {row.channels}", (name, f"{name}_norm")))
             continue
         names = tuple(f"blocks.{i}" for i in range(place, place + row.repeats))
-        rows.append((f"{row.repeats} x {row.block}, {row.channels}", names))
+        named.append((f"{row.repeats} x {row.block}, {row.channels}", names))
         place += row.repeats
-    return [("BatchNorm", ("norm",)), *rows, ("Fully connected (FC)", ("classifier",))]
+    return [("BatchNorm", ("norm",)), *named, ("Fully connected (FC)", ("classifier",))]
 
 
 def table_6_modules(net: Network) -> list[tuple[str, tuple[str, ...]]]:
@@ -177,15 +177,9 @@ class Budget(Explorer):
         numbers = {"parameters": complexity.count(net), "KB in float16": complexity.size_kb(net),
                    "million MACs for 10 s": complexity.multiply_accumulates(net, features) / 1e6,
                    "numbers in memory at once": complexity.peak_activations(net, features)}  # fmt: skip
-        parts = {"BatchNorm": complexity.count(net.norm), "1. Conv2d": complexity.count(net.stem), "6. Conv2d": 0}
-        blocks = iter(net.blocks)
-        for number, row in enumerate(rows[1:-1], 2):
-            parts[f"{number}. {row.block}"] = sum(complexity.count(next(blocks)) for _ in range(row.repeats))
-        parts["1. Conv2d"] += complexity.count(net.stem_norm)
-        parts["6. Conv2d"] = complexity.count(net.head) + complexity.count(net.head_norm)
-        parts["FC"] = complexity.count(net.classifier)
-        order = ["BatchNorm", *sorted(name for name in parts if name[0].isdigit()), "FC"]
-        return pd.Series(numbers), pd.Series(parts)[order] * complexity.BYTES
+        names = ["BatchNorm", *(f"{number}. {row.block}" for number, row in enumerate(rows, 1)), "FC"]
+        parts = [sum(complexity.count(net.get_submodule(name)) for name in part) for _, part in table_1_modules(rows)]
+        return pd.Series(numbers), pd.Series(parts, names) * complexity.BYTES
 
     def update(self) -> None:
         """Build the network and count it."""

@@ -8,12 +8,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
-from asc_kit import metrics
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.errors import InputError
 from asc_kit.lab.explorer import ANY, Explorer, dropdown
 from asc_kit.lab.shown import grid, picture
-from asc_kit.report.evaluation import score_file
+from asc_kit.report.evaluation import SCORES, Scored, score_file
 from asc_kit.report.tables import pretty
 from asc_kit.runs import flat
 
@@ -27,12 +26,9 @@ def find(results: Path) -> dict[str, Path]:
 def scores(folder: Path) -> dict[str, float]:
     """Accuracy and log loss of a run with their 95 % limits, and its number of clips."""
     truth = pd.read_csv(folder.parents[1] / "truth.tsv", sep="\t", dtype=str, keep_default_na=False)
-    rows, _, _ = score_file(folder / "predictions.tsv", truth[COLUMNS].set_index("filename"))
-    scored = metrics.score(*(rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier")))
-    out: dict[str, float] = {"clips": len(rows)}
-    for name in ("accuracy", "log_loss"):
-        out |= {name: scored[name].value, f"{name}_low": scored[name].low, f"{name}_high": scored[name].high}
-    return out
+    rows, confusion, _ = score_file(folder / "predictions.tsv", truth[COLUMNS].set_index("filename"))
+    row = Scored(folder.name, rows, {0: rows}, confusion).row()
+    return {"clips": row["n"]} | {name: row[name] for name in SCORES if not name.endswith("_std")}
 
 
 class Runs(Explorer):

@@ -26,13 +26,17 @@ def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
             first = handle.readline()
             handle.seek(0)
             lines = [line for line in csv.reader(handle, delimiter="\t" if "\t" in first else ",") if line]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'no table of text'})") from None
     if lines and lines[0][0].strip().lower() == "filename":
         columns, lines = ("filename", *(name.strip() for name in lines[0][1:])), lines[1:]
+    if len(columns) < 2 or len(set(map(label, columns))) < len(columns):
+        raise InputError(f"{file}: needs two columns or more, each once (Bus is bus); has {', '.join(columns)}")
+    if not lines:
+        raise InputError(f"{file}: has no rows")
     odd = next((number for number, line in enumerate(lines, 1) if len(line) != len(columns)), None)
-    if not lines or odd:
-        raise InputError(f"{file}: row {odd or 1} does not hold {len(columns)} columns ({', '.join(columns)})")
+    if odd:
+        raise InputError(f"{file}: row {odd} does not hold {len(columns)} columns ({', '.join(columns)})")
     return pd.DataFrame(lines, columns=list(columns)).map(str.strip)
 
 
