@@ -1,7 +1,11 @@
 """Files that are whole or not there, and locks that die with their holder."""
 
 import fcntl
+import lzma
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +15,10 @@ from asc_kit.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+# What zipfile raises at damaged or unusual archives.
+ARCHIVE_FAULTS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
+                  OverflowError)  # fmt: skip
 
 
 @contextmanager

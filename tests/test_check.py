@@ -109,6 +109,11 @@ def test_a_clip_that_a_list_lacks_is_counted_by_class_and_device(tmp_path, no_au
     report = check.check(release(tmp_path, set(sum(GONE.values(), [])), drop="audio/bus-train-3-3-s2.wav"))
     assert report.faults == {NUMBERS: {"training bus s2": "74, not 75"}}
     assert "74 of 75" in report.text() and "training: 13,961 clips (official 13,962)" in report.text()
+    rows = [line.split("  ") for line in report.text().splitlines() if line.startswith(("bus ", "all clips "))]
+    cells = [[cell.strip() for cell in row if cell] for row in rows]
+    assert cells[0] == ["bus", "1025", "75", "75", "75", "74 of 75", "75", "1399 of 1400"]
+    assert cells[1] == ["all clips", "10215", "749", "748", "750", "749 of 750", "750", "13961 of 13962"]
+    assert cells[-2:] == [["bus", "1", "615", "616"], ["all clips", "1", "6105", "6106"]]  # in no list
 
 
 def test_a_mixture_of_releases_is_neither(tmp_path, no_audio):

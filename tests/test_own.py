@@ -44,6 +44,14 @@ def mine(tmp_path) -> Path:
     return tmp_path / "mine"
 
 
+def fake_ffmpeg(folder: Path, sound: Path) -> str:
+    """A PATH with an ffmpeg that makes ``sound`` of everything."""
+    folder.mkdir()
+    (folder / "ffmpeg").write_text(f'#!/bin/sh\nfor last; do :; done\ncp "{sound}" "$last"\n')
+    (folder / "ffmpeg").chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
 def table(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "meta.csv", sep="\t", dtype=str, keep_default_na=False)
 
@@ -53,6 +61,8 @@ def made() -> list[str]:
 
 
 def test_folders_named_by_class_and_place(mine, capsys):
+    (mine / "bus" / "place0" / "monday").mkdir()  # below a place all is of that place
+    (mine / "bus" / "place0" / "r0.wav").rename(mine / "bus" / "place0" / "monday" / "r0.wav")
     rows = table(own.build(mine))
     assert rows.groupby("scene_label").identifier.unique().map(sorted).to_dict() == {
         scene: [f"{scene}/place{place}" for place in range(3)] for scene in ("bus", "park")
@@ -74,7 +84,7 @@ HEAD = "filename,scene_label\n"
 
 @pytest.mark.parametrize("sign", [",", "\t", ";"])
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
-def test_csv_of_any_separator(tmp_path, sign, start):
+def test_csv_of_any_separator(tmp_path, monkeypatch, sign, start):
     name = f"my bus{sign}one.wav"
     record(tmp_path / name, 1, 1)
     record(tmp_path / "deep" / "park.flac", 1, 2)
@@ -84,7 +94,8 @@ def test_csv_of_any_separator(tmp_path, sign, start):
         [" park ", "deep/park.flac", "", "", ""],
     ]
     (tmp_path / "list.csv").write_bytes(start + "\r\n".join(map(sign.join, lines)).encode() + b"\r\n")
-    rows = table(own.build(tmp_path / "list.csv"))
+    monkeypatch.chdir(tmp_path)
+    rows = table(own.build("list.csv"))
     assert rows[["scene_label", "identifier", "source_label", "recording"]].values.tolist() == [
         ["bus", "line 7", "phone", str(tmp_path / name)],
         ["park", "deep/park.flac", "", str(tmp_path / "deep/park.flac")],
@@ -95,6 +106,7 @@ def test_csv_of_any_separator(tmp_path, sign, start):
     ("text", "what"),
     [("", "lists no recording"), (HEAD, "lists no recording"), ("file,scene\na.wav,bus\n", "line 2 needs filename and"),
      (HEAD + "a.wav, \n", "line 2 needs filename and scene_label; its columns are filename, scene_label"),
+     (HEAD + '\n\na.wav,"bus\n"\n\na.wav, \n', "line 7 needs"),
      (HEAD + "a.wav,bus\nb.wav,bus\n", "b.wav: no such file"), (HEAD + "a.wav,\xe4", "cannot be read as a CSV file"),
      (HEAD + "a.wav,bus\na.wav,park\n", "a.wav is listed twice")],
 )  # fmt: skip
@@ -126,7 +138,7 @@ def test_too_short_is_one_line(tmp_path):
     record(tmp_path / "mine" / "bus" / "long.wav", 3)
     record(tmp_path / "mine" / "bus" / "blip.wav", 0.5)
     for asked, limit in ((None, 1), (2, 2)):
-        with pytest.raises(InputError, match=f"blip.wav: lasts 0.50 s, shorter than a clip of {limit} s; take it out"):
+        with pytest.raises(InputError, match=f"blip.wav: lasts 0.50 s, shorter than a clip of {limit} s; take it out$"):
             own.build(tmp_path / "mine", asked)
     assert made() == []
 
@@ -166,6 +178,7 @@ def test_mixed_formats_and_rates(tmp_path):
 def test_hidden_files_and_others_are_left_out_and_loose_ones_said(mine, capsys):
     for name in (".hidden.wav", ".trash/place/a.wav", "bus/._r0.wav", "park/.cache/b.wav"):
         record(mine / name, 2)
+    (mine / "bus" / "folder.wav").mkdir()
     (mine / "bus" / "notes.txt").write_text("nothing to hear")
     (mine / "bus" / "cover.jpg").write_bytes(b"\xff\xd8\xff")
     record(mine / "loose.wav", 2)
@@ -191,6 +204,20 @@ def test_nothing_to_use_is_one_line(tmp_path, files, what):
             call(tmp_path / "mine")
 
 
+def test_a_name_that_is_not_utf_8(tmp_path, monkeypatch):
+    """soundfile takes none: of what ffmpeg converts the names are written escaped, others are refused by name."""
+    wave, name = record(tmp_path / "a.wav", 1), os.fsdecode(b"caf\xe9")
+    monkeypatch.setenv("PATH", fake_ffmpeg(tmp_path / "bin", wave))
+    (tmp_path / name / "bus").mkdir(parents=True)
+    (tmp_path / name / "bus" / f"{name}.m4a").write_bytes(b"converted")
+    rows = table(own.build(tmp_path / name))
+    assert len(store.open_store(corpora.read(tmp_path / name), RATE).samples) == 1
+    assert rows.filename.tolist() == [r"audio/00000-caf\udce9-0000.wav"] and rows.identifier[0] == r"bus/caf\udce9.m4a"
+    (tmp_path / name / "bus" / f"{name}.wav").write_bytes(wave.read_bytes())
+    with pytest.raises(InputError, match=f"bus/{name}.wav: its name is not UTF-8; rename it"):
+        own.build(tmp_path / name)
+
+
 @pytest.mark.parametrize("kind", ["cut", "text", "pipe"])
 def test_a_damaged_recording_is_named_and_nothing_is_left(mine, kind):
     file = mine / "park" / "place1" / "r3.wav"
@@ -205,10 +232,12 @@ def test_a_damaged_recording_is_named_and_nothing_is_left(mine, kind):
     assert len(table(own.build(mine, 0.3))) == 72
 
 
-def test_built_once_and_anew_when_a_recording_or_the_length_changes(mine):
+def test_built_once_and_anew_when_a_recording_or_the_length_changes(mine, monkeypatch):
     first = own.build(mine)
     times = {file: file.stat().st_mtime_ns for file in first.rglob("*")}
-    assert own.build(mine) == first and {file: file.stat().st_mtime_ns for file in first.rglob("*")} == times
+    monkeypatch.chdir(mine.parent)
+    for again in (mine, "mine"):
+        assert own.build(again) == first and {file: file.stat().st_mtime_ns for file in first.rglob("*")} == times
     record(mine / "bus" / "place0" / "r0.wav", 2, 99)
     second, third = own.build(mine), own.build(mine, 1)
     record(mine / "bus" / "place0" / "new.wav", 2, 100)

@@ -1,6 +1,7 @@
 """Recordings of any kind, classified: windows, streams, workers, and what is said of those that are at fault."""
 
 import json
+import os
 import pickle
 import resource
 import subprocess
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import typer
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from test_own import fake_ffmpeg
 
 from asc_kit import network
 from asc_kit.__main__ import app
@@ -126,11 +129,13 @@ def test_leaving_early_ends_the_workers(tmp_path, model):
 
 
 def test_folders_are_searched_and_what_is_no_sound_is_left_out(tmp_path):
-    for name in ("b/c.flac", "b/a.WAV", "z.wav", "b/._a.wav", "notes.txt"):
+    for name in ("b/c.flac", "b/a.WAV", "z.wav", "b/._a.wav", "b/.git/a.wav", "b/x.wav/notes.txt", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    os.mkfifo(tmp_path / "b" / "pipe.wav")  # `score` says what it is
     found = recordings.find([tmp_path / "notes.txt", tmp_path, tmp_path / "b"])
-    names = ["notes.txt", "b/a.WAV", "b/c.flac", "z.wav", "b/a.WAV", "b/c.flac"]
+    inside = ["b/a.WAV", "b/c.flac", "b/pipe.wav"]
+    names = ["notes.txt", *inside, "z.wav", *inside]
     assert [str(f.relative_to(tmp_path)) for f in found] == names
 
 
@@ -387,6 +392,27 @@ def test_the_command_starts_fast_and_imports_no_more_than_it_needs(tmp_path, mod
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.stdout.splitlines()[-1] == "[]"
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 4  # 2.1 s on a quiet core
+
+
+@pytest.mark.parametrize("flags", [["--json"], ["--top", 2], ["a.wav", "--root", "."]])
+def test_options_that_would_say_nothing_are_usage(tmp_path, flags):
+    listed = [] if "a.wav" in flags else ["--manifest", tmp_path / "list.txt", "--out", tmp_path / "out.tsv"]
+    with pytest.raises(typer.BadParameter, match="give files, or --manifest and --out"):
+        command("model", *flags, *listed)
+
+
+def test_names_that_are_not_utf_8_end_nothing(tmp_path, model_file):
+    """On a strict standard output: soundfile takes no such name, and ffmpeg does."""
+    name, wave = os.fsdecode(b"caf\xe9"), record(tmp_path / "a.wav")
+    path = fake_ffmpeg(tmp_path / "bin", wave)
+    for suffix in ("m4a", "wav"):
+        (tmp_path / f"{name}.{suffix}").write_bytes(wave.read_bytes())
+    strict = os.environ | {"PATH": path, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run([sys.executable, "-m", "asc_kit", "predict", str(model_file), str(tmp_path)],
+                          cwd=ROOT, capture_output=True, text=True, env=strict)  # fmt: skip
+    rows = [line.split("\t")[0].removeprefix(f"{tmp_path}/") for line in done.stdout.splitlines()]
+    assert done.returncode == 1 and rows == ["file", "a.wav", r"caf\udce9.m4a"]
+    assert rf"error: {tmp_path}/caf\udce9.wav: its name is not UTF-8; rename it" in done.stderr
 
 
 def test_exit_status_of_usage_and_of_faults(tmp_path, model_file):

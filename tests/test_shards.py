@@ -123,6 +123,12 @@ def test_join_of_tables_and_failures_is_in_order_and_streams(tmp_path):
     assert [line.split("\t")[:2] for line in (tmp_path / "all.tsv").read_text().splitlines()[1:]] == [
         ["0a", "street_pedestrian"], ["1a", "street_pedestrian"]]  # fmt: skip
     assert (tmp_path / "all.failed.tsv").read_text() == "filename\treason\n1b\tcannot\n"
+    code = (f"from pathlib import Path; from asc_kit.deploy import manifest; manifest.write(Path({str(tables[0])!r}), "
+            "'filename', ['\\xe9'], {'\\xe9': '\\xe9'}, {'\\xe8': '\\xe8'})")  # fmt: skip
+    ascii_alone = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=ascii_alone, check=True)
+    assert [file.read_text(encoding="utf-8")[-4:] for file in (tables[0], manifest.failures_of(tables[0]))] == [
+        "e\né\n", "è\tè\n"]  # fmt: skip
     with pytest.raises(InputError, match="no table of the classes"):
         manifest.rows(tmp_path / "all.tsv", CLASSES[:3])
     before = (tmp_path / "all.tsv").read_bytes()

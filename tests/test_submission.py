@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -197,6 +198,9 @@ MUTATIONS = {
     "sender": (move(f"{ONE}.output.csv", "I_B_task1a_1/I_B_task1a_1.output.csv"), "systems of several senders"),
     "nothing": (lambda t: t.clear(), "there is no system in it"),
     "YAML": (lambda t: t.update({f"{ONE}.meta.yaml": "a: [b"}), f"{ONE}.meta.yaml: is no YAML"),
+    "no date": (lambda t: t.update({f"{ONE}.meta.yaml": "a: 2021-99-99"}), f"{ONE}.meta.yaml: is no YAML"),
+    "no truth value": (lambda t: t.update({f"{ONE}.meta.yaml": "!!bool x"}), f"{ONE}.meta.yaml: is no YAML"),
+    "depth": (lambda t: t.update({f"{ONE}.meta.yaml": "[" * 2000}), f"{ONE}.meta.yaml: is no YAML"),
     "a list": (lambda t: t.update({f"{ONE}.meta.yaml": "[1]"}), f"{ONE}.meta.yaml: has no block submission"),
     "block": (field("system"), f"{ONE}.meta.yaml: has no block system.description"),
     "description": (field("system.description.decision_making"), "system.description has no decision_making"),
@@ -210,6 +214,9 @@ MUTATIONS = {
     "large": (field("system.complexity.model_size", 129.0), "model_size is 129.0 KB; the limit is 128"),
     "bytes": (field("system.complexity.model_size", 0.4), "0.4 KB do not fit"),
     "size": (field("system.complexity.model_size", "small"), "model_size is no number of KB: 'small'"),
+    "400 digits": (field("system.complexity.model_size", 10**400), "model_size is no number of KB: 1000"),
+    "of parameters": (field("system.complexity.total_parameters_non_zero", 10**400), "000 parameters are not zero, of"),
+    "of per cent": (field("results.development_dataset.overall.accuracy", 10**400), "overall.accuracy is 1000"),
     "another size": (field("system.complexity.model_size", 100.0), "system.complexity.model_size is 100.0, EXPERIMENT"),
     "class": (field("results.development_dataset.class_wise.park"), "class_wise has no park"),
     "device": (field("results.development_dataset.device_wise.s6"), "device_wise has no s6"),
@@ -260,9 +267,12 @@ def test_what_is_no_zip_file_is_one_fault(tmp_path, content):
     assert "is no zip file" in fault
 
 
-def test_a_damaged_zip_file_is_a_fault(tmp_path, sent):
+@pytest.mark.parametrize(
+    ("place", "bits"), [(300, 255), (29, 255), (30 + len(f"{ONE}.output.csv"), 2)], ids=["sum", "end", "compression"]
+)
+def test_a_damaged_zip_file_is_a_fault(tmp_path, sent, place, bits):
     content = bytearray(sent.read_bytes())
-    content[300] ^= 255
+    content[place] ^= bits
     (tmp_path / "p.zip").write_bytes(content)
     assert len(validator.faults(tmp_path / "p.zip")) == 1
 
@@ -281,12 +291,15 @@ def test_a_report_and_names_with_their_folder_are_no_faults(tmp_path, sent, data
      (dict(seed=3), "has no seed 3; it has 0"),
      (dict(home="/nowhere"), "holds no whole run"), (dict(data="/nowhere"), "no such folder"),
      (dict(out="/proc/none/p.zip"), "cannot be written"), (dict(data="strange"), "has the class 'harbour'"),
+     (dict(data="twice"), "lists a.wav with audio/ before it and without"),
      (dict(home="fewer"), "not the ten of DCASE 2021"), (dict(home="seeds"), "has 0, 1; choose one with --seed")],
 )  # fmt: skip
 def test_faults_of_the_input_are_one_line_and_nothing_is_written(tmp_path, home, data, change, what):
     values = dict(home=home, label=LABEL, data=data, out=tmp_path / "p.zip") | change
     if values["data"] == "strange":
         values["data"] = write_corpus(tmp_path / "strange", [("audio/a.wav", "harbour", "x", "a")])
+    if values["data"] == "twice":
+        values["data"] = write_corpus(tmp_path / "twice", [("audio/a.wav", "bus", "x", ""), ("a.wav", "bus", "x", "")])
     if values["home"] in ("fewer", "seeds"):
         values["home"] = tmp_path / values["home"]
         values["home"].mkdir()
@@ -297,6 +310,17 @@ def test_faults_of_the_input_are_one_line_and_nothing_is_written(tmp_path, home,
     with pytest.raises(InputError, match=what) as caught:
         submission.package(**{k: type(home)(v) if k in ("home", "data", "out") else v for k, v in values.items()})
     assert "\n" not in str(caught.value) and not list(tmp_path.glob("*.zip*"))
+
+
+@pytest.mark.parametrize("name", ["truth.tsv", "predictions.tsv"])
+def test_a_run_that_cannot_be_scored_is_one_line(tmp_path, home, data, sent, name):
+    shutil.copytree(home, tmp_path / "home")
+    for file in list((tmp_path / "home").rglob(name)):
+        file.unlink()
+    with pytest.raises(InputError, match=f"{name}: no such file; train"):
+        submission.package(tmp_path / "home", LABEL, data, tmp_path / "p.zip")
+    with pytest.raises(InputError, match=f"{name}: no such file; train"):
+        validator.faults(sent, home=tmp_path / "home")
 
 
 def test_a_labelled_set_is_predicted_as_well(tmp_path, home):

@@ -251,21 +251,10 @@ def _beside(rows: pd.DataFrame) -> str:
 
 
 def _crosstab(rows: pd.DataFrame) -> str:
-    """Classes by devices; a number that differs from the official one is followed by it."""
-    rows = rows.assign(source_label=rows.source_label.replace("", "unknown"))
-
-    def cells(rows: pd.DataFrame, by: list[str]) -> pd.Series:
-        sums = rows.groupby(by)[["clips", "official"]].sum(min_count=1)
-        return pd.Series([f"{c:.0f}" if pd.isna(o) or c == o else f"{c:.0f} of {o:.0f}" for c, o in sums.values],
-                         sums.index)  # fmt: skip
-
-    table = cells(rows, ["scene_label", "source_label"]).unstack(fill_value="0")
-    table["all"] = cells(rows, ["scene_label"])
-    table.loc["all"] = pd.concat([cells(rows, ["source_label"]), cells(rows.assign(one="all"), ["one"])])
-    if rows.official.notna().all():
-        everything = f"{rows.official.sum():.0f}"
-        for_class, for_device = ([f"{count:.0f}" for count in rows.groupby(by).official.sum()]
-                                 for by in ("scene_label", "source_label"))  # fmt: skip
-        table["official"] = [*for_class, everything]
-        table.loc["official"] = [*for_device, everything, ""]
+    """Classes by devices, and their sums; a number that differs from the official one is followed by it."""
+    rows = rows.assign(source_label=rows.source_label.replace("", "unknown"), official=rows.official.fillna(rows.clips))
+    sums = rows.pivot_table(["clips", "official"], "scene_label", "source_label", "sum", fill_value=0, margins=True,
+                            margins_name="all clips")  # fmt: skip
+    here, official = (sums[name].map("{:.0f}".format) for name in ("clips", "official"))
+    table = here.where(here == official, here + " of " + official)
     return table.rename_axis(None).rename_axis(None, axis=1).to_string()

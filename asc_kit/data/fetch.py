@@ -5,15 +5,12 @@ what has come of an archive, ``NAME.zip`` a right one, and a member has its own 
 """
 
 import errno
-import lzma
 import os
 import re
 import shutil
 import stat
-import struct
 import time
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ import pooch
 import requests
 
 from asc_kit.errors import InputError
-from asc_kit.files import locked, replacing
+from asc_kit.files import ARCHIVE_FAULTS, locked, replacing
 from asc_kit.progress import progress, say
 
 REGISTRY = Path(__file__).with_name("tau_registry.tsv")
@@ -41,8 +38,6 @@ CHUNK = 2**16  # bytes; a broken connection loses less than one
 TIMEOUT = 30  # seconds without a byte
 WAITS = (2, 5, 15, 45)  # seconds before the attempts that follow fruitless ones
 LONGEST_WAIT = 300  # seconds, whatever the server asks for
-FAULTS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
-          OverflowError)  # what zipfile raises at damaged or unusual archives  # fmt: skip
 
 
 def fetch(dataset: str, root: Path, registry: Path | None = None, meta_only: bool = False) -> list[Path]:
@@ -297,7 +292,7 @@ def _unpack(archive: Path, root: Path) -> set[Path]:
             try:
                 with opened.open(member) as source, replacing(target) as part, part.open("xb") as file:
                     shutil.copyfileobj(source, file, CHUNK)
-            except FAULTS as error:
+            except ARCHIVE_FAULTS as error:
                 raise InputError(f"member {member.filename} cannot be unpacked ({_why(error)})") from None
     return folders
 
@@ -307,7 +302,7 @@ def _members(archive: Path, root: Path) -> tuple[set[Path], dict[Path, zipfile.Z
     try:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
-    except FAULTS as error:
+    except ARCHIVE_FAULTS as error:
         raise InputError(f"is not a zip archive, or a damaged one ({_why(error)})") from None
     files: dict[Path, zipfile.ZipInfo] = {}
     parents: set[Path] = set()

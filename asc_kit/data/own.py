@@ -40,7 +40,8 @@ def build(source: str | Path, seconds: float | None = None) -> Path:
     Parameters
     ----------
     source : a folder whose sub-folders are named by class, with recordings in them or, a folder deeper, in folders
-        named by place; or a CSV file with filename, scene_label and, where known, identifier (place) and source_label
+        named by place, at any depth there; or a CSV file with filename, scene_label and, where known, identifier
+        (place) and source_label
     seconds : length of a clip; by default 10, or the shortest recording's length where that is less
 
     Returns
@@ -52,7 +53,7 @@ def build(source: str | Path, seconds: float | None = None) -> Path:
     InputError : no recordings there, a file that cannot be read, or one shorter than a clip.
     """
     source = Path(source)
-    recordings = _listed(source) if source.is_file() else _found(source)
+    recordings = _listed(source) if source.is_file() else _found(source.resolve())
     if len({recording.identifier for recording in recordings}) == len(recordings) > 1:
         say("each recording counts as a place of its own: no two are in one folder below their class's, or have one "
             "identifier")  # fmt: skip
@@ -62,28 +63,32 @@ def build(source: str | Path, seconds: float | None = None) -> Path:
     limit = SECONDS[0] if seconds is None else seconds
     if lengths[shortest.file] < limit:
         raise InputError(f"{shortest.file}: lasts {lengths[shortest.file]:.2f} s, shorter than a clip of {limit:g} s; "
-                         "take it out, or ask for shorter clips")  # fmt: skip
+                         "take it out")  # fmt: skip
     if seconds is None:
         seconds = min(SECONDS[1], lengths[shortest.file])
         if seconds < SECONDS[1]:
             say(f"clips are {seconds:.2f} s long, as the shortest recording, {shortest.file}")
-    folder = config.cache() / "own" / f"{source.resolve().stem}-{_key(recordings, seconds)}"
+    folder = config.cache() / "own" / f"{_plain(source.resolve().stem)}-{_key(recordings, seconds)}"
     with locked(folder.with_suffix(".lock")):
         if not folder.is_dir():
             _cut(recordings, seconds, folder)
     return folder
 
 
+def sound_files(folder: Path) -> list[Path]:
+    """What its ending calls a recording, in a folder and those below it, in alphabetical order; nothing hidden."""
+    return [file for file in sorted(folder.rglob("*"))
+            if file.suffix.lower() in audio.SUFFIXES | audio.BY_FFMPEG and not file.is_dir()  # a pipe is a fault
+            and not any(part[0] == "." for part in file.relative_to(folder).parts)]  # fmt: skip
+
+
 def _found(source: Path) -> list[Recording]:
     recordings, loose = [], 0
-    for file in sorted(source.rglob("*")) if source.is_dir() else []:
+    for file in sound_files(source):
         parts = file.relative_to(source).parts
-        if file.suffix.lower() not in audio.SUFFIXES | audio.BY_FFMPEG or any(part[0] == "." for part in parts):
-            continue
         loose += len(parts) == 1
-        if len(parts) > 1:  # class / place / recording, or class / recording, each then a place of its own
-            place = "/".join(parts[:-1]) if len(parts) > 2 else "/".join(parts)
-            recordings.append(Recording(file, parts[0], place))
+        if len(parts) > 1:  # class / place / ... / recording, or class / recording, each then a place of its own
+            recordings.append(Recording(file, parts[0], "/".join(parts[:2])))
     if not recordings:
         there = f"{loose} recordings lie in it, not in folders named by class" if loose else "no recordings in it"
         raise InputError(f"dataset_root: {source}: neither meta.csv nor folders of recordings named by class "
@@ -98,16 +103,17 @@ def _listed(source: Path) -> list[Recording]:
         with source.open(newline="", encoding="utf-8-sig") as handle:
             head = handle.readline()
             handle.seek(0)
-            rows = list(csv.DictReader(handle, delimiter=max("\t;,", key=head.count)))
+            reader = csv.DictReader(handle, delimiter=max("\t;,", key=head.count))
+            rows = [(reader.reader.line_num, row) for row in reader]  # DictReader's own stops at blank lines
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{source}: cannot be read as a CSV file ({error})") from None
-    recordings = []
-    for number, row in enumerate(rows, start=2):
+    home, recordings = source.parent.resolve(), []
+    for number, row in rows:
         name, label, place, device = ((row.get(key) or "").strip() for key in COLUMNS)
         if not name or not label:
             raise InputError(f"{source}: line {number} needs filename and scene_label; its columns are "
                              f"{', '.join(filter(None, row))}")  # fmt: skip
-        recordings.append(Recording(source.parent / name, label, place or name, device))
+        recordings.append(Recording(home / name, label, place or name, device))
     if not recordings:
         raise InputError(f"{source}: lists no recording; give filename and scene_label, a line a recording")
     if twice := [name for name, count in Counter(recording.file for recording in recordings).items() if count > 1]:
@@ -116,8 +122,16 @@ def _listed(source: Path) -> list[Recording]:
 
 
 def _seconds(file: Path) -> float:
-    count, rate = audio.frames(file)
+    try:
+        count, rate = audio.frames(file)
+    except UnicodeError:  # soundfile's, or of ffmpeg's words about it
+        raise InputError(f"{file}: its name is not UTF-8; rename it") from None
     return count / rate
+
+
+def _plain(name: str) -> str:
+    """A name that text, and soundfile, can hold: bytes that are no UTF-8 are spelt out."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _key(recordings: list[Recording], seconds: float) -> str:
@@ -134,7 +148,7 @@ def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
     (part / "audio").mkdir(parents=True)
     rest = 0.0
     try:
-        with (part / "meta.csv").open("w", newline="") as meta:
+        with (part / "meta.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as meta:
             rows = csv.writer(meta, delimiter="\t", lineterminator="\n")
             rows.writerow(["filename", "scene_label", "identifier", "source_label", "recording", "start"])
             for number, recording in enumerate(progress(recordings, "cutting recordings")):
@@ -142,7 +156,7 @@ def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
                     if len(piece.wave) < round(seconds * piece.rate):
                         rest += len(piece.wave) / piece.rate
                         break
-                    name = f"audio/{number:05d}-{recording.file.stem}-{count:04d}.wav"
+                    name = f"audio/{number:05d}-{_plain(recording.file.stem)}-{count:04d}.wav"
                     soundfile.write(part / name, piece.wave, piece.rate, subtype="PCM_24")
                     rows.writerow([name, recording.scene_label, recording.identifier, recording.source_label,
                                    recording.file, f"{count * len(piece.wave) / piece.rate:g}"])  # fmt: skip

@@ -5,6 +5,7 @@ A manifest is text with one recording a line: the first column of a TAB separate
 stands in ``<table>.failed.tsv`` beside it: filename, reason.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -25,10 +26,9 @@ def read(file: Path) -> list[str]:
     names = names[1:] if names[:1] == ["filename"] else names
     if not names:
         raise InputError(f"{file}: names no recording; give one a line")
-    if len(set(names)) < len(names):
-        seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))
-        raise InputError(f"{file}: names {twice} twice; remove one of its lines")
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{file}: names {name} twice; remove one of its lines")
     return names
 
 
@@ -68,13 +68,14 @@ def row(name: str, probabilities: Iterable[float], classes: tuple[str, ...]) -> 
 def write(table: Path, head: str, names: list[str], scored: Mapping[str, str], failed: Mapping[str, str]) -> None:
     """Write a table, whole or not at all, in the order of ``names``; and its failures where there are any."""
     with replacing(table) as part:
-        part.write_text("\n".join([head, *(scored[name] for name in names if name in scored)]) + "\n")
+        part.write_text("\n".join([head, *(scored[name] for name in names if name in scored)]) + "\n", encoding="utf-8")
     failures = failures_of(table)
     if not failed:
         failures.unlink(missing_ok=True)
         return
     with replacing(failures) as part:
-        part.write_text("\n".join(["filename\treason", *(f"{name}\t{failed[name]}" for name in failed)]) + "\n")
+        lines = ["filename\treason", *(f"{name}\t{failed[name]}" for name in failed)]
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")  # a folder's name
 
 
 def failures_of(table: Path) -> Path:

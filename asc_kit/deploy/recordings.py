@@ -20,6 +20,7 @@ import soxr
 import torch
 
 from asc_kit.data import audio
+from asc_kit.data.own import sound_files
 from asc_kit.deploy.calibration import tempered
 from asc_kit.deploy.compact import Model
 from asc_kit.errors import InputError
@@ -66,18 +67,14 @@ def unsure(probabilities: np.ndarray) -> bool:
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are given, and folders' sound files, by their endings, in alphabetical order.
+    """Files as they are given, and folders' `sound_files`.
 
     A folder without any stands for itself: `score` says that it holds none.
     """
     found: list[Path] = []
     for path in paths:
-        found += path.is_dir() and sorted(filter(_recording, path.rglob("*"))) or [path]
+        found += path.is_dir() and sound_files(path) or [path]
     return found
-
-
-def _recording(file: Path) -> bool:
-    return file.suffix.lower() in audio.SUFFIXES | audio.BY_FFMPEG and file.name[0] != "." and file.is_file()
 
 
 def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float = 1.0) -> Scored:
@@ -209,3 +206,5 @@ def _attempt(model: Model, file: Path, seconds: float, temperature: float) -> Sc
         return error
     except (OSError, soundfile.LibsndfileError) as error:  # such as a disk that goes away meanwhile
         return InputError(f"{file}: cannot be read ({' '.join(str(error).split())})")
+    except UnicodeError:  # soundfile's, or of ffmpeg's words about it
+        return InputError(f"{file}: its name is not UTF-8; rename it")

@@ -12,6 +12,7 @@ folders, is the sender's.
 import json
 import re
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -73,33 +74,25 @@ def package(home: Path, label: str, data: Path, out: Path, seed: int | None = No
     check_writable(out)
     systems = {f"{label}_{name}": folder for name, folder in runs(home, seed).items()}
     corpus = corpora.read(data)
-    names = [shown(name) for name in corpus.table.filename]
-    if len(set(names)) < len(names) or strange(corpus.classes):
-        raise InputError(f"{data}: {_why_not(names, corpus)}; it is no data set of DCASE 2021 Task 1A")
+    if strange := sorted(set(corpus.classes) - set(CLASSES)):
+        raise InputError(f"{data}: has the class {strange[0]!r}, which DCASE 2021 Task 1A has not; name its data set")
+    name, count = Counter(map(shown, corpus.table.filename)).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{data}: lists {name} with audio/ before it and without; remove one of its lines")
+    abouts = {name: meta(folder, name) for name, folder in systems.items()}  # their faults show before the work
     parts = {}
     for name, folder in systems.items():
         parts[f"{name}.output.csv"] = _output(folder, corpus)
-        parts[f"{name}.meta.yaml"] = yaml.safe_dump(meta(folder, name), sort_keys=False, allow_unicode=True)
+        parts[f"{name}.meta.yaml"] = yaml.safe_dump(abouts[name], sort_keys=False, allow_unicode=True)
     _zip(parts, out)
     say(f"{out}: names, addresses and institutes of the authors are empty in the .meta.yaml files, and the technical "
         "report is not in it; add them before you send it")  # fmt: skip
     return list(systems)
 
 
-def strange(classes: tuple[str, ...]) -> list[str]:
-    """Those that the task does not have."""
-    return sorted(set(classes) - set(CLASSES))
-
-
 def shown(filename: str) -> str:
     """A clip's name in the output, where ``audio/`` is not part of it."""
     return filename.removeprefix("audio/")
-
-
-def _why_not(names: list[str], corpus: Corpus) -> str:
-    if strange(corpus.classes):
-        return f"has the class {strange(corpus.classes)[0]!r}, which the models do not know"
-    return "lists a clip with audio/ before it and without"
 
 
 def runs(home: Path, seed: int | None) -> dict[str, Path]:
@@ -168,6 +161,9 @@ def _complexity(model: compact.Model) -> dict[str, Any]:
 def _results(folder: Path) -> dict[str, Any]:
     """Accuracy in per cent and log loss of the run's own evaluation clips; None where a class or device has none."""
     home, submission = folder.parent.parent, folder.parent.name.removeprefix("submission_")
+    for file in (home / "truth.tsv", folder / "predictions.tsv"):
+        if not file.exists():
+            raise InputError(f"{file}: no such file; train again with notebooks/01_corpus.ipynb and 05_train.ipynb")
     results = evaluation.load(home, Recipe("package"), f"{folder.parent.name}/{folder.name}")
     scored = results.scored[submission]
 

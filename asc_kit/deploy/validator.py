@@ -11,6 +11,7 @@ import yaml
 
 from asc_kit.data import corpus as corpora
 from asc_kit.deploy.submission import AUTHOR, CLASSES, COLUMNS, FIELDS, LABEL, LIMIT, meta, runs, shown
+from asc_kit.files import ARCHIVE_FAULTS
 
 SUM = 1e-3  # what a row of rounded probabilities may be off
 NEAR = 0.01  # what a number may differ from the experiment's: per cent, log loss, KB
@@ -39,8 +40,8 @@ def faults(package: Path, data: Path | None = None, home: Path | None = None, se
                 return [f"{broken}: is damaged in the zip file"]
             names = [name for name in file.namelist() if not name.endswith("/")]
             texts = {name: file.read(name) for name in names}
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        return [f"{package}: is no zip file that can be read ({error})"]
+    except (OSError, *ARCHIVE_FAULTS) as error:
+        return [f"{package}: is no zip file that can be read ({str(error) or 'it ends early'})"]
     systems, found = _systems(names)
     clips = {}
     for label, files in systems.items():
@@ -139,7 +140,7 @@ def _row(row: list[str], seen: set[str]) -> Iterator[str]:
 def _number(value: Any) -> bool:
     try:
         return not isinstance(value, bool) and bool(np.isfinite(float(value)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 
@@ -164,7 +165,7 @@ def _some(names: list[str]) -> str:
 def _meta(data: bytes, label: str, home: Path | None, seed: int | None) -> Iterator[str]:
     try:
         about = yaml.safe_load(data.decode("utf-8-sig"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except Exception as error:  # PyYAML's constructors raise anything at values that are none of their tag's
         yield f"is no YAML: {' '.join(str(error).split())}"
         return
     for path, fields in FIELDS.items():
@@ -224,7 +225,7 @@ def _complexity(block: Any) -> Iterator[str]:
         yield f"system.complexity.model_size is no number of KB: {size!r}"
     elif float(size) > LIMIT:
         yield f"system.complexity.model_size is {size} KB; the limit is {LIMIT:g}"
-    elif not 1 / 8 <= 1024 * float(size) / max(used, 1) <= 8:
+    elif not max(used, 1) <= 8192 * float(size) <= 64 * max(used, 1):  # one to 64 bits each
         yield f"system.complexity: {size} KB do not fit {used} parameters that are not zero"
 
 
