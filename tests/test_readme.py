@@ -22,7 +22,7 @@ def test_its_numbers_are_the_tables_own():
     rows = {cells[1].strip(): cells for cells in (line.split("|") for line in lines if line.startswith("| "))}
     for name, title in readme.EXPERIMENTS.items():
         table = pd.read_csv(ROOT / "results" / name / "tables" / "table_7.csv").set_index("submission")
-        place = 1 + next(i for i, head in enumerate(titles) if head.startswith(title + ","))
+        place = 1 + next(i for i, head in enumerate(titles) if head.startswith(f"[{title},"))
         number = re.match(r" (\d+\.\d)% \[.*?; (\d+\.\d{3}) ", rows["2 (64 mel bins)"][place])
         assert number.groups() == (f"{100 * table.accuracy['2']:.1f}", f"{table.log_loss['2']:.3f}")
         floors = pd.read_csv(ROOT / "results" / name / "tables" / "floors.csv", dtype=str).astype({"accuracy_difference": float})

@@ -90,11 +90,38 @@ def test_a_missing_run_is_an_empty_row_that_says_so(tmp_path):
 
 def test_a_table_that_has_no_rows_any_more_goes(tmp_path):
     experiment(tmp_path, {("1", "seed_0"): 1, ("logistic", "seed_0"): 2})
-    assert len(tables.write_floors(evaluation.load(tmp_path, RECIPE))) == 1
-    assert all((tmp_path / "tables" / f"floors.{ending}").exists() for ending in ("csv", "md"))
-    shutil.rmtree(tmp_path / "submission_logistic")
-    tables.write_floors(evaluation.load(tmp_path, RECIPE))
+    tables.write(evaluation.load(tmp_path, RECIPE), (7,))
+    floors = pd.read_csv(tmp_path / "tables" / "floors.csv", dtype=str)
+    assert (floors.submission + " " + floors.against).tolist() == ["1 logistic", "logistic even guess", "1 even guess"]
+    for submission in ("1", "logistic"):
+        shutil.rmtree(tmp_path / f"submission_{submission}")
+    tables.write(evaluation.load(tmp_path, RECIPE), (7,))
     assert not list((tmp_path / "tables").glob("floors.*"))
+
+
+def test_an_even_guess_is_right_once_in_as_many_times_as_there_are_classes(tmp_path):
+    truth = experiment(tmp_path, {("1", "seed_0"): 1})
+    row = tables.floors(evaluation.load(tmp_path, RECIPE)).iloc[0]
+    right, loss = by_hand(tmp_path, truth, 1)
+    assert row.accuracy_difference == pytest.approx(right.mean() - 0.1)
+    assert row.log_loss_difference == pytest.approx(loss.mean() - np.log(10)) and row.n == len(truth)
+
+
+def test_runs_that_scored_other_clips_have_no_difference(tmp_path):
+    """Fold 1 of one and fold 2 of the other: a table each, and nothing to pair."""
+    experiment(tmp_path, {("1", "seed_0"): 1, ("4", "seed_0_fold_2"): 4})
+    for place, name in enumerate(("submission_1/seed_0", "submission_4/seed_0_fold_2")):
+        file = tmp_path / name / "predictions.tsv"
+        pd.read_csv(file, sep="\t").iloc[place::2].to_csv(file, sep="\t", index=False)
+    results = evaluation.load(tmp_path, RECIPE)
+    assert evaluation.paired(results, [("1", "4")]).empty
+    assert np.isnan(list(evaluation.difference(results.scored["1"], results.scored["4"]).values())).all()
+
+
+def test_a_folder_that_is_no_runs_is_named(tmp_path):
+    experiment(tmp_path, {("1", "seed_0"): 1, ("1", "seed_0_old"): 1})
+    with pytest.raises(InputError, match="seed_0_old: is not named seed_<k> .*; move it elsewhere"):
+        evaluation.load(tmp_path, RECIPE)
 
 
 def test_nothing_ran(tmp_path):
@@ -244,7 +271,6 @@ def test_the_page_says_what_its_tables_show(tmp_path):
     experiment(tmp_path, {("4", "seed_0"): 4, ("logistic", "seed_0"): 1})
     results = evaluation.load(tmp_path, RECIPE)
     made = tables.write(results)
-    tables.write_floors(results)
     text = page.render(results, made)
     assert re.search(r"<p>Hardest here: <b>\w+</b> \(\d+\.\d%\); easiest: ", text)
     assert re.search(r"<p>Against <b>logistic</b>\. Accuracy: .*\bfor 4\.", text) and "**" not in text
@@ -321,7 +347,6 @@ def test_committed_tables_follow_from_the_committed_predictions(tmp_path, home):
     shutil.copytree(home, copy, ignore=shutil.ignore_patterns("tables", "*.safetensors", "figures"))
     recipe = load(f"config/{home.name}.yaml")
     tables.write(evaluation.load(copy, recipe))
-    tables.write_floors(evaluation.load(copy, recipe))
     for name, module in {"ablation": ablation, "beyond": beyond}.items():
         if (home / "tables" / f"{name}.csv").exists():
             module.write(copy, recipe)

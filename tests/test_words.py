@@ -46,7 +46,7 @@ def test_devices_say_who_is_hardest_and_what_training_heard():
     marked = words.mark(tables.pretty(table_4), pd.Series({"a": 90, "b": 5, "s1": 4}))
     assert marked["in TAU"].tolist() == ["real", "real", "simulated", "simulated", ""]
     assert marked["training clips"].tolist() == ["90", "5", "4", "0 (unseen)", "99"]
-    assert "not known" in words.devices(NOTHING, table(4, "device", {"all": 0.5}))
+    assert "name no devices" in words.devices(NOTHING, table(4, "device", {"all": 0.5}))
     assert list(words.mark(tables.pretty(table(4, "device", {"phone": 0.5})), None)) == [
         "device", "accuracy", "n", "report accuracy", "report log loss"]  # fmt: skip
 
@@ -56,15 +56,24 @@ def test_why_is_told_from_the_reports_own_numbers():
     assert "10,215 clips of A, about 750 of each" in text
     assert "unseen in training, stand 1.4 points below S1 to S3, not larger than chance" in text
     assert "B and C stand 6.5 points above S1 to S3, with as many training clips, larger than chance" in text
+    assert "two devices against three cannot say" in text
 
 
 def test_an_order_unlike_the_reports_is_said():
-    accuracy = {"bus": 0.9, "street_traffic": 0.8, "park": 0.7, "street_pedestrian": 0.3, "average": 0.6}
+    order = ("bus", "street_traffic", "park", "metro", "metro_station", "tram", "airport", "street_pedestrian", "average")
+    accuracy = dict(zip(order, (0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.3, 0.6)))
     text = words.classes(NOTHING, table(3, "scene_label", accuracy))
     assert "Hardest here: **street_pedestrian** (30.0%); easiest: bus" in text
     assert "In the report: street_pedestrian (32.3%) and bus (90.6%)." in text and "is like the report's" in text
-    turned = dict(zip(accuracy, [0.3, 0.7, 0.8, 0.9, 0.6]))
+    turned = dict(zip(accuracy, [0.3, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 0.6]))
     assert "**not like** the report's" in words.classes(NOTHING, table(3, "scene_label", turned))
+
+
+def test_few_classes_in_common_have_no_order():
+    accuracy = {"bus": 0.9, "beach": 0.8, "park": 0.7, "metro_station": 0.3, "average": 0.6}
+    text = words.classes(NOTHING, table(3, "scene_label", accuracy))
+    assert "In the report, of the 3 classes that it has, too: metro_station (73.4%) and bus (90.6%)." in text
+    assert "order" not in text
 
 
 def test_submissions_are_held_against_the_baseline():
@@ -123,11 +132,12 @@ def test_floors_say_who_beats_them_and_who_does_not():
     better, worse = clips.assign(correct=1.0, loss=0.1), clips.assign(correct=0.0, loss=3.0)
     rows = {"logistic": clips, "1": worse, "2": clips, "4": better}
     scored = {name: evaluation.Scored(name, part, {0: part}, None) for name, part in rows.items()}
-    floors = tables.floors(dataclasses.replace(NOTHING, scored=scored))
-    assert floors.submission.tolist() == ["1", "2", "4"] and set(floors.against) == {"logistic"}
-    assert floors.accuracy_difference.tolist() == pytest.approx([-0.6, 0, 0.4])
-    assert words.floors(floors) == (
+    floors = tables.floors(dataclasses.replace(NOTHING, scored=scored, classes=("bus", "park")))
+    assert floors.submission.tolist() == ["1", "2", "4", "logistic", "1", "2", "4"]
+    assert floors.accuracy_difference.tolist() == pytest.approx([-0.6, 0, 0.4, 0.1, -0.5, 0.1, 0.5])
+    assert words.floors(floors).split(words.BREAK)[0] == (
         "Against **logistic**. Accuracy: higher (better) for 4; lower for 1; these clips cannot tell for 2. "
         "Log loss: higher for 1; lower (better) for 4; these clips cannot tell for 2."
     )
-    assert "No floor" in words.floors(tables.floors(NOTHING))
+    assert "Against **even guess**. Accuracy: higher (better) for 4; lower for 1;" in words.floors(floors)
+    assert "Nothing has run" in words.floors(tables.floors(NOTHING))

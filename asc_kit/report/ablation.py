@@ -9,7 +9,7 @@ from asc_kit.data.corpus import COLUMNS, Corpus
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
 from asc_kit.report import evaluation, tables
-from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored
+from asc_kit.report.evaluation import DIFFERENCES, SCORES, Results, Scored
 from asc_kit.runs import differences
 
 AS_IT_STANDS = "the recipe"
@@ -69,6 +69,10 @@ def by_device(home: Path, recipe: Recipe) -> pd.DataFrame:
 
 
 def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
+    return next(iter(_results(home, recipe, variant).scored.values()), None)
+
+
+def _results(home: Path, recipe: Recipe, variant: str | None) -> Results:
     folder = f"ablation_{variant}" if variant else f"submission_{recipe.ablation_submission}"
     for file in sorted(home.glob(f"{folder}/seed_*/run.json")):
         config = evaluation.about(file)["config"]
@@ -80,8 +84,7 @@ def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
                 "train it again"
             )
     truth = VALIDATION if recipe.ablation_clips == "validation" else "truth"
-    results = evaluation.load(home, recipe, f"{folder}/seed_*", PREDICTIONS[recipe.ablation_clips], truth)
-    return next(iter(results.scored.values()), None)
+    return evaluation.load(home, recipe, f"{folder}/seed_*", PREDICTIONS[recipe.ablation_clips], truth)
 
 
 def write_truth(home: Path, corpus: Corpus) -> None:
@@ -94,10 +97,9 @@ def write_truth(home: Path, corpus: Corpus) -> None:
 
 def write(home: Path, recipe: Recipe) -> pd.DataFrame:
     """Write ``tables/ablation`` and, where devices are known, ``tables/ablation_devices``; returns the first."""
-    made = table(home, recipe)
-    said = f"Ablation of submission {recipe.ablation_submission}"
-    said += ", scored on the clips that chose each run's best epoch." if recipe.ablation_clips == "validation" else "."
-    tables.write_one(made, home, "ablation", said)
-    by_recorder = f"Ablation of submission {recipe.ablation_submission}, by device."
-    tables.write_one(by_device(home, recipe), home, "ablation_devices", by_recorder)
+    made, what = table(home, recipe), f"Ablation of submission {recipe.ablation_submission}"
+    on = ", scored on the clips that chose each run's best epoch" if recipe.ablation_clips == "validation" else ""
+    said = tables.of(_results(home, recipe, None))
+    tables.write_one(made, home, "ablation", f"{what}{on}.{said}")
+    tables.write_one(by_device(home, recipe), home, "ablation_devices", f"{what}{on}, by device.{said}")
     return made

@@ -18,8 +18,8 @@ COLUMNS = ["way", "submission", "size_kb", *SCORES, "n", "seeds", *DIFFERENCES]
 def ways(home: Path, recipe: Recipe) -> pd.DataFrame:
     """Each network alone, over crops, as the mean of its seeds; and the four together.
 
-    Differences are from the network alone (of the four: from submission 4 alone), paired by clip, a clip's scores
-    being means over seeds.
+    Differences are from the network alone, of the four from submission 4 alone, paired by clip, a clip's scores being
+    means over seeds.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def ways(home: Path, recipe: Recipe) -> pd.DataFrame:
     if len(there) == len(NETWORKS):
         size = sum(tables.size_kb(name, len(results.classes)) for name in there)
         mean = _mean(home, NETWORKS, over_seeds=False)
-        rows.append(_row("mean of the four's probabilities", "1 to 4", size, mean, results.scored["4"]))
+        rows.append(_row("mean of the four's probabilities, against 4 alone", "1 to 4", size, mean, results.scored["4"]))
     return pd.DataFrame([row for row in rows if row is not None]).reindex(columns=COLUMNS)
 
 
@@ -65,8 +65,9 @@ def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
 def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write ``tables/beyond`` and ``tables/simulated_devices``, csv and md; returns them."""
     made = ways(home, recipe), simulated(home, recipe)
-    tables.write_one(made[0], home, "beyond", "Beyond the report: other ways to score, and ensembles.")
-    tables.write_one(made[1], home, "simulated_devices", "Evaluation clips through SIMULATED devices.")
+    said = tables.of(evaluation.load(home, recipe))
+    tables.write_one(made[0], home, "beyond", f"Beyond the report: other ways to score, and ensembles.{said}")
+    tables.write_one(made[1], home, "simulated_devices", f"Evaluation clips through SIMULATED devices.{said}")
     return made
 
 
@@ -77,8 +78,8 @@ def _row(way: str, name: str, size: float, scored: Scored | None, usual: Scored 
     return {"way": way, "submission": name, "size_kb": size} | scored.row() | differences
 
 
-def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored:
-    """The scores of several networks' mean probabilities: of every seed by itself, or of all seeds together.
+def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored | None:
+    """The scores of several networks' mean probabilities: of every seed that all have, or of all seeds together.
 
     Raises
     ------
@@ -91,14 +92,14 @@ def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored:
         groups.setdefault((0 if over_seeds else seed, fold), []).append(file)
     seeds: dict[int, list[pd.DataFrame]] = {}
     confusion = 0
-    most = max(map(len, groups.values()))
+    whole = max(map(len, groups.values())) if over_seeds else len(names)
     for (seed, _), files in sorted(groups.items()):
-        if len(files) < most:
+        if len(files) < whole:
             continue  # a run of it is missing
         rows, counts = evaluation.score_table(_mean_table(files), truth, files[0])
         seeds.setdefault(seed, []).append(rows)
         confusion = confusion + counts
-    return evaluation.gather("mean", seeds, confusion, home)
+    return evaluation.gather("mean", seeds, confusion, home) if seeds else None
 
 
 def _mean_table(files: list[Path]) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from asc_kit.data.corpus import COLUMNS
 from asc_kit.errors import InputError
 
 NETWORKS = ("1", "2", "3", "4")
+EVEN = "even guess"  # the same probability for every class
 SCORES = [f"{name}{part}" for name in ("accuracy", "log_loss") for part in ("", "_low", "_high", "_std")]
 DIFFERENCES = [f"{name}_difference{part}" for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")]
 
@@ -63,8 +64,13 @@ class Scored:
 
 
 def difference(scored: Scored, usual: Scored) -> dict[str, float]:
-    """`DIFFERENCES` of one from the other, paired by clip; their intervals come from resampled locations."""
+    """`DIFFERENCES` of one from the other, paired by clip; their intervals come from resampled locations.
+
+    NaN where they have no clip in common.
+    """
     both = scored.clips.index.intersection(usual.clips.index)
+    if both.empty:
+        return dict.fromkeys(DIFFERENCES, float("nan"))
     mine, theirs = scored.clips.loc[both], usual.clips.loc[both]
     score = metrics.score((mine.correct - theirs.correct).to_numpy(), (mine.loss - theirs.loss).to_numpy(),
                           mine.label.to_numpy(), mine.identifier.to_numpy(), differences=True)  # fmt: skip
@@ -73,18 +79,25 @@ def difference(scored: Scored, usual: Scored) -> dict[str, float]:
 
 
 def paired(results: "Results", pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    """Submissions against others on the same clips; pairs of which one is missing are left out.
+    """Submissions against others, or `EVEN`, on the same clips; pairs that have none are left out.
 
     Returns
     -------
-    submission, against, n (clips), disagree (clips that one of them has right more often), `DIFFERENCES`
+    submission, against, n (clips), disagree (clips that one of them has right more often; empty for `EVEN`),
+    `DIFFERENCES`
     """
     rows = []
     for one, two in pairs:
-        if one in results.scored and two in results.scored:
-            mine, theirs = results.scored[one], results.scored[two]
-            right = mine.clips.correct - theirs.clips.correct  # NaN where only one has a clip
-            row = {"submission": one, "against": two, "n": right.count(), "disagree": right.dropna().ne(0).sum()}
+        mine, theirs = results.scored.get(one), results.scored.get(two)
+        if mine is not None and two == EVEN:
+            guess = {"correct": 1 / len(results.classes), "loss": np.log(len(results.classes))}
+            theirs = replace(mine, clips=mine.clips.assign(**guess))
+        if mine is None or theirs is None:
+            continue
+        right = (mine.clips.correct - theirs.clips.correct).dropna()  # NaN where only one has a clip
+        if len(right):
+            disagree = "" if two == EVEN else right.ne(0).sum()
+            row = {"submission": one, "against": two, "n": len(right), "disagree": disagree}
             rows.append(row | difference(mine, theirs))
     return pd.DataFrame(rows, columns=["submission", "against", "n", "disagree", *DIFFERENCES])
 
@@ -172,9 +185,11 @@ def about(file: Path) -> dict[str, Any]:
 
 
 def place(file: Path) -> tuple[int, int]:
-    """Seed and fold of a file in a run's folder."""
-    seed, fold = re.fullmatch(r"seed_(\d+)(?:_fold_(\d+))?", file.parent.name).groups()
-    return int(seed), int(fold or 1)
+    """Seed and fold of a file in a run's folder; `InputError` where the folder is not named as a run's."""
+    found = re.fullmatch(r"seed_(\d+)(?:_fold_(\d+))?", file.parent.name)
+    if not found:
+        raise InputError(f"{file.parent}: is not named seed_<k> or seed_<k>_fold_<f>, as a run is; move it elsewhere")
+    return int(found[1]), int(found[2] or 1)
 
 
 def _refuse_unlike(home: Path, abouts: list[dict]) -> None:
@@ -200,12 +215,15 @@ def _refuse_unlike(home: Path, abouts: list[dict]) -> None:
 def _remarks(name: str, abouts: list[dict], recipe: Recipe, whole: bool) -> str:
     """Where a submission's runs are not the recipe's, not all there, or chosen on what they are scored on."""
     mine = [about["config"] for about in abouts if about["config"]["submission"] == name]
-    planned = sum(config.submission == name for config in recipe.configs())
+    planned = {(config.seed, config.fold) for config in recipe.configs() if config.submission == name}
+    there = {(config["seed"], config["fold"]) for config in mine}
     remarks = []
     if any(config != recipe.config(name, config["seed"], config["fold"]).as_dict() for config in mine):
         remarks.append("a run is not as the recipe has it; see its run.json")
-    if whole and mine and planned > len(mine):
-        remarks.append(f"{planned - len(mine)} of {planned} runs are missing")
+    if whole and mine and planned - there:
+        remarks.append(f"{len(planned - there)} of {len(planned)} runs are missing")
+    if whole and planned and there - planned:
+        remarks.append("a run's seed or fold is not the recipe's")
     if any(config["training"]["selection"] == "test" for config in mine):
         remarks.append("best epoch chosen on these clips: optimistic")
     return "; ".join(remarks)

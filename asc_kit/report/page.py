@@ -30,11 +30,11 @@ CAPTIONS = {
     "confusion_matrix": "What each true class was taken for.",
     "ablation": "Differences of every variant from the recipe in accuracy and log loss, with 95 % intervals.",
     "simulated_devices": "Accuracy through simulated devices, with 95 % intervals.",
-    "learning_curves": "Training loss and validation scores by epoch.",
+    "learning_curves": "Training loss by epoch, and validation scores where a run has a validation part.",
 }
 SENTENCES = {"floors": words.floors, "ablation": words.ablation, "beyond": words.beyond}
 MORE = {  # tables that the report does not have: title, notebook, figure
-    "floors": ("Networks against logistic regression and SVM, paired by clip", "08_submissions", ""),
+    "floors": ("Against the floors: logistic regression, SVM, an even guess", "08_submissions", ""),
     "ablation": ("Ablation: what each part of the recipe is worth", "13_ablation", "ablation"),
     "ablation_devices": ("Ablation, by device", "13_ablation", ""),
     "beyond": ("Other ways to score, and ensembles", "14_beyond", ""),
@@ -132,6 +132,9 @@ def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
     makers = {1: "04_architecture", 5: "04_architecture", 6: "04_architecture", 2: "07_mel_bins", 7: "08_submissions"}
     return TEMPLATE.render(
         recipe=results.recipe.name,
+        best=results.best,
+        scored=len(results.scored[results.best].clips) if results.best else 0,
+        classes=len(results.classes),
         title=results.recipe.title if results.synthetic == (results.recipe.synthetic is not None) else home.name,
         synthetic=results.synthetic,
         data=abouts[0]["data"] if abouts else None,

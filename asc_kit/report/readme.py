@@ -3,6 +3,7 @@
 A test holds the README against this, so that no number in that part is older than its table.
 """
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -10,33 +11,41 @@ import pandas as pd
 from asc_kit import config as configuration
 from asc_kit.config import FLOORS, MEL_BINS
 from asc_kit.files import replacing
-from asc_kit.report import tables
-from asc_kit.report.evaluation import NETWORKS
+from asc_kit.report import tables, words
+from asc_kit.report.evaluation import EVEN, NETWORKS
 
 README = configuration.ROOT / "README.md"
 MARKS = ("<!-- results: written by python -m asc_kit.report.readme -->", "<!-- end of results -->")
 EXPERIMENTS = {
     "tut2017_full": "TUT 2017, one fold, three seeds",
     "tut2017": "TUT 2017, five folds",
-    "tau2022": "TAU 2022, clips of 1 s, six devices, five folds",
+    "tau2022": "TAU 2022, clips of 1 s, five folds",
 }
 
 
 def results(home: Path) -> str:
-    """Tables of the systems, of what they have over the floors, and of the ablations; below ``home``.
+    """The systems' scores, what they have over logistic regression, ablations and ensembles; from the tables below ``home``.
 
     Raises
     ------
     OSError : an experiment's tables are not there
     """
     read = {name: _read(home, name, "table_7").set_index("submission") for name in EXPERIMENTS}
+    classes = {name: len(_read(home, name, "table_3")) - 1 for name in EXPERIMENTS}  # the last row is the average
     floors = {name: _read(home, name, "floors") for name in EXPERIMENTS}
-    parts = [_systems(read), "Differences from the floors, paired by clip; **bold** where the interval leaves out 0:"]
-    parts.append(_over_floors(floors))
+    parts = [_systems(read, classes), "Differences from the logistic regression, paired by clip; **bold** where the "
+             "interval leaves out 0:", _over_floor(floors), "Against an even guess, and against the SVM (*floors*, above):"]  # fmt: skip
+    parts.append("\n".join(f"- {title}. {_words(floors[name])}" for name, title in EXPERIMENTS.items()))
     for name, title in EXPERIMENTS.items():
-        for more, column in (("ablation", "variant"), ("beyond", "way")):
-            if (home / name / "tables" / f"{more}.csv").exists():
-                parts += _more(_read(home, name, more), column, f"{title}: [{more}](results/{name}/tables/{more}.md)")
+        if (home / name / "tables" / "ablation.csv").exists():
+            table = _read(home, name, "ablation")
+            parts += _more(table, table.variant + " (" + table.changes + ")", f"{title}: {_link(name, 'ablation')}")
+        if (home / name / "tables" / "beyond.csv").exists():
+            table = _read(home, name, "beyond")
+            ensemble = table.way.str.contains("probabilities")
+            names = table.way + ", " + table.submission + " (" + table.size_kb.map("{:.0f} KB)".format)
+            parts += _more(table[ensemble], names[ensemble], f"{title}: {_link(name, 'beyond')}, against the network alone")
+            parts.append(f"Other ways to score, {title}. {words.beyond(table[~ensemble])}")
     return "\n\n".join(parts)
 
 
@@ -44,24 +53,31 @@ def _read(home: Path, name: str, table: str) -> pd.DataFrame:
     return pd.read_csv(home / name / "tables" / f"{table}.csv", dtype={"submission": str})
 
 
-def _over_floors(floors: dict[str, pd.DataFrame]) -> str:
-    """A row a network and floor, a column an experiment."""
+def _link(experiment: str, table: str, text: str | None = None) -> str:
+    return f"[{text or table}](results/{experiment}/tables/{table}.md)"
+
+
+def _words(table: pd.DataFrame) -> str:
+    """Against the floors that the table of differences leaves out."""
+    return words.floors(table[table.against != "logistic"].sort_values("against", kind="stable")).replace(words.BREAK, " ")
+
+
+def _over_floor(floors: dict[str, pd.DataFrame]) -> str:
+    """A row a network, a column an experiment."""
     rows = []
-    for floor in FLOORS:
-        for name in ("baseline", *NETWORKS):
-            row = {"accuracy, points; log loss": f"{_system(name)} − {floor}"}
-            for experiment, table in floors.items():
-                mine = table[(table.submission == name) & (table.against == floor)]
-                row[EXPERIMENTS[experiment]] = _difference(mine.iloc[0]) if len(mine) else "–"
-            rows.append(row)
+    for name in ("baseline", *NETWORKS):
+        row = {"accuracy, points; log loss": f"{_system(name)} − logistic"}
+        for experiment, table in floors.items():
+            mine = table[(table.submission == name) & (table.against == "logistic")]
+            row[_link(experiment, "floors", EXPERIMENTS[experiment])] = _difference(mine.iloc[0]) if len(mine) else "–"
+        rows.append(row)
     return tables.markdown(pd.DataFrame(rows))
 
 
-def _more(table: pd.DataFrame, column: str, title: str) -> list[str]:
-    """What differs from the recipe, or from a network alone, a row a variant or way that ran."""
-    rows = [{title: f"{row[column]}, {row.submission}" if "submission" in table else f"{row[column]} ({row.changes})",
-             "accuracy, points; log loss": _difference(row)}
-            for _, row in table[table.accuracy_difference.notna()].iterrows()]  # fmt: skip
+def _more(table: pd.DataFrame, names: pd.Series, title: str) -> list[str]:
+    """Differences from the recipe, or from a network alone, a row a variant or way that ran."""
+    rows = [{title: names[index], "accuracy, points; log loss": _difference(row)}
+            for index, row in table[table.accuracy_difference.notna()].iterrows()]  # fmt: skip
     return [tables.markdown(pd.DataFrame(rows))] if rows else []
 
 
@@ -79,18 +95,19 @@ def _system(name: str) -> str:
     return f"{name} ({MEL_BINS[name]} mel bins)" if name in NETWORKS else name
 
 
-def _systems(read: dict[str, pd.DataFrame]) -> str:
+def _systems(read: dict[str, pd.DataFrame], classes: dict[str, int]) -> str:
     """Table 7 of every experiment side by side, beside the report's."""
     shown = {name: tables.pretty(table).set_index(table.index) for name, table in read.items()}
-    rows = []
+    guess = {name: f"{1 / count:.1%}; {math.log(count):.3f}" for name, count in classes.items()}
+    heads = {name: _link(name, "table_7", f"{title}, {read[name].n.max()} clips") for name, title in EXPERIMENTS.items()}
+    rows = [{"system": EVEN, "report, TAU 2020": f"10.0%; {math.log(10):.3f}"} | {heads[name]: guess[name] for name in read}]
     for name in (*FLOORS, "baseline", *NETWORKS):
         row = {"system": _system(name)}
         first = next(table for table in shown.values() if name in table.index).loc[name]
         row["report, TAU 2020"] = _scores(first["report accuracy"], first["report log loss"])
         for experiment, table in shown.items():
-            clips = read[experiment].n.max()
             scores = table.loc[name, ["accuracy", "log loss"]] if name in table.index else ("", "")
-            row[f"{EXPERIMENTS[experiment]}, {clips} clips"] = _scores(*scores)
+            row[heads[experiment]] = _scores(*scores)
         rows.append(row)
     return tables.markdown(pd.DataFrame(rows))
 
