@@ -135,6 +135,22 @@ def test_a_truth_with_a_column_twice_and_a_quote_without_end(tmp_path):
         score(p, truth, out)
 
 
+def test_differences_from_another_system_are_paired(tmp_path):
+    truth, table = case(3)
+    files = write(tmp_path, truth, table)
+    other = case(4)[1].assign(filename=table.filename).sample(frac=1, random_state=0)
+    other.to_csv(tmp_path / "other.csv", sep="\t", index=False)
+    theirs = score(tmp_path / "other.csv", *files[1:])
+    mine = score(*files, against=tmp_path / "other.csv")
+    for name in ("accuracy", "log_loss"):
+        assert mine[f"{name}_difference"] == pytest.approx(mine[name] - theirs[name], abs=1e-12)
+        assert mine[f"{name}_difference_low"] < mine[f"{name}_difference"] < mine[f"{name}_difference_high"]
+    assert score(*files, against=files[0])["log_loss_difference_high"] == 0
+    other.iloc[1:].to_csv(tmp_path / "other.csv", sep="\t", index=False)
+    with pytest.raises(InputError, match="other.csv: 1 clips are missing"):
+        score(*files, against=tmp_path / "other.csv")
+
+
 def test_command(tmp_path):
     p, truth, out = write(tmp_path, *case(6))
     command = [sys.executable, "-m", "asc_kit", "score", str(p), "--truth", str(truth), "--out", str(out)]

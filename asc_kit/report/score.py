@@ -45,7 +45,26 @@ def label(text: str) -> str:
     return "_".join(text.lower().replace(",", " ").replace("-", " ").split())
 
 
-def score(predictions: Path, truth_file: Path, out: Path) -> dict[str, float]:
+def _scored(predictions: Path, truth: pd.DataFrame) -> tuple[evaluation.Scored, tuple[str, ...]]:
+    """A system's scores, and its classes in the order of its columns."""
+    table = read(predictions, ("filename", "scene_label", *sorted(truth.scene_label.unique()))).set_index("filename")
+    given, table = table.iloc[:, 0].map(label), table.iloc[:, 1:].rename(columns=label)
+    missing = truth.index.difference(table.index)
+    if len(missing):
+        raise InputError(f"{predictions}: {len(missing)} clips are missing: {', '.join(missing[:3])} ...")
+    try:
+        table = table.astype(float)
+    except ValueError as error:
+        raise InputError(f"{predictions}: {error}; scores must be numbers") from None
+    rows, confusion = evaluation.score_table(table, truth, predictions)
+    other = int((given != table.idxmax(axis=1)).sum())
+    if other:
+        say(f"{predictions}: the scene_label of {other} of {len(table)} clips is not the class of the highest score, "
+            "which decides")  # fmt: skip
+    return evaluation.Scored(predictions.stem, rows, {0: rows}, confusion), tuple(table.columns)
+
+
+def score(predictions: Path, truth_file: Path, out: Path, against: Path | None = None) -> dict[str, float]:
     """Write ``table_3.csv``, ``table_4.csv``, ``overall.json`` and ``confusion_matrix.csv`` into ``out``.
 
     Parameters
@@ -53,6 +72,7 @@ def score(predictions: Path, truth_file: Path, out: Path) -> dict[str, float]:
     predictions : filename, scene_label, then non-negative scores, a column a class; without a header line the classes
         are in alphabetical order
     truth_file : filename and scene_label; identifier and source_label where known, or by TAU's file names
+    against : another system's predictions of the same clips, for the differences from it, paired by clip
 
     Returns
     -------
@@ -72,27 +92,15 @@ def score(predictions: Path, truth_file: Path, out: Path) -> dict[str, float]:
     if truth.filename.duplicated().any():
         raise InputError(f"{truth_file}: {truth.filename[truth.filename.duplicated()].iloc[0]} is there twice")
     truth = truth.set_index("filename")
-    table = read(predictions, ("filename", "scene_label", *sorted(truth.scene_label.unique()))).set_index("filename")
-    given, table = table.iloc[:, 0].map(label), table.iloc[:, 1:].rename(columns=label)
-    missing = truth.index.difference(table.index)
-    if len(missing):
-        raise InputError(f"{predictions}: {len(missing)} clips are missing: {', '.join(missing[:3])} ...")
-    try:
-        table = table.astype(float)
-    except ValueError as error:
-        raise InputError(f"{predictions}: {error}; scores must be numbers") from None
-    rows, confusion = evaluation.score_table(table, truth, predictions)
-    other = int((given != table.idxmax(axis=1)).sum())
-    if other:
-        say(f"{predictions}: the scene_label of {other} of {len(table)} clips is not the class of the highest score, "
-            "which decides")  # fmt: skip
-    scored = evaluation.Scored(predictions.stem, rows, {0: rows}, confusion)
-    results = evaluation.Results(out, Recipe("score"), tuple(table.columns), {predictions.stem: scored})
+    scored, classes = _scored(predictions, truth)
+    results = evaluation.Results(out, Recipe("score"), classes, {predictions.stem: scored})
     macro, overall = scored.row("log_loss_macro"), scored.row()
     overall = {k: v for k, v in overall.items() if not k.endswith("_std") and k != "seeds"}
     overall |= {k.replace("log_loss", "log_loss_macro"): macro[k] for k in macro if k in overall and "loss" in k}
+    if against is not None:
+        overall |= evaluation.difference(scored, _scored(against, truth)[0])
     out.mkdir(parents=True, exist_ok=True)
-    named = pd.DataFrame(confusion, index=list(table.columns), columns=list(table.columns)).rename_axis("true")
+    named = pd.DataFrame(scored.confusion, index=list(classes), columns=list(classes)).rename_axis("true")
     for name, frame in (("table_3", tables.table_3(results)), ("table_4", tables.table_4(results)),
                         ("confusion_matrix", named.reset_index())):  # fmt: skip
         with replacing(out / f"{name}.csv") as part:
