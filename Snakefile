@@ -12,7 +12,7 @@ import nbformat
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from asc_kit import batch
+from asc_kit import batch, recipes
 from asc_kit import config as kit
 from asc_kit.data import corpus as corpora
 from asc_kit.errors import InputError
@@ -31,7 +31,7 @@ try:
         raise InputError(f"--config: unknown {unknown[0]!r}; it takes {', '.join(OVERRIDES)}, and the recipe the rest")
     if isinstance(given.get("seeds"), list):  # Snakemake reads [0,1] as texts
         given["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in given["seeds"]]
-    recipe = kit.load(RECIPE, **{name: given[name] for name in ("submissions", "seeds") if name in given})
+    recipe = recipes.load(RECIPE, **{name: given[name] for name in ("submissions", "seeds") if name in given})
     DATA = str(given.get("dataset_root") or recipe.dataset_root or "")
     NAME = str(given.get("name") or recipe.name)
     RESULTS = kit.path(str(given.get("results_dir") or "results"))

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from asc_kit import recipes
 from asc_kit.errors import InputError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
@@ -64,10 +65,9 @@ def plan(
     recipe: Annotated[Path, typer.Argument(help="config/report.yaml, or another that says what it expects")],
 ) -> None:
     """Tell steps, disk, time and memory of an experiment before its data is there."""
-    from asc_kit import config as configuration
     from asc_kit import plan as planning
 
-    print(planning.text(configuration.load(recipe)))
+    print(planning.text(recipes.load(recipe)))
 
 
 @app.command()

@@ -14,20 +14,18 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-import torchaudio
 
 from asc_kit import config as configuration
 from asc_kit import experiment, kernels, network
-from asc_kit.config import Config, Features, Recipe
+from asc_kit.config import Config
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import Store, open_store
 from asc_kit.errors import InputError
-from asc_kit.features import LogMel
+from asc_kit.recipes import Recipe
 from asc_kit.report.complexity import multiply_accumulates
 from asc_kit.trainer import Trainer, autocast
 
 RATE = 44100
-CLOCKS = ("milliseconds", "processor_milliseconds")  # on the wall; the processor's, which other work does not stretch
 FILES = 64  # different ones; all other names are links to them, so that a corpus of any size costs little disk
 
 
@@ -247,66 +245,6 @@ def _least(work: Callable[[], Any], repeats: int = 5) -> float:
     return min(seconds[1:])
 
 
-def turns(ways: dict[str, Callable[[], Any]], repeats: int, warm: int = 2) -> dict[str, dict[str, float]]:
-    """Milliseconds of each way by `CLOCKS`, the ways taking turns: the medians, without the first ``warm``."""
-    times: dict[str, list[np.ndarray]] = {name: [] for name in ways}
-    for _ in range(repeats + warm):
-        for name, way in ways.items():
-            started = _clocks()
-            way()
-            times[name].append(1000 * (_clocks() - started))
-    return {name: dict(zip(CLOCKS, np.median(values[warm:], axis=0).tolist())) for name, values in times.items()}
-
-
-def _clocks() -> np.ndarray:
-    """Seconds by each of `CLOCKS`, of this process and of those that it started and that have ended."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return np.array([time.perf_counter(), time.process_time() + ended.ru_utime + ended.ru_stime])
-
-
-def torchaudios(config: Features) -> torch.nn.Module:
-    """torchaudio's log-mel of waveforms (batch, samples): (batch, mel, time)."""
-    mel = torchaudio.transforms.MelSpectrogram(
-        config.sample_rate, config.window, config.window, config.hop, config.f_min, config.f_max,
-        n_mels=config.n_mels, norm="slaney", mel_scale="slaney",
-    )  # fmt: skip
-    return torch.nn.Sequential(mel, torchaudio.transforms.AmplitudeToDB("power"))
-
-
-def log_mel(mels: int, repeats: int) -> dict[str, float]:
-    """Milliseconds of a clip of 10 s on one thread, the ways taking turns: the medians."""
-    import librosa
-
-    torch.set_num_threads(1)
-    config = Features(n_mels=mels)
-    mine, theirs = LogMel(config), torchaudios(config)
-    wave = 0.1 * torch.randn(1, 10 * RATE, generator=torch.Generator().manual_seed(0))
-    frames = torch.randn(config.frames(10 * RATE), config.window)
-    settings = dict(sr=RATE, n_fft=config.window, hop_length=config.hop, n_mels=mels, fmin=config.f_min,
-                    fmax=config.f_max)  # fmt: skip
-    ways = {
-        "asc_kit": lambda: mine(wave),
-        "torchaudio": lambda: theirs(wave),
-        "librosa": lambda: librosa.power_to_db(
-            librosa.feature.melspectrogram(y=wave[0].numpy(), **settings), top_db=None
-        ),
-        "Fourier transforms alone": lambda: torch.fft.rfft(frames),
-    }
-    return {name: times["milliseconds"] for name, times in turns(ways, repeats).items()}
-
-
-def rounding(wave: torch.Tensor) -> dict[str, float]:
-    """How far the features of a waveform (samples,) are from the same in float64, in dB, above the floor."""
-    config = Features()
-    mine = LogMel(config)(wave[None]).double()
-    exact = LogMel(config).double()(wave[None].double())
-    theirs = torchaudios(config)(wave).T.double()
-    above = exact > 10 * np.log10(config.amin) + 1
-    error, other = (mine - exact).abs()[above], (theirs - exact[0, 0]).abs()[above[0, 0]]
-    return {"median": error.median().item(), "99.9 % of all": error.quantile(0.999).item(),
-            "largest": error.max().item(), "torchaudio's largest": other.max().item()}  # fmt: skip
-
-
 def starting(root: str) -> dict[str, float]:
     """Seconds from nothing to the first batch of a run on a built store, with the imports."""
     code = ("import torch; torch.set_num_threads(1); from asc_kit import benchmark as b; "
@@ -314,30 +252,6 @@ def starting(root: str) -> dict[str, float]:
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
     return {"seconds": time.perf_counter() - started}
-
-
-def scoring(repeats: int) -> list[dict[str, float]]:
-    """Milliseconds that one clip of 10 s takes on one thread, by mel bins: features, and features with the network.
-
-    The sizes take turns, so that a disturbance meets all of them; the median of ``repeats``.
-    """
-    torch.set_num_threads(1)
-    parts, wave = [], 0.1 * torch.randn(1, 10 * RATE, generator=torch.Generator().manual_seed(0))
-    for mels in (32, 64, 128, 160):
-        config = Features(n_mels=mels)
-        parts.append((mels, LogMel(config), network.build("4", config, 10).eval(), [], []))
-    with torch.inference_mode():
-        for turn in range(repeats + 1):  # the first warms up
-            for _, features, net, halves, wholes in parts:
-                started = time.perf_counter()
-                frames = features(wave)
-                halfway = time.perf_counter()
-                net(frames)
-                if turn:
-                    halves.append(1000 * (halfway - started))
-                    wholes.append(1000 * (time.perf_counter() - started))
-    names = ("mel_bins", "features_milliseconds", "milliseconds")
-    return [dict(zip(names, (mels, np.median(halves), np.median(wholes)))) for mels, _, _, halves, wholes in parts]
 
 
 def forget(store: Store) -> None:

@@ -20,7 +20,7 @@ from torch import nn
 from asc_kit import config as configuration
 from asc_kit import kernels, metrics, network, reference
 from asc_kit.augmentations import FreqMixStyle, Mixup, Recorder, SpecAugment, TemporalCrop
-from asc_kit.config import FLOORS, Config, Recipe, generator
+from asc_kit.config import FLOORS, Config, generator
 from asc_kit.data import corpus as corpora
 from asc_kit.data import demo
 from asc_kit.data.corpus import COLUMNS, Corpus
@@ -32,6 +32,7 @@ from asc_kit.errors import InputError
 from asc_kit.features import LogMel
 from asc_kit.files import locked, replacing
 from asc_kit.progress import say
+from asc_kit.recipes import Recipe
 from asc_kit.runs import Run
 from asc_kit.trainer import NotFinite, Trainer, autocast, write_history
 

@@ -12,9 +12,10 @@ import pandas as pd
 
 from asc_kit import benchmark
 from asc_kit import config as configuration
-from asc_kit.config import FLOORS, Config, Recipe
+from asc_kit.config import FLOORS, Config
 from asc_kit.data import fetch
 from asc_kit.errors import InputError
+from asc_kit.recipes import Recipe
 
 MEASURED = "results/tut2017_full"  # whose runs tell the rates
 READ = 1655  # crops of 8 s a second that one core reads from the disk: results/performance/11_performance.ipynb

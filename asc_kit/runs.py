@@ -13,8 +13,10 @@ from typing import Any
 import pandas as pd
 
 from asc_kit import config as configuration
-from asc_kit.config import Config, Recipe
+from asc_kit import recipes
+from asc_kit.config import Config
 from asc_kit.errors import InputError
+from asc_kit.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Run:
 
         Without ``resume`` it starts afresh in the first experiment of that name, -2, -3 ... that is not there yet.
         """
-        recipe = configuration.load(config)
+        recipe = recipes.load(config)
         home = configuration.path(results_dir) / str(experiment or recipe.name)
         if not resume:
             homes = [home, *(home.with_name(f"{home.name}-{number}") for number in range(2, 1000))]

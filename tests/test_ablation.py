@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_kit import config
-from asc_kit.config import Recipe
+from asc_kit import recipes
 from asc_kit.data.corpus import COLUMNS, Corpus
 from asc_kit.errors import InputError
+from asc_kit.recipes import Recipe
 from asc_kit.report import ablation, evaluation, words
 from asc_kit.runs import Run
 
@@ -107,10 +107,10 @@ def test_faults_of_an_ablation_are_named(tmp_path):
         RECIPE.config("2", variant="long")
     (tmp_path / "bad.yaml").write_text("ablation: {odd: {mixing: off}}\n")
     with pytest.raises(InputError, match="ablation: odd: unknown parameter 'mixing'"):
-        config.load(tmp_path / "bad.yaml")
+        recipes.load(tmp_path / "bad.yaml")
     (tmp_path / "bad.yaml").write_text("ablation: {odd: {epochs: 0}}\n")
     with pytest.raises(InputError, match="epochs"):
-        config.load(tmp_path / "bad.yaml")
+        recipes.load(tmp_path / "bad.yaml")
 
 
 def test_by_device_each_recorder_is_scored_by_itself(home):
@@ -157,4 +157,4 @@ def test_validation_clips_are_compared_where_the_recipe_says_so(home):
     assert "scored on the clips that chose" in (home / "tables" / "ablation.md").read_text()
     with pytest.raises(InputError, match="ablation_clips: unknown parameter 'test'"):
         (home / "bad.yaml").write_text("ablation_clips: test\n")
-        config.load(home / "bad.yaml")
+        recipes.load(home / "bad.yaml")

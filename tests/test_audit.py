@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from conftest import real
 
-from asc_kit.config import Recipe
 from asc_kit.data import corpus
+from asc_kit.recipes import Recipe
 from asc_kit.report import audit, claims, evaluation, tables
 
 

@@ -11,13 +11,13 @@ import torch
 import yaml
 from conftest import ROOT
 
-from asc_kit.config import load
 from asc_kit.data import corpus
 from asc_kit.data.demo import apply_device
 from asc_kit.data.store import open_store
 from asc_kit.deploy import compact, rescore
 from asc_kit.errors import InputError
 from asc_kit.experiment import train
+from asc_kit.recipes import load
 from asc_kit.report import beyond, evaluation
 from asc_kit.runs import Run
 

@@ -7,30 +7,29 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from asc_kit import config
+from asc_kit import config, recipes
 from asc_kit.errors import InputError
 
-
-EXPECTED = {"dataset": "tau2020_development", **dict.fromkeys(config.EXPECTED[1:], 3)}
+EXPECTED = {"dataset": "tau2020_development", **dict.fromkeys(recipes.EXPECTED[1:], 3)}
 
 
 def recipe(tmp_path, text):
     file = tmp_path / "recipe.yaml"
     file.write_text(text)
-    return config.load(file)
+    return recipes.load(file)
 
 
 def test_defaults_are_the_reports_values():
-    settings = config.Recipe("report").config(4)
+    settings = recipes.Recipe("report").config(4)
     f, a, t = settings.features, settings.augmentation, settings.training
     assert (f.window, f.hop, f.sample_rate, f.n_mels, f.f_min, f.f_max) == (2760, 690, 44100, 160, 10, 16000)
     assert (a.crop_seconds, a.mixup, a.mixup_alpha) == (8, "modified", 0.6)
     assert (t.epochs, t.batch_size, t.optimizer, t.max_lr, t.ema_decay) == (500, 64, "adamw", 0.01, 0.999)
-    assert config.load("config/report.yaml").configs()[-1] == settings
+    assert recipes.load("config/report.yaml").configs()[-1] == settings
 
 
 def test_submissions_are_the_four_mel_sizes_and_the_baseline():
-    r = config.Recipe("x")
+    r = recipes.Recipe("x")
     assert [r.config(s).features.n_mels for s in (1, 2, 3, 4, "baseline")] == [32, 64, 128, 160, 40]
     b = r.config("baseline")
     assert (b.training.optimizer, b.training.max_lr, b.training.batch_size, b.training.epochs) == (
@@ -43,9 +42,9 @@ def test_submissions_are_the_four_mel_sizes_and_the_baseline():
 
 
 def test_hash_follows_every_value_and_nothing_else():
-    r = config.Recipe("x")
+    r = recipes.Recipe("x")
     base = r.config(2, 0, 1)
-    assert base.hash == config.Recipe("other name").config("2").hash
+    assert base.hash == recipes.Recipe("other name").config("2").hash
     others = [r.config(2, 1), r.config(2, 0, 2), r.config(3), r.config(2, epochs=3), r.config(2, mixup_alpha=0.5)]
     assert len({c.hash for c in [base, *others]}) == 6
     assert config.Config.from_dict(base.as_dict()) == base
@@ -90,21 +89,21 @@ def test_off_and_scientific_numbers_are_read(tmp_path):
 
 def test_headings_with_nothing_under_them_are_not_there(tmp_path):
     r = recipe(tmp_path, "title:\nname:\nseeds:\nbeyond:\nfeatures:\nbaseline:\n  training:\nablation:\n  as_it_is:\n")
-    assert r == config.Recipe("recipe", ablation={"as_it_is": {}}, baseline={"training": {}})
+    assert r == recipes.Recipe("recipe", ablation={"as_it_is": {}}, baseline={"training": {}})
 
 
 def test_what_is_given_beside_a_recipe_is_checked_like_it(tmp_path):
     recipe(tmp_path, "seeds: [1, 2]\n")
-    runs = config.load(tmp_path / "recipe.yaml", submissions=[1, "logistic"], seeds=7).configs()
+    runs = recipes.load(tmp_path / "recipe.yaml", submissions=[1, "logistic"], seeds=7).configs()
     assert [(run.submission, run.seed) for run in runs] == [("1", 7), ("logistic", 7)]
     with pytest.raises(InputError, match=r"seeds: \[3, 3\]; give one or more"):
-        config.load(tmp_path / "recipe.yaml", seeds=[3, 3])
+        recipes.load(tmp_path / "recipe.yaml", seeds=[3, 3])
 
 
 @pytest.mark.parametrize(("name", "what"), [("config/nowhere.yaml", "no such recipe"), ("results/page.png", "not YAML")])
 def test_what_is_no_recipe(name, what):
     with pytest.raises(InputError, match=f"{name}: {what}"):
-        config.load(name)
+        recipes.load(name)
 
 
 def test_an_empty_cache_setting_is_none(monkeypatch):
@@ -114,13 +113,13 @@ def test_an_empty_cache_setting_is_none(monkeypatch):
 
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda f: f.stem)
 def test_every_recipe_of_the_kit_loads(file):
-    assert config.load(file).configs()
+    assert recipes.load(file).configs()
 
 
 def test_wrong_seed_or_fold():
     for seed, fold in ((-1, 1), (0, 0), ("0", 1)):
         with pytest.raises(InputError, match="seed, fold"):
-            config.Recipe("x").config(1, seed, fold)
+            recipes.Recipe("x").config(1, seed, fold)
 
 
 def test_code_digest_ignores_words_and_sees_code(tmp_path, monkeypatch):

@@ -16,12 +16,12 @@ import torch
 from conftest import ROOT, real
 
 from asc_kit import kernels, metrics, network
-from asc_kit.config import Recipe, load
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
 from asc_kit.deploy.predict import predict_other
 from asc_kit.errors import InputError
 from asc_kit.experiment import Work, open_corpus, prepare, train, write_truth
+from asc_kit.recipes import Recipe, load
 from asc_kit.runs import Run, check_parameters
 from asc_kit.trainer import Trainer
 
@@ -125,6 +125,7 @@ import os, signal, sys
 from pathlib import PosixPath
 from asc_kit import experiment, files, trainer
 from asc_kit.config import *
+from asc_kit.recipes import Recipe
 from asc_kit.runs import Run
 trainer.CHECKPOINT_SECONDS = -1
 run, (owner, name, count) = eval(sys.argv[1]), eval(sys.argv[2])

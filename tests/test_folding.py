@@ -11,10 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from asc_kit import network
-from asc_kit.config import Recipe
 from asc_kit.deploy import compact
 from asc_kit.deploy.folding import fold, folded
 from asc_kit.errors import InputError
+from asc_kit.recipes import Recipe
 from asc_kit.report import complexity
 
 CLASSES = tuple("abcdefghij")

@@ -17,7 +17,7 @@ import torch
 from conftest import ROOT, write_corpus
 
 from asc_kit import batch, lab
-from asc_kit.config import Features, Recipe
+from asc_kit.config import Features
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store
 from asc_kit.errors import InputError
@@ -32,6 +32,7 @@ from asc_kit.lab.features import Settings
 from asc_kit.lab.mistakes import Mistakes, distances
 from asc_kit.lab.shown import picture
 from asc_kit.progress import say
+from asc_kit.recipes import Recipe
 from asc_kit.report import figures, tables
 from asc_kit.runs import Run
 

@@ -5,7 +5,7 @@ import torch
 
 from asc_kit import network
 from asc_kit.blocks import FusedMBConv4, MBConv4
-from asc_kit.config import Recipe
+from asc_kit.recipes import Recipe
 from asc_kit.report import complexity, tables
 
 RECIPE = Recipe("test")

@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 from conftest import ROOT, write_corpus
 
-from asc_kit import config, plan
+from asc_kit import plan, recipes
 from asc_kit.data.corpus import read
 from asc_kit.errors import InputError
 
-REPORT = config.load("config/report.yaml")
+REPORT = recipes.load("config/report.yaml")
 
 
 def snakemake(*arguments, recipe="report"):
@@ -59,11 +59,11 @@ def test_hours_on_a_core_are_those_of_committed_runs(tmp_path, monkeypatch):
 
 def test_a_recipe_that_says_nothing_of_its_data_is_refused():
     with pytest.raises(InputError, match="tut2017: says nothing of its data set"):
-        plan.text(config.load("config/tut2017.yaml"))
+        plan.text(recipes.load("config/tut2017.yaml"))
 
 
 def test_floors_alone_have_a_plan():
-    assert "floors: seconds" in plan.text(config.load("config/report.yaml", submissions=["logistic"]))
+    assert "floors: seconds" in plan.text(recipes.load("config/report.yaml", submissions=["logistic"]))
 
 
 def test_without_data_the_workflow_is_the_plan():
@@ -82,7 +82,7 @@ def test_the_plans_steps_are_the_workflows_jobs(tmp_path, recipe):
     assert done.returncode == 0, done.stderr[-2000:]
     names = re.findall(r"^(?:local)?rule (\w+):$", done.stdout + done.stderr, re.M)
     jobs = Counter(name.split("_")[0] for name in names)
-    steps = plan.steps(config.load(f"config/{recipe}.yaml")).groupby("step").times.sum()
+    steps = plan.steps(recipes.load(f"config/{recipe}.yaml")).groupby("step").times.sum()
     assert (jobs["corpus"], jobs["train"], jobs["evaluate"], jobs["tables"], jobs["report"]) == (
         steps["decode"], steps["train and score"], steps["look at a run"], steps["tables"], steps["report"]
     )  # fmt: skip

@@ -11,10 +11,10 @@ import torch
 from test_folding import CLASSES, FOLDED, trained
 
 from asc_kit import benchmark, network
-from asc_kit.config import Recipe
 from asc_kit.deploy import compact, speed
 from asc_kit.deploy.quick import quickened
 from asc_kit.errors import InputError
+from asc_kit.recipes import Recipe
 
 
 def saved(tmp_path, submission, **features):
@@ -88,7 +88,7 @@ def test_the_clocks_count_what_is_slept_and_what_is_worked():
         "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass",
     ]
     ways = {"sleep": lambda: time.sleep(0.05), "work": work, "child": lambda: subprocess.run(child, check=True)}
-    found = benchmark.turns(ways, 3)
+    found = speed.turns(ways, 3)
     assert found["sleep"]["milliseconds"] >= 50 and found["sleep"]["processor_milliseconds"] < 10
     assert found["work"]["processor_milliseconds"] == pytest.approx(50, rel=0.2)
     assert found["child"]["processor_milliseconds"] > 290

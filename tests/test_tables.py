@@ -13,8 +13,8 @@ import pytest
 import soundfile
 from conftest import ROOT
 
-from asc_kit.config import Recipe, load
 from asc_kit.errors import InputError
+from asc_kit.recipes import Recipe, load
 from asc_kit.report import ablation, beyond, complexity, evaluation, figures, page, tables
 
 CLASSES = ["airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall", "street_pedestrian",
@@ -243,10 +243,10 @@ def test_page_is_whole_and_needs_no_network(tmp_path):
     figures.write(results, made)
     text = page.write(results, made).read_text()
     assert all(f'id="table-{n}"' in text for n in range(1, 8))
-    assert (
-        set(made[3].note) == {"synthetic data"}
-        and "Measured on synthetic data." in (tmp_path / "tables" / "table_3.md").read_text()
-    )
+    beyond.write(tmp_path, RECIPE), ablation.write(tmp_path, replace(RECIPE, ablation_submission="4"))
+    said = {file.stem for file in (tmp_path / "tables").glob("*.md") if "Measured on synthetic data." in file.read_text()}
+    assert said == {"table_2", "table_3", "table_4", "table_7", "floors", "beyond", "ablation", "ablation_devices"}
+    assert set(made[3].note) == {"synthetic data"}
     assert "Synthetic data." in text and text.count("<svg") == 4 and text.count('<svg role="img" aria-label') == 4
     assert "http" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", "").replace("https://matplotlib.org", "")  # fmt: skip

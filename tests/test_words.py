@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from conftest import write_corpus
 
-from asc_kit.config import Recipe
+from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables, words
 from asc_kit.report.evaluation import Results
 from asc_kit.runs import Run

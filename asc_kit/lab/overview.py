@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.config import Recipe
 from asc_kit.errors import InputError
+from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables
 
 COLUMNS = ["experiment", "data", "runs", "submission", "accuracy", "log loss", "page"]

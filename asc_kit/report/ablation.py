@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.config import PREDICTIONS, Recipe
+from asc_kit.config import PREDICTIONS
 from asc_kit.data.corpus import COLUMNS, Corpus
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
+from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables
-from asc_kit.report.evaluation import DIFFERENCES, SCORES, Results, Scored
+from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored
 from asc_kit.runs import differences
 
 AS_IT_STANDS = "the recipe"
@@ -69,10 +70,6 @@ def by_device(home: Path, recipe: Recipe) -> pd.DataFrame:
 
 
 def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
-    return next(iter(_results(home, recipe, variant).scored.values()), None)
-
-
-def _results(home: Path, recipe: Recipe, variant: str | None) -> Results:
     folder = f"ablation_{variant}" if variant else f"submission_{recipe.ablation_submission}"
     for file in sorted(home.glob(f"{folder}/seed_*/run.json")):
         config = evaluation.about(file)["config"]
@@ -84,7 +81,8 @@ def _results(home: Path, recipe: Recipe, variant: str | None) -> Results:
                 "train it again"
             )
     truth = VALIDATION if recipe.ablation_clips == "validation" else "truth"
-    return evaluation.load(home, recipe, f"{folder}/seed_*", PREDICTIONS[recipe.ablation_clips], truth)
+    results = evaluation.load(home, recipe, f"{folder}/seed_*", PREDICTIONS[recipe.ablation_clips], truth)
+    return next(iter(results.scored.values()), None)
 
 
 def write_truth(home: Path, corpus: Corpus) -> None:
@@ -99,7 +97,7 @@ def write(home: Path, recipe: Recipe) -> pd.DataFrame:
     """Write ``tables/ablation`` and, where devices are known, ``tables/ablation_devices``; returns the first."""
     made, what = table(home, recipe), f"Ablation of submission {recipe.ablation_submission}"
     on = ", scored on the clips that chose each run's best epoch" if recipe.ablation_clips == "validation" else ""
-    said = tables.of(_results(home, recipe, None))
+    said = tables.of(evaluation.is_synthetic(home))
     tables.write_one(made, home, "ablation", f"{what}{on}.{said}")
     tables.write_one(by_device(home, recipe), home, "ablation_devices", f"{what}{on}, by device.{said}")
     return made

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.config import Recipe
 from asc_kit.data.demo import DEVICES
 from asc_kit.errors import InputError
+from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables
 from asc_kit.report.evaluation import DIFFERENCES, NETWORKS, SCORES, Scored
 
@@ -65,7 +65,7 @@ def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
 def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write ``tables/beyond`` and ``tables/simulated_devices``, csv and md; returns them."""
     made = ways(home, recipe), simulated(home, recipe)
-    said = tables.of(evaluation.load(home, recipe))
+    said = tables.of(evaluation.is_synthetic(home))
     tables.write_one(made[0], home, "beyond", f"Beyond the report: other ways to score, and ensembles.{said}")
     tables.write_one(made[1], home, "simulated_devices", f"Evaluation clips through SIMULATED devices.{said}")
     return made

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from asc_kit import config as configuration
-from asc_kit import metrics
-from asc_kit.config import FLOORS, PARTS, Config, Recipe
+from asc_kit import metrics, recipes
+from asc_kit.config import FLOORS, PARTS, Config
 from asc_kit.data.check import DEVICES
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.errors import InputError
+from asc_kit.recipes import Recipe
 
 NETWORKS = ("1", "2", "3", "4")
 EVEN = "even guess"  # the same probability for every class
@@ -134,7 +135,7 @@ class Results:
 
 def open_results(config: str, experiment: str | None = None, results_dir: str = "results") -> Results:
     """An experiment by the notebooks' parameters."""
-    recipe = configuration.load(config)
+    recipe = recipes.load(config)
     return load(configuration.path(results_dir) / str(experiment or recipe.name), recipe)
 
 
@@ -172,10 +173,15 @@ def load(
     scored = {name: gather(name, seeds, confusion[name], home) for name, seeds in parts.items()}
     abouts = [about(file) for file in sorted(home.glob(f"{runs}/run.json"))]
     _refuse_unlike(home, abouts)
-    synthetic = any(about["data"]["synthetic"] for about in abouts)
+    synthetic = is_synthetic(home)
     whole = runs == "submission_*/seed_*"
     remarks = {name: _remarks(name, abouts, recipe, whole) for name in parts}
     return Results(home, recipe, classes, scored, synthetic, remarks)
+
+
+def is_synthetic(home: Path) -> bool:
+    """Whether a run of the experiment had data of the kit's own."""
+    return any(json.loads(file.read_text())["data"]["synthetic"] for file in home.glob("*/seed_*/run.json"))
 
 
 def about(file: Path) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.config import Recipe
 from asc_kit.data.corpus import COLUMNS, completed
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
 from asc_kit.progress import say
+from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from asc_kit import network
-from asc_kit.config import FLOORS, MEL_BINS, Recipe
+from asc_kit.config import FLOORS, MEL_BINS
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
+from asc_kit.recipes import Recipe
 from asc_kit.report import complexity
 from asc_kit.report.evaluation import DEVICES, EVEN, NETWORKS, SCORES, Results, devices, paired
 
@@ -140,16 +141,16 @@ def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[in
     for number in numbers:
         title, make = TABLES[number]
         done[number] = make(results)
-        said = of(results) if number in (2, 3, 4, 7) else ""
+        said = of(results.synthetic) if number in (2, 3, 4, 7) else ""
         write_one(done[number], results.home, f"table_{number}", f"Table {number}. {title}.{said}")
     if 7 in numbers:
-        write_one(floors(results), results.home, "floors", f"Against the floors, paired by clip.{of(results)}")
+        write_one(floors(results), results.home, "floors", f"Against the floors, paired by clip.{of(results.synthetic)}")
     return done
 
 
-def of(results: Results) -> str:
+def of(synthetic: bool) -> str:
     """What a table's title must say of its data."""
-    return " Measured on synthetic data." if results.synthetic else ""
+    return " Measured on synthetic data." if synthetic else ""
 
 
 def write_one(table: pd.DataFrame, home: Path, name: str, title: str) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.config import MEL_BINS, Augmentation, Config, Recipe
+from asc_kit.config import MEL_BINS, Augmentation, Config
 from asc_kit.data import corpus as corpora
 from asc_kit.data.check import TRAINING_A
 from asc_kit.data.corpus import Corpus
 from asc_kit.errors import InputError
 from asc_kit.experiment import open_corpus
+from asc_kit.recipes import Recipe
 from asc_kit.report.evaluation import DEVICES, NETWORKS, Results, difference
 from asc_kit.runs import Run
 

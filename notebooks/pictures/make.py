@@ -24,8 +24,7 @@ import yaml  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from asc_kit import batch  # noqa: E402
-from asc_kit import config as configuration  # noqa: E402
+from asc_kit import batch, recipes  # noqa: E402
 from asc_kit.config import ROOT  # noqa: E402
 from asc_kit.data.demo import DEVICES  # noqa: E402
 from asc_kit.deploy import rescore  # noqa: E402
@@ -78,7 +77,7 @@ def ablated() -> bytes:
         file.write_text(yaml.safe_dump(recipe | {"ablation": variants, "ablation_submission": "1"}))
         for variant in (None, *variants):
             train(Run.of(str(file), "1", results_dir=folder, variant=variant))
-        settings = configuration.load(file)
+        settings = recipes.load(file)
         table = ablation.table(Path(folder) / settings.name, settings)[1:]
         figures.differences(table, Path(folder) / settings.name)
         return (Path(folder) / settings.name / "figures" / "ablation.png").read_bytes()
