@@ -7,7 +7,7 @@ STAMP = .venv/.installed
 # Snakemake and papermill find each other, and the kernel, in the environment alone.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup reproduce test test-long test-cluster test-browser chromium lab clean lock
+.PHONY: setup reproduce test test-long test-cluster test-browser chromium lab golden clean lock
 
 setup: $(STAMP)
 
@@ -44,6 +44,10 @@ chromium:
 
 lab: setup
 	$(RUN)jupyter lab notebooks
+
+# The notebooks whose committed outputs the tests compare, executed anew.
+golden: setup
+	$(RUN)python notebooks/golden.py
 
 # The demo's results and what was derived from data; the environment and other results stay.
 clean:

@@ -89,6 +89,10 @@ class Explorer(widgets.VBox):
         for part in self.changing:
             part.layout.display = display
 
+    def __repr__(self) -> str:
+        """What stands in a notebook where no kernel keeps the controls alive."""
+        return f"{type(self).__name__}: its controls appear in JupyterLab, after Run > Run All Cells"
+
     def update(self) -> None:
         """Show what the controls ask for."""
         raise NotImplementedError
