@@ -91,7 +91,7 @@ class Explorer(widgets.VBox):
 
     def __repr__(self) -> str:
         """What stands in a notebook where no kernel keeps the controls alive."""
-        return f"{type(self).__name__}: its controls appear in JupyterLab, after Run > Run All Cells"
+        return f"{type(self).__name__}(its controls appear in JupyterLab, after Run > Run All Cells)"
 
     def update(self) -> None:
         """Show what the controls ask for."""
