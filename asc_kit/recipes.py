@@ -35,6 +35,7 @@ class Recipe:
     ablation: dict = field(default_factory=dict)  # variant -> the only values in which it differs
     ablation_submission: str = "2"  # whose variants they are
     ablation_clips: str = "evaluation"  # which compare them; validation: those held out of the training fold, to choose
+    chosen_on: str | None = None  # a table whose filenames chose this recipe: the floors are met on the others, too
     beyond: list | None = None  # score in ways that the report has not (14_beyond), and through these SIMULATED devices
 
     def config(

@@ -67,6 +67,17 @@ def test_differences_are_paired_means_over_seeds(home):
     assert "crop | mixup: off" in (home / "tables" / "ablation.md").read_text()
 
 
+def test_any_two_variants_are_compared(home):
+    right = {v: write_run(home, v, 0, c) for v, c in ((None, 0.9), ("crop", 0.7), ("short", 0.5))}
+    ablation.write(home, RECIPE)
+    row = pd.read_csv(home / "tables" / "ablation_pairs.csv").set_index(["variant", "against"]).loc[("short", "crop")]
+    assert row.accuracy_difference == pytest.approx(right["short"].mean() - right["crop"].mean())
+    assert row.n == 80 and row.disagree == (right["short"] != right["crop"]).sum()
+    (home / "ablation_short" / "seed_0" / "predictions.tsv").unlink()
+    ablation.write(home, RECIPE)
+    assert not list((home / "tables").glob("ablation_pairs.*"))  # one alone has no other
+
+
 def test_equal_runs_differ_by_nothing(home):
     for variant in (None, "crop"):
         write_run(home, variant, 0, 0.8)

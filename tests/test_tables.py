@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from conftest import ROOT
 
+from asc_kit.data import corpus
 from asc_kit.errors import InputError
 from asc_kit.recipes import Recipe, load
 from asc_kit.report import ablation, beyond, complexity, evaluation, figures, page, tables
@@ -105,6 +106,33 @@ def test_an_even_guess_is_right_once_in_as_many_times_as_there_are_classes(tmp_p
     right, loss = by_hand(tmp_path, truth, 1)
     assert row.accuracy_difference == pytest.approx(right.mean() - 0.1)
     assert row.log_loss_difference == pytest.approx(loss.mean() - np.log(10)) and row.n == len(truth)
+
+
+def test_clips_that_chose_the_recipe_are_left_out_of_a_second_table(tmp_path):
+    truth = experiment(tmp_path, {("1", "seed_0"): 1, ("logistic", "seed_0"): 2})
+    results = evaluation.load(tmp_path, replace(RECIPE, chosen_on=str(tmp_path / "chosen.tsv")))
+    with pytest.raises(InputError, match="chosen_on: .*chosen.tsv is no table with a column filename"):
+        tables.write(results, (7,))
+    truth[:50].to_csv(tmp_path / "chosen.tsv", sep="\t", index=False)
+    tables.write(results, (7,))
+    rows = pd.read_csv(tmp_path / "tables" / "floors_unseen.csv")
+    (one, _), (two, _) = (by_hand(tmp_path, truth, name) for name in ("1", "logistic"))
+    left = truth.index >= 50
+    classes = [np.mean((one.astype(float) - two)[left & (truth.scene_label == c)]) for c in truth.scene_label[left].unique()]
+    assert rows.n.eq(130).all() and rows.accuracy_difference[0] == pytest.approx(np.mean(classes))  # macro average
+    tables.write(replace(results, recipe=RECIPE), (7,))
+    assert not list((tmp_path / "tables").glob("floors_unseen.*"))
+
+
+def test_the_clips_that_chose_are_those_that_the_split_holds_out():
+    """Of the first training fold, as the validation part of a run with ``validation_fraction: 0.3``."""
+    def read(file):
+        return pd.read_csv(ROOT / "results" / file, sep="\t", dtype=str, keep_default_na=False)
+
+    every, evaluated, chosen = map(read, ("tut2017/truth.tsv", "tut2017_full/truth.tsv", "tut2017_full/tuning_clips.tsv"))
+    training = every[~every.filename.isin(evaluated.filename)].reset_index(drop=True)
+    held = corpus.hold_out(training, 0.3, 0)[1]
+    assert len(chosen) == 94 and set(chosen.filename) == set(held.filename)
 
 
 def test_runs_that_scored_other_clips_have_no_difference(tmp_path):

@@ -1,5 +1,6 @@
 """What each part of the recipe is worth: the ablation that the report leaves out, from predictions alone."""
 
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -45,6 +46,19 @@ def table(home: Path, recipe: Recipe) -> pd.DataFrame:
         rows.append(row)
     columns = ["variant", "changes", *DIFFERENCES, *SCORES, "n", "seeds", "note"]
     return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def pairs(home: Path, recipe: Recipe) -> pd.DataFrame:
+    """Every two variants that ran, as `table` compares each with the recipe.
+
+    Returns
+    -------
+    variant, against, n (clips), disagree (clips that one of them has right more often), differences
+    """
+    there = {name: scored for name in recipe.ablation if (scored := _scored(home, recipe, name))}
+    results = evaluation.Results(home, recipe, (), there)
+    compared = evaluation.paired(results, [(one, two) for two, one in combinations(there, 2)])
+    return compared.rename(columns={"submission": "variant"})
 
 
 def by_device(home: Path, recipe: Recipe) -> pd.DataFrame:
@@ -94,10 +108,11 @@ def write_truth(home: Path, corpus: Corpus) -> None:
 
 
 def write(home: Path, recipe: Recipe) -> pd.DataFrame:
-    """Write ``tables/ablation`` and, where devices are known, ``tables/ablation_devices``; returns the first."""
+    """Write ``tables/ablation``, ``ablation_pairs`` and, where devices are known, ``ablation_devices``; the first is returned."""
     made, what = table(home, recipe), f"Ablation of submission {recipe.ablation_submission}"
     on = ", scored on the clips that chose each run's best epoch" if recipe.ablation_clips == "validation" else ""
     said = tables.of(evaluation.is_synthetic(home))
     tables.write_one(made, home, "ablation", f"{what}{on}.{said}")
+    tables.write_one(pairs(home, recipe), home, "ablation_pairs", f"{what}{on}, its variants against each other.{said}")
     tables.write_one(by_device(home, recipe), home, "ablation_devices", f"{what}{on}, by device.{said}")
     return made

@@ -32,10 +32,12 @@ CAPTIONS = {
     "simulated_devices": "Accuracy through simulated devices, with 95 % intervals.",
     "learning_curves": "Training loss by epoch, and validation scores where a run has a validation part.",
 }
-SENTENCES = {"floors": words.floors, "ablation": words.ablation, "beyond": words.beyond}
+SENTENCES = {"floors": words.floors, "floors_unseen": words.floors, "ablation": words.ablation, "beyond": words.beyond}
 MORE = {  # tables that the report does not have: title, notebook, figure
     "floors": ("Against the floors: logistic regression, SVM, an even guess", "08_submissions", ""),
+    "floors_unseen": ("Against the floors, without the clips that chose the recipe", "08_submissions", ""),
     "ablation": ("Ablation: what each part of the recipe is worth", "13_ablation", "ablation"),
+    "ablation_pairs": ("Ablation: the variants against each other", "13_ablation", ""),
     "ablation_devices": ("Ablation, by device", "13_ablation", ""),
     "beyond": ("Other ways to score, and ensembles", "14_beyond", ""),
     "simulated_devices": ("Simulated devices", "14_beyond", "simulated_devices"),

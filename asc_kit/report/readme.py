@@ -34,12 +34,13 @@ def results(home: Path) -> str:
     classes = {name: len(_read(home, name, "table_3")) - 1 for name in EXPERIMENTS}  # the last row is the average
     floors = {name: _read(home, name, "floors") for name in EXPERIMENTS}
     parts = [_systems(read, classes), "Differences from the logistic regression, paired by clip; **bold** where the "
-             "interval leaves out 0:", _over_floor(floors), "Against an even guess, and against the SVM (*floors*, above):"]  # fmt: skip
+             "interval leaves out 0:", _over_floor(floors), *_unseen(home), "Against an even guess, and against the SVM (*floors*, above):"]  # fmt: skip
     parts.append("\n".join(f"- {title}. {_words(floors[name])}" for name, title in EXPERIMENTS.items()))
     for name, title in EXPERIMENTS.items():
         if (home / name / "tables" / "ablation.csv").exists():
             table = _read(home, name, "ablation")
             parts += _more(table, table.variant + " (" + table.changes + ")", f"{title}: {_link(name, 'ablation')}")
+            parts += _mixups(home, name)
         if (home / name / "tables" / "beyond.csv").exists():
             table = _read(home, name, "beyond")
             ensemble = table.way.str.contains("probabilities")
@@ -72,6 +73,25 @@ def _over_floor(floors: dict[str, pd.DataFrame]) -> str:
             row[_link(experiment, "floors", EXPERIMENTS[experiment])] = _difference(mine.iloc[0]) if len(mine) else "–"
         rows.append(row)
     return tables.markdown(pd.DataFrame(rows))
+
+
+def _unseen(home: Path) -> list[str]:
+    """The same without the clips that chose a recipe, where it names them."""
+    lines = []
+    for name, title in EXPERIMENTS.items():
+        if (home / name / "tables" / "floors_unseen.csv").exists():
+            table = _read(home, name, "floors_unseen")
+            for _, row in table[(table.against == "logistic") & table.submission.isin(NETWORKS)].iterrows():
+                lines.append(f"On the {row.n} clips that did not choose the recipe ({title}), {_system(row.submission)} − logistic: "
+                             f"{_difference(row)} ({_link(name, 'floors_unseen')}).")  # fmt: skip
+    return lines
+
+
+def _mixups(home: Path, name: str) -> list[str]:
+    """The report's mixup against the standard one, where both ran."""
+    table = _read(home, name, "ablation_pairs") if (home / name / "tables" / "ablation_pairs.csv").exists() else None
+    rows = [] if table is None else [r for _, r in table.iterrows() if {r.variant, r.against} == {"modified_mixup", "standard_mixup"}]
+    return [f"{row.variant} − {row.against}: {_difference(row)}; any two others: {_link(name, 'ablation_pairs')}." for row in rows]
 
 
 def _more(table: pd.DataFrame, names: pd.Series, title: str) -> list[str]:

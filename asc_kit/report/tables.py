@@ -6,12 +6,13 @@ in the CSV files and per cent in the Markdown.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from asc_kit import network
-from asc_kit.config import FLOORS, MEL_BINS
+from asc_kit.config import FLOORS, MEL_BINS, path
 from asc_kit.errors import InputError
 from asc_kit.files import replacing
 from asc_kit.recipes import Recipe
@@ -144,7 +145,9 @@ def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[in
         said = of(results.synthetic) if number in (2, 3, 4, 7) else ""
         write_one(done[number], results.home, f"table_{number}", f"Table {number}. {title}.{said}")
     if 7 in numbers:
-        write_one(floors(results), results.home, "floors", f"Against the floors, paired by clip.{of(results.synthetic)}")
+        said = f"Against the floors, paired by clip.{of(results.synthetic)}"
+        write_one(floors(results), results.home, "floors", said)
+        write_one(floors_unseen(results), results.home, "floors_unseen", f"Without the clips that chose the recipe. {said}")
     return done
 
 
@@ -171,6 +174,18 @@ def floors(results: Results) -> pd.DataFrame:
     """What every network that ran has over the floors, and all have over an even guess: `evaluation.paired`."""
     pairs = [(name, floor) for floor in (*FLOORS, EVEN) for name in (*FLOORS, "baseline", *NETWORKS)]
     return paired(results, [(name, floor) for name, floor in pairs if floor == EVEN or name not in FLOORS])
+
+
+def floors_unseen(results: Results) -> pd.DataFrame:
+    """`floors` without the clips that chose the recipe; empty where it does not name them (``chosen_on``)."""
+    if not (file := results.recipe.chosen_on):
+        return pd.DataFrame()
+    try:
+        chosen = pd.read_csv(path(file), sep="\t").filename
+    except (OSError, ValueError, AttributeError):
+        raise InputError(f"chosen_on: {path(file)} is no table with a column filename") from None
+    scored = {name: replace(one, clips=one.clips.drop(chosen, errors="ignore")) for name, one in results.scored.items()}
+    return floors(replace(results, scored=scored))
 
 
 def pretty(table: pd.DataFrame) -> pd.DataFrame:
