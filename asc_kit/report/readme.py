@@ -21,6 +21,7 @@ EXPERIMENTS = {
     "tut2017": "TUT 2017, five folds",
     "tau2022": "TAU 2022, clips of 1 s, five folds",
 }
+TUNING = {"tut2017_tuning": "TUT 2017, 94 validation clips of one training fold, three seeds"}  # an ablation and no more
 
 
 def results(home: Path) -> str:
@@ -36,7 +37,7 @@ def results(home: Path) -> str:
     parts = [_systems(read, classes), "Differences from the logistic regression, paired by clip; **bold** where the "
              "interval leaves out 0:", _over_floor(floors), *_unseen(home), "Against an even guess, and against the SVM (*floors*, above):"]  # fmt: skip
     parts.append("\n".join(f"- {title}. {_words(floors[name])}" for name, title in EXPERIMENTS.items()))
-    for name, title in EXPERIMENTS.items():
+    for name, title in (EXPERIMENTS | TUNING).items():
         if (home / name / "tables" / "ablation.csv").exists():
             table = _read(home, name, "ablation")
             parts += _more(table, table.variant + " (" + table.changes + ")", f"{title}: {_link(name, 'ablation')}")
