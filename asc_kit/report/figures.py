@@ -68,12 +68,13 @@ def differences(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
     """An ablation's differences from the recipe in accuracy and log loss, with their intervals; saved."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.4), sharey=True)
     places = np.arange(len(table))
-    for axis, name in zip(axes, ("accuracy", "log_loss")):
-        known, values, errors = _with_errors(table, f"{name}_difference")
+    for axis, name, scale, label in zip(axes, ("accuracy", "log_loss"), (100, 1),
+                                        ("accuracy, points (right is better)", "log loss (left is better)")):  # fmt: skip
+        scaled = scale * table.filter(like=f"{name}_difference").apply(pd.to_numeric, errors="coerce")
+        known, values, errors = _with_errors(scaled, f"{name}_difference")
         axis.errorbar(values, places[known], xerr=errors, fmt="o", color=COLOURS[OURS], capsize=3)
         axis.axvline(0, color="0.4", linewidth=1)
-        better = "right" if name == "accuracy" else "left"
-        axis.set(xlabel=f"{name.replace('_', ' ')}, difference from the recipe ({better} is better)")
+        axis.set(xlabel=f"difference in {label}")
     figure.subplots_adjust(wspace=0.25)
     axes[0].set_yticks(places, table.variant)
     axes[0].invert_yaxis()
