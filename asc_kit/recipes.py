@@ -141,6 +141,8 @@ def load(recipe: str | Path, **overrides: Any) -> Recipe:
         value = result.expected.get(name)
         if not (isinstance(value, str) if name == "dataset" else fits(value, float) and value > 0):
             raise InputError(f"{file}: expected: {name}: {value!r}; give dataset a name, all else a number above 0")
+    if result.chosen_on and not path(result.chosen_on).is_file():
+        raise InputError(f"{file}: chosen_on: {path(result.chosen_on)} is not there; name a table with a column filename")
     known({result.ablation_clips: {}}, PREDICTIONS, f"{file}: ablation_clips")
     result.configs()  # every run is checked before any starts
     result.variants()

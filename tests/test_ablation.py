@@ -122,6 +122,9 @@ def test_faults_of_an_ablation_are_named(tmp_path):
     (tmp_path / "bad.yaml").write_text("ablation: {odd: {epochs: 0}}\n")
     with pytest.raises(InputError, match="epochs"):
         recipes.load(tmp_path / "bad.yaml")
+    (tmp_path / "bad.yaml").write_text("chosen_on: nowhere.tsv\n")
+    with pytest.raises(InputError, match="chosen_on: .*nowhere.tsv is not there; name a table"):  # before hours of training
+        recipes.load(tmp_path / "bad.yaml")
 
 
 def test_by_device_each_recorder_is_scored_by_itself(home):

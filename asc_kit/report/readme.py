@@ -35,7 +35,8 @@ def results(home: Path) -> str:
     classes = {name: len(_read(home, name, "table_3")) - 1 for name in EXPERIMENTS}  # the last row is the average
     floors = {name: _read(home, name, "floors") for name in EXPERIMENTS}
     parts = [_systems(read, classes), "Differences from the logistic regression, paired by clip; **bold** where the "
-             "interval leaves out 0:", _over_floor(floors), *_unseen(home), "Against an even guess, and against the SVM (*floors*, above):"]  # fmt: skip
+             "interval leaves out 0:", _over_floor(floors), *_unseen(home),
+             "Against an even guess, and against the SVM (*floors*, above):"]  # fmt: skip
     parts.append("\n".join(f"- {title}. {_words(floors[name])}" for name, title in EXPERIMENTS.items()))
     for name, title in (EXPERIMENTS | TUNING).items():
         if (home / name / "tables" / "ablation.csv").exists():
@@ -90,9 +91,12 @@ def _unseen(home: Path) -> list[str]:
 
 def _mixups(home: Path, name: str) -> list[str]:
     """The report's mixup against the standard one, where both ran."""
-    table = _read(home, name, "ablation_pairs") if (home / name / "tables" / "ablation_pairs.csv").exists() else None
-    rows = [] if table is None else [r for _, r in table.iterrows() if {r.variant, r.against} == {"modified_mixup", "standard_mixup"}]
-    return [f"{row.variant} − {row.against}: {_difference(row)}; any two others: {_link(name, 'ablation_pairs')}." for row in rows]
+    if not (home / name / "tables" / "ablation_pairs.csv").exists():
+        return []
+    table = _read(home, name, "ablation_pairs")
+    rows = table[(table.variant == "modified_mixup") & (table.against == "standard_mixup")]
+    return [f"modified_mixup − standard_mixup: {_difference(row)}; any two others: {_link(name, 'ablation_pairs')}."
+            for _, row in rows.iterrows()]  # fmt: skip
 
 
 def _more(table: pd.DataFrame, names: pd.Series, title: str) -> list[str]:
