@@ -48,7 +48,7 @@ def results(home: Path) -> str:
             ensemble = table.way.str.contains("probabilities")
             names = table.way + ", " + table.submission + " (" + table.size_kb.map("{:.0f} KB)".format)
             parts += _more(table[ensemble], names[ensemble], f"{title}: {_link(name, 'beyond')}, against the network alone")
-            parts.append(f"Other ways to score, {title}. {words.beyond(table[~ensemble])}")
+            parts.append(f"{words.CONVEX}\n\nOther ways to score, {title}. {words.beyond(table[~ensemble])}")
     return "\n\n".join(parts)
 
 

@@ -250,6 +250,10 @@ def ablation(table: pd.DataFrame) -> str:
     return f"Against the recipe. {_verdicts(rows, rows.variant)}" if len(rows) else ""
 
 
+CONVEX = ("The log loss of a mean of probabilities is never above the mean of its networks' log losses, on any clip: that "
+          "the seeds' interval leaves out 0 is arithmetic, and only how far is measured.")
+
+
 def beyond(table: pd.DataFrame) -> str:
     """`beyond.ways` in words: which other ways of scoring differ from the networks alone."""
     rows = table[pd.to_numeric(table.accuracy_difference).notna()]
@@ -257,7 +261,11 @@ def beyond(table: pd.DataFrame) -> str:
         of = rows.submission.astype(str)[ways.index]
         return ", ".join(f"{way} ({', '.join(of[ways == way])})" for way in ways.unique())
 
-    return f"Against the network alone. {_verdicts(rows, rows.way, grouped)}" if len(rows) else ""
+    if not len(rows):
+        return ""
+    said = f"Against the network alone. {_verdicts(rows, rows.way, grouped)}"
+    seeds = rows.way.str.contains("seeds' probabilities").any()
+    return f"{said} {CONVEX}" if seeds else said
 
 
 def _verdicts(rows: pd.DataFrame, names: pd.Series, listed: Callable[[pd.Series], str] = ", ".join) -> str:
