@@ -172,6 +172,5 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _interval(series: np.ndarray) -> Score:
-    series = series[~np.isnan(series)]
     low, high = np.quantile(series[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Score(float(series[0]), float(low), float(high))

@@ -120,8 +120,9 @@ def test_significance_says_what_the_numbers_support():
 
 def test_runs_on_tau_2020_would_be_measured(tmp_path):
     (tmp_path / "tables").mkdir()
-    rows = [("32", 0.64, 0.62, 0.66, 1.1, 1.05, 1.2), ("64", "", "", "", "", "", "")]
-    columns = ["mel_bins", "accuracy", "accuracy_low", "accuracy_high", "log_loss", "log_loss_low", "log_loss_high"]
+    rows = [("32", 0.64, 0.62, 0.66, 1.1, 1.05, 1.2, 2968), ("64", "", "", "", "", "", "", 0),
+            ("128", 0.7, 0.6, 0.8, 0.9, 0.8, 1.0, 120)]  # fmt: skip
+    columns = ["mel_bins", "accuracy", "accuracy_low", "accuracy_high", "log_loss", "log_loss_low", "log_loss_high", "n"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "tables" / "table_2.csv", index=False)
     found = audit.numbers(tmp_path)
     found = found[found.table == "2"].set_index(["row", "column"])
@@ -129,6 +130,17 @@ def test_runs_on_tau_2020_would_be_measured(tmp_path):
     assert found.loc[("32", "accuracy"), "here"] == "64.0 [62.0, 66.0]"
     assert found.loc[("32", "log_loss"), ["status", "how"]].tolist() == ["measured", "not compatible"]
     assert found.loc[("64", "accuracy"), "status"] == "not run"
+    assert found.loc[("128", "accuracy"), "status"] == "not run"  # 120 clips are not TAU 2020
+
+
+@pytest.mark.parametrize(("submission", "n", "status"), [("4", 296, "measured"), ("1", 296, "not run"), ("4", 26, "not run")])
+def test_classes_are_measured_by_the_system_that_the_report_scored(tmp_path, submission, n, status):
+    (tmp_path / "tables").mkdir()
+    row = {"scene_label": "airport", "submission": submission, "accuracy": 0.6, "accuracy_low": 0.5,
+           "accuracy_high": 0.7, "log_loss": 1.0, "log_loss_low": 0.9, "log_loss_high": 1.1, "n": n}  # fmt: skip
+    pd.DataFrame([row]).to_csv(tmp_path / "tables" / "table_3.csv", index=False)
+    found = audit.numbers(tmp_path).query("table == '3'").set_index(["row", "column"])
+    assert found.loc[("airport", "accuracy"), "status"] == status
 
 
 def test_claims_quote_their_evidence(tmp_path):

@@ -185,11 +185,17 @@ def _measured(home: Path, number: int, key: str, row, factor: float) -> tuple[st
     file = home / "tables" / f"table_{number}.csv"
     if not file.exists():
         return None
-    made = pd.read_csv(file, dtype={key: str}).set_index(key)
+    made = pd.read_csv(file, dtype={key: str, "submission": str}).set_index(key, drop=False)
+    clips = fold("re-release")
+    own = pd.concat([clips.sum(axis=1), clips.sum(axis=0)]) if number in (3, 4) else pd.Series(dtype=int)
+    if made.n.get(row.row) != own.get(row.row, clips.to_numpy().sum()):
+        return None  # not run, not all of it, or not TAU 2020
+    if number in (3, 4) and made.submission[row.row] != "4":
+        return None  # the report's are submission 4's
     value, low, high = (factor * made[f"{row.column}{part}"].get(row.row, np.nan) for part in ("", "_low", "_high"))
     if not np.isfinite(value):
         return None
-    verdict = "compatible" if low <= float(row.value) <= high else "not compatible"
+    verdict = "compatible" if low <= float(row.value) <= high else "not compatible" if high >= low else "no interval"
     return "measured", f"{value:.{row.decimals}f} [{low:.{row.decimals}f}, {high:.{row.decimals}f}]", verdict
 
 
