@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,9 @@ def code() -> str:
 
 def _train(run: Run, work: "Work", started: float) -> None:
     write_truth(run.home, work.evaluation)
+    stale = [run.folder.glob("predictions_*.tsv"), run.home.glob(f"averaged_{run.config.submission}/*/predictions.tsv")]
+    for file in chain(*stale if run.variant is None else stale[:1]):  # 14_beyond's, of another network than this will be
+        file.unlink(missing_ok=True)
     result = (_fit_reference if run.config.submission in FLOORS else _train_network)(run, work)
     _write_about(run, work, started, result)
 

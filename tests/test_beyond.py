@@ -89,6 +89,15 @@ def test_the_tables_are_made_without_audio(runs, tiny, monkeypatch):
     assert (runs[0].home / "tables" / "simulated_devices.md").exists()
 
 
+def test_what_was_scored_again_goes_when_the_network_does(runs, tiny):
+    rescore.crops(runs[0]), rescore.crops(runs[1]), rescore.averaged(runs)
+    (runs[0].folder / "run.json").unlink()
+    train(runs[0])
+    assert not (runs[0].folder / "predictions_crops.tsv").exists()
+    assert not list(runs[0].home.glob("averaged_1/*/predictions.tsv"))
+    assert (runs[1].folder / "predictions_crops.tsv").exists()  # of a network that is still there
+
+
 @pytest.mark.parametrize("fault", ["whole clips", "other data", "no run"])
 def test_faults_are_named(runs, tiny, tmp_path, fault):
     run = runs[0]
@@ -152,6 +161,7 @@ def test_a_missing_run_is_left_out_of_the_mean(tmp_path):
     row = table.loc["mean of the four's probabilities, against 4 alone"]
     p = np.mean([made[s, 0] for s in "1234"], axis=0)
     assert row.seeds == 1 and row.log_loss == pytest.approx(-np.log(np.concatenate([p[:20], 1 - p[20:]])).mean())
-    assert evaluation.DIFFERENCES[0] in row
+    alone = -np.log(np.concatenate([made["4", 0][:20], 1 - made["4", 0][20:]])).mean()
+    assert row.log_loss_difference == pytest.approx(row.log_loss - alone)  # of the same seed, not of both
     (tmp_path / "submission_4" / "seed_0" / "predictions.tsv").unlink()  # no seed has all four any more
     assert not any("of the four" in way for way in beyond.ways(tmp_path, load(ROOT / "config/demo.yaml")).way)

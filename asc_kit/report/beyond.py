@@ -38,10 +38,11 @@ def ways(home: Path, recipe: Recipe) -> pd.DataFrame:
         if (count := len(alone.seeds)) > 1:
             mean = _mean(home, (name,), over_seeds=True)
             rows.append(_row(f"mean of its {count} seeds' probabilities", name, count * size, mean, alone))
-    if len(there) == len(NETWORKS):
+    if len(there) == len(NETWORKS) and (mean := _mean(home, NETWORKS, over_seeds=False)):
         size = sum(tables.size_kb(name, len(results.classes)) for name in there)
-        mean = _mean(home, NETWORKS, over_seeds=False)
-        rows.append(_row("mean of the four's probabilities, against 4 alone", "1 to 4", size, mean, results.scored["4"]))
+        fourth = results.scored["4"]
+        same = evaluation.gather("4", {seed: [fourth.seeds[seed]] for seed in mean.seeds}, fourth.confusion, home)
+        rows.append(_row("mean of the four's probabilities, against 4 alone", "1 to 4", size, mean, same))
     return pd.DataFrame([row for row in rows if row is not None]).reindex(columns=COLUMNS)
 
 
