@@ -78,6 +78,27 @@ def test_any_two_variants_are_compared(home):
     assert not list((home / "tables").glob("ablation_pairs.*"))  # one alone has no other
 
 
+def test_a_variant_whose_seed_is_missing_says_so(home):
+    for variant, seeds in ((None, (0, 1)), ("crop", (0,))):
+        for seed in seeds:
+            write_run(home, variant, seed, 0.8)
+    table = ablation.table(home, RECIPE).set_index("variant")
+    assert table.note.to_dict() == {"the recipe": "", "crop": "1 of 2 runs are missing", "short": "no run of it is there"}
+
+
+def test_the_clips_that_compare_are_not_overwritten_from_other_data(home):
+    write_run(home, None, 0, 0.8)
+    predictions = home / "submission_2" / "seed_0" / "predictions.tsv"
+    predictions.rename(predictions.with_name("predictions_validation.tsv"))
+    truth = pd.read_csv(home / "truth.tsv", sep="\t")
+    ablation.write_truth(home, Corpus(home, truth, {}))
+    before = (home / "truth_validation.tsv").read_bytes()
+    assert before.count(b"\n") == 81
+    with pytest.raises(InputError, match=r"dataset_root: .* has no audio/bus-0.wav \(1 such clips\); give the data"):
+        ablation.write_truth(home, Corpus(home, truth[1:], {}))
+    assert (home / "truth_validation.tsv").read_bytes() == before
+
+
 def test_equal_runs_differ_by_nothing(home):
     for variant in (None, "crop"):
         write_run(home, variant, 0, 0.8)

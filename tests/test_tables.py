@@ -89,6 +89,25 @@ def test_a_missing_run_is_an_empty_row_that_says_so(tmp_path):
     assert made[3].submission.eq("1").all()  # the largest that ran
 
 
+def test_a_seed_without_a_class_or_device_leaves_the_tables_to_the_others(tmp_path):
+    truth = experiment(tmp_path, {("4", "seed_0"): 4, ("4", "seed_1"): 5})
+    file = tmp_path / "submission_4" / "seed_1" / "predictions.tsv"
+    table = pd.read_csv(file, sep="\t").merge(truth[["filename", "source_label"]]).query("source_label != 's6'")
+    table = table[~table.filename.str.contains("tram")].drop(columns="source_label")
+    table.to_csv(file, sep="\t", index=False)  # as where the fold with the trams and the device failed
+    made = tables.write(evaluation.load(tmp_path, RECIPE))
+    seeds = made[3].set_index("scene_label").seeds
+    assert seeds["tram"] == 1 and seeds["bus"] == 2 and made[4].set_index("device").seeds["s6"] == 1
+    assert made[3].set_index("scene_label").accuracy_std["tram"] == ""
+
+
+def test_a_truth_without_locations_is_named(tmp_path):
+    truth = experiment(tmp_path, {("4", "seed_0"): 4})
+    truth[["filename", "scene_label"]].to_csv(tmp_path / "truth.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match="truth.tsv: has no column 'identifier'; it needs filename, scene_label"):
+        evaluation.load(tmp_path, RECIPE)
+
+
 def test_a_table_that_has_no_rows_any_more_goes(tmp_path):
     experiment(tmp_path, {("1", "seed_0"): 1, ("logistic", "seed_0"): 2})
     tables.write(evaluation.load(tmp_path, RECIPE), (7,))
@@ -111,6 +130,9 @@ def test_an_even_guess_is_right_once_in_as_many_times_as_there_are_classes(tmp_p
 def test_clips_that_chose_the_recipe_are_left_out_of_a_second_table(tmp_path):
     truth = experiment(tmp_path, {("1", "seed_0"): 1, ("logistic", "seed_0"): 2})
     results = evaluation.load(tmp_path, replace(RECIPE, chosen_on=str(tmp_path / "chosen.tsv")))
+    (tmp_path / "empty.tsv").write_text("filename\n")
+    with pytest.raises(InputError, match="chosen_on: .*empty.tsv names no clip"):
+        tables.floors_unseen(replace(results, recipe=replace(RECIPE, chosen_on=str(tmp_path / "empty.tsv"))))
     with pytest.raises(InputError, match="chosen_on: .*chosen.tsv is no table with a column filename"):
         tables.write(results, (7,))
     truth[:50].to_csv(tmp_path / "chosen.tsv", sep="\t", index=False)
@@ -249,12 +271,12 @@ def test_equal_runs_equal_bytes(tmp_path):
 def test_figures_of_runs_that_are_gone_go_and_the_ablation_stays(tmp_path):
     experiment(tmp_path, {("4", "seed_0"): 4})
     (tmp_path / "figures").mkdir()
-    for name in ("gone.svg", "ablation.svg"):
+    for name in ("learning_curves.svg", "ablation.svg", "talk.png"):
         (tmp_path / "figures" / name).touch()
     results = evaluation.load(tmp_path, RECIPE)
     figures.write(results, tables.write(results))
     made = {file.stem for file in (tmp_path / "figures").iterdir()}
-    assert made == {"ablation", "mel_bins", "confusion_matrix", "by_class", "by_device"}
+    assert made == {"ablation", "talk", "mel_bins", "confusion_matrix", "by_class", "by_device"}
 
 
 def test_page_is_whole_and_needs_no_network(tmp_path):

@@ -42,7 +42,10 @@ def table(home: Path, recipe: Recipe) -> pd.DataFrame:
         if scored is None:
             row |= dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": "no run of it is there"}
         else:
-            row |= scored.row() | (evaluation.difference(scored, usual) if variant and usual else {}) | {"note": ""}
+            row |= scored.row() | (evaluation.difference(scored, usual) if variant and usual else {})
+            files = home.glob(f"{_folder(recipe, variant)}/seed_*/{PREDICTIONS[recipe.ablation_clips]}.tsv")
+            planned, there = len(recipe.seeds) * len(recipe.fold), len(list(files))
+            row["note"] = f"{planned - there} of {planned} runs are missing" if there < planned else ""
         rows.append(row)
     columns = ["variant", "changes", *DIFFERENCES, *SCORES, "n", "seeds", "note"]
     return pd.DataFrame(rows).reindex(columns=columns)
@@ -83,8 +86,12 @@ def by_device(home: Path, recipe: Recipe) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["variant", "device", *SCORES, "n", "seeds", *DIFFERENCES])
 
 
+def _folder(recipe: Recipe, variant: str | None) -> str:
+    return f"ablation_{variant}" if variant else f"submission_{recipe.ablation_submission}"
+
+
 def _scored(home: Path, recipe: Recipe, variant: str | None) -> Scored | None:
-    folder = f"ablation_{variant}" if variant else f"submission_{recipe.ablation_submission}"
+    folder = _folder(recipe, variant)
     for file in sorted(home.glob(f"{folder}/seed_*/run.json")):
         config = evaluation.about(file)["config"]
         declared = recipe.config(recipe.ablation_submission, config["seed"], config["fold"], variant).as_dict()
@@ -103,6 +110,9 @@ def write_truth(home: Path, corpus: Corpus) -> None:
     """Write ``truth_validation.tsv``: the clips that the runs held out, which ``truth.tsv`` does not have."""
     files = home.glob(f"*/seed_*/{PREDICTIONS['validation']}.tsv")
     names = {name for file in files for name in pd.read_csv(file, sep="\t").filename}
+    if missing := names - set(corpus.table.filename):
+        raise InputError(f"dataset_root: {corpus.root} has no {min(missing)} ({len(missing)} such clips); give the data "
+                         f"that the runs of {home} were trained on")  # fmt: skip
     with replacing(home / f"{VALIDATION}.tsv") as part:
         corpus.table[corpus.table.filename.isin(names)][COLUMNS].to_csv(part, sep="\t", index=False)
 

@@ -44,8 +44,9 @@ class Scored:
     confusion: np.ndarray
 
     def where(self, column: str, *values: str) -> "Scored":
-        """The clips of some classes or devices."""
+        """The clips of some classes or devices, and the seeds that scored any of them."""
         keep = {seed: rows[rows[column].isin(values)] for seed, rows in self.seeds.items()}
+        keep = {seed: rows for seed, rows in keep.items() if len(rows)}
         return replace(self, clips=self.clips[self.clips[column].isin(values)], seeds=keep)
 
     def row(self, log_loss: str = "log_loss") -> dict[str, object]:
@@ -157,7 +158,11 @@ def load(
     files = sorted(home.glob(f"{runs}/{name}.tsv")) if truth_file.exists() else []
     if not files:
         return Results(home, recipe, (), {})
-    clips = pd.read_csv(truth_file, sep="\t", dtype=str, keep_default_na=False)[COLUMNS].set_index("filename")
+    clips = pd.read_csv(truth_file, sep="\t", dtype=str, keep_default_na=False)
+    if missing := [column for column in COLUMNS if column not in clips]:
+        raise InputError(f"{truth_file}: has no column {missing[0]!r}; it needs {', '.join(COLUMNS)}, TAB separated, a cell "
+                         "blank where it is not known")  # fmt: skip
+    clips = clips[COLUMNS].set_index("filename")
     parts: dict[str, dict[int, list[pd.DataFrame]]] = {}
     confusion: dict[str, np.ndarray] = {}
     classes: tuple[str, ...] = ()

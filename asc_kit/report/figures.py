@@ -18,7 +18,7 @@ from asc_kit.files import replacing
 from asc_kit.report.evaluation import Results
 
 OURS, REPORT = "measured here", "report (TAU 2020)"
-ELSEWHERE = ("ablation", "simulated_devices")  # drawn by 13_ablation and 14_beyond
+OWN = ("learning_curves", "mel_bins", "confusion_matrix", "by_class", "by_device")  # 13 and 14 draw the others
 PERCENT = matplotlib.ticker.PercentFormatter(1, decimals=0)
 COLOURS = {OURS: "#0173b2", REPORT: "#de8f05"}  # seaborn's colour-blind safe palette
 LIGHT = 0.47  # of cividis: from here on black is read better than white; either contrast is 4.5 or more
@@ -182,9 +182,9 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
     if results.best:
         drawn |= {"mel_bins": mel_bins(made[2], ours), "confusion_matrix": confusion_matrix(results)}
         drawn |= {"by_class": by_part(made[3], "scene_label", ours), "by_device": by_part(made[4], "device", ours)}
-    for old in (results.home / "figures").glob("*.*"):
-        if old.stem not in drawn and old.stem not in ELSEWHERE:
-            old.unlink()  # of runs that are gone
+    for name in set(OWN) - drawn.keys():  # of runs that are gone
+        for old in (results.home / "figures").glob(f"{name}.*"):
+            old.unlink()
     for name, (figure, data) in drawn.items():
         save(figure, data, results.home, name)
     return [figure for figure, _ in drawn.values()]

@@ -184,6 +184,8 @@ def floors_unseen(results: Results) -> pd.DataFrame:
         chosen = pd.read_csv(path(file), sep="\t").filename
     except (OSError, ValueError, AttributeError):
         raise InputError(f"chosen_on: {path(file)} is no table with a column filename") from None
+    if chosen.empty:
+        raise InputError(f"chosen_on: {path(file)} names no clip; name those that chose the recipe, or leave chosen_on out")
     scored = {name: replace(one, clips=one.clips.drop(chosen, errors="ignore")) for name, one in results.scored.items()}
     return floors(replace(results, scored=scored))
 
