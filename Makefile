@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 reproduce: setup
 	$(RUN)snakemake --cores $(CORES) --configfile config/$(EXPERIMENT).yaml \
-	  $(if $(DATA),--config "dataset_root=$(shell realpath -ms -- "$(DATA)")")
+	  $(if $(DATA)$(NAME),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") $(if $(NAME),"name=$(NAME)")
 
 test: setup
 	$(RUN)python -m pytest

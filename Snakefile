@@ -16,7 +16,7 @@ from asc_kit import batch, recipes
 from asc_kit import config as kit
 from asc_kit.data import corpus as corpora
 from asc_kit.errors import InputError
-from asc_kit.files import locked
+from asc_kit.files import locked, replacing
 from asc_kit.runs import Run
 
 os.environ["OMP_NUM_THREADS"] = "1"  # jobs share the cores; a run sets the threads of its recipe itself
@@ -31,7 +31,8 @@ try:
         raise InputError(f"--config: unknown {unknown[0]!r}; it takes {', '.join(OVERRIDES)}, and the recipe the rest")
     if isinstance(given.get("seeds"), list):  # Snakemake reads [0,1] as texts
         given["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in given["seeds"]]
-    recipe = recipes.load(RECIPE, **{name: given[name] for name in ("submissions", "seeds") if name in given})
+    CHOSEN = {name: given[name] for name in ("submissions", "seeds") if name in given}
+    recipe = recipes.load(RECIPE, **CHOSEN)
     DATA = str(given.get("dataset_root") or recipe.dataset_root or "")
     NAME = str(given.get("name") or recipe.name)
     RESULTS = kit.path(str(given.get("results_dir") or "results"))
@@ -49,6 +50,8 @@ try:
         raise InputError(f"dataset_root: {NAME} needs a folder of recordings; give it with --config dataset_root=DIR, "
                          f"or make reproduce EXPERIMENT={recipe.name} DATA=DIR")
     CORPUS = corpora.read(kit.path(DATA)) if DATA else None
+    if CORPUS and (HOME / "truth.tsv").exists():  # a clone has no record of what made the runs that came with it
+        corpora.refuse_other(HOME / "truth.tsv", CORPUS)
     if workflow.is_main_process:  # two at once would delete each other's outputs
         guard = locked(kit.cache() / "locks" / f"{kit.digest(str(HOME))}.workflow",
                        f"{NAME}: another snakemake is working on it; wait for it")
@@ -56,7 +59,8 @@ try:
 except InputError as error:
     sys.exit(f"error: {error}")
 
-SHARED = dict(config=RECIPE, experiment=NAME, results_dir=str(RESULTS))
+ASKED = str(HOME / "recipe.yaml") if CHOSEN else RECIPE  # the notebooks judge what is missing by it
+SHARED = dict(config=ASKED, experiment=NAME, results_dir=str(RESULTS))
 WITH_DATA = SHARED | ({"dataset_root": DATA} if DATA else {})
 SCORED = [f"{run.folder}/predictions.tsv" for run in RUNS]
 TABLE_BOOKS = (*recipe.table_notebooks, "12_report")
@@ -126,6 +130,16 @@ def summary() -> None:
 
 
 STATE, CODE, EVALUATE = files_state(), kit.code_digest(*kit.CODE), made_by("06_evaluate")
+
+
+onstart:
+    if CHOSEN:
+        asked = {"name": kit.path(RECIPE).stem} | written | CHOSEN
+        if "smoke" in asked:
+            asked["smoke"] = {name: value for name, value in asked["smoke"].items() if name not in CHOSEN}
+        HOME.mkdir(parents=True, exist_ok=True)
+        with replacing(kit.path(ASKED)) as part:
+            part.write_text(f"# {RECIPE}, and what --config chose\n{yaml.safe_dump(asked, sort_keys=False)}")
 
 
 onsuccess:

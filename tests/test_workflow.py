@@ -16,6 +16,7 @@ from conftest import ROOT, write_corpus
 from asc_kit import batch, config, recipes
 from asc_kit.__main__ import _value
 from asc_kit.config import TRAINING_VALUES
+from asc_kit.data.corpus import COLUMNS
 from asc_kit.experiment import train
 from asc_kit.runs import Run
 
@@ -185,10 +186,35 @@ def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path,
     assert "figures/simulated_devices.csv" in page and "figures/ablation.csv" in page
     assert json.loads((home / "ablation_mixup/seed_0/run.json").read_text())["config"]["training"]["epochs"] == 1
 
-    with (home / "truth.tsv").open("a") as truth:
-        truth.write("audio/of-another-fold.wav\tbus\tx\ta\n")
+    rows = pd.read_csv(tiny / "meta.csv", sep="\t", dtype=str)[COLUMNS]
+    rows.to_csv(home / "truth.tsv", sep="\t", index=False)
     planned = start(*command, "--dry-run")
     assert planned.returncode == 0 and "train_" not in planned.stdout + planned.stderr  # another fold's clips came in
+    rows.replace("audio/", "audio/of-others-", regex=True).to_csv(home / "truth.tsv", sep="\t", index=False)
+    other = start(*command, "--dry-run")
+    assert other.returncode == 1 and f"{home}: holds runs of other recordings (audio/of-others-" in other.stderr
+
+
+def test_committed_results_are_not_taken_for_those_of_other_recordings(tiny):
+    done = start("make", "-o", "setup", "reproduce", "EXPERIMENT=tut2017", f"DATA={tiny}")
+    assert done.returncode == 2 and "results/tut2017: holds runs of other recordings" in done.stderr
+    assert "NAME=mine" in done.stderr
+    plan = start("make", "-n", "reproduce", "EXPERIMENT=tut2017", f"DATA={tiny}", "NAME=mine").stdout
+    assert f'--config "dataset_root={tiny}" "name=mine"' in plan
+
+
+def test_what_is_chosen_on_the_command_line_is_what_the_tables_ask_for(tmp_path, tiny, recipe):
+    values = [f"dataset_root={tiny}", f"results_dir={tmp_path / 'r'}", "submissions=[logistic]", "seeds=[3]", "name=mine"]
+    command = ["snakemake", "--cores", 1, "--configfile", recipe, "--directory", tmp_path / "work", "--snakefile",
+               ROOT / "Snakefile", "--config", *values]  # fmt: skip
+    (tmp_path / "work").mkdir()
+    assert start(*command, "-n").returncode == 0 and not (tmp_path / "r").exists()  # a plan writes nothing
+    done = start(*command)
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = pd.read_csv(tmp_path / "r" / "mine" / "tables" / "table_7.csv").set_index("submission")
+    assert pd.isna(table.note["logistic"]) and table.n["logistic"] == 4
+    assert table.note["1"] == "not part of this experiment"
+    assert (tmp_path / "r" / "mine" / "submission_logistic" / "seed_3" / "run.json").exists()
 
 
 @pytest.mark.parametrize(
