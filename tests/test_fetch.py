@@ -715,6 +715,16 @@ fetch.fetch("toy", pathlib.Path({str(root)!r}), pathlib.Path({str(shop.registry)
     assert [(folder / f"1-{i}.wav").read_bytes() == noise(CHUNK, 10 + i) for i in range(4)] == [True] * 4
 
 
+def test_a_member_that_was_damaged_is_unpacked_again(shop, root):
+    shop.add("toy.audio.1.zip", audio(1))
+    fetch("toy", root, shop.registry)
+    file = root / TOP / "audio" / "1-2.wav"
+    kept = (file.with_name("1-1.wav")).stat().st_ino
+    file.write_bytes(bytes(file.stat().st_size))  # of the right length, as a loss of power leaves it
+    fetch("toy", root, shop.registry)
+    assert file.read_bytes() == noise(CHUNK, 12) and file.with_name("1-1.wav").stat().st_ino == kept and len(shop.asked) == 1
+
+
 def test_second_fetch_at_the_same_time_is_refused(shop, root):
     shop.add("toy.audio.1.zip", audio(1))
     shop.faults["toy.audio.1.zip"] = [("hold", 2 * CHUNK)]

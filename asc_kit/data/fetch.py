@@ -11,6 +11,7 @@ import shutil
 import stat
 import time
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -276,7 +277,7 @@ def _why(error: BaseException) -> str:
 
 
 def _unpack(archive: Path, root: Path) -> set[Path]:
-    """Extract the members that are not there yet; returns the archive's folders."""
+    """Extract the members that are not there yet, or not as they are in it; returns the archive's folders."""
     folders, missing = _members(archive, root)
     need, free = _space(missing.values()), shutil.disk_usage(root).free
     if need > free:
@@ -318,7 +319,19 @@ def _members(archive: Path, root: Path) -> tuple[set[Path], dict[Path, zipfile.Z
         if path.is_symlink() or (path.exists() and wrong) or (path in parents and path in files):
             raise InputError(f"{path} is a link, or not the file or folder it is in the archive; move it away")
     folders = {root / Path(member.filename).parts[0] if "/" in member.filename else root for member in members}
-    return folders, {target: member for target, member in files.items() if _size(target) != member.file_size}
+    there = progress(files.items(), f"comparing {archive.name}")
+    return folders, {target: member for target, member in there if not _is_member(target, member)}
+
+
+def _is_member(file: Path, member: zipfile.ZipInfo) -> bool:
+    """Whether a file has a member's size and checksum: a loss of power leaves whole lengths of zeros."""
+    if _size(file) != member.file_size:
+        return False
+    checksum = 0
+    with file.open("rb") as handle:
+        while block := handle.read(CHUNK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum == member.CRC
 
 
 def _fault(member: zipfile.ZipInfo) -> str | None:
