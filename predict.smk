@@ -39,7 +39,7 @@ try:
     HOME = OUT.with_name(f"{OUT.name}.shards") / kit.digest(*BYTES, TEMPERATURE, str(ROOT), kit.code_digest(*CODE))
     TABLES = [HOME / f"{shard}.tsv" for shard in SHARDS]
     if workflow.is_main_process:
-        check_writable(OUT)
+        check_writable(OUT, MODEL, MANIFEST)
         HOME.mkdir(parents=True, exist_ok=True)
         guard = locked(HOME / "lock", f"{OUT}: another snakemake is working on it; wait for it")
         guard.__enter__()  # held until this process ends

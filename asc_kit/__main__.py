@@ -132,7 +132,7 @@ def export(
         from asc_kit.deploy import onnx as exporting
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name}: is not installed; pip install 'asc_kit[onnx]'") from None
-    exporting.export(compact.load(model), out, temperature)
+    exporting.export(compact.load(model), out, temperature, model)
     print(out)
 
 
@@ -162,7 +162,7 @@ def predict(
     names = lists.read(manifest) if manifest else []
     session = show.Session.of(model, top, segments, temperature, workers)
     if out:
-        session.write(names, root or manifest.parent, out, keep)
+        session.write(manifest, names, root or manifest.parent, out, keep)
     else:
         (session.show_json if json else session.show)(recordings.find(files))
     raise typer.Exit(1 if session.failed else 0)

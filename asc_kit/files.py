@@ -33,10 +33,12 @@ def replacing(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def check_writable(target: Path) -> None:
-    """Raise `InputError` before long work whose result could not be written."""
-    if target.is_dir():
-        raise InputError(f"{target}: is a folder; name a file")
+def check_writable(target: Path, *inputs: Path) -> None:
+    """Raise `InputError` before long work whose result could not be written, or would take the place of an input."""
+    if target.exists() and not target.is_file():
+        raise InputError(f"{target}: is {'a folder' if target.is_dir() else 'no ordinary file'}; name a file")
+    if target.exists() and any(file.exists() and file.samefile(target) for file in inputs):
+        raise InputError(f"{target}: is read here, and would be written over; name another file")
     try:
         with replacing(target.with_name(f"{target.name}.probe")) as part:
             part.touch()

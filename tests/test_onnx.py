@@ -159,6 +159,14 @@ def test_example_needs_onnxruntime_and_soundfile_alone(tmp_path):
     soundfile.write(tmp_path / "x.wav", waves[0], 22050)
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1 and "has 22050 Hz; resample it to 44100 Hz" in done.stderr
+    for samples in (np.zeros(RATE * 2), np.full(RATE * 2, np.nan), waves[0, :3000]):
+        soundfile.write(tmp_path / "x.wav", samples, RATE, subtype="FLOAT")
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.endswith("there is nothing to classify\n") and not done.stdout
+    (tmp_path / "x.wav").write_text("no sound")
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert subprocess.run(command[:2], capture_output=True).returncode == 2
 
 
 def test_refusals_are_one_line_and_leave_nothing(tmp_path):
@@ -170,6 +178,8 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path):
     long = LogMel(dataclasses.replace(settings.features, n_fft=88200))
     with pytest.raises(InputError, match="n_fft: 88200 samples are too many"):
         exporting.export(dataclasses.replace(wanted, features=long), tmp_path / "x.onnx")
+    with pytest.raises(InputError, match="m: is read here, and would be written over"):
+        exporting.export(wanted, tmp_path / "m", None, tmp_path / "m")
     for temperature in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="temperature"):
             exporting.export(wanted, tmp_path / "x.onnx", temperature)

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -137,6 +138,30 @@ def test_folders_are_searched_and_what_is_no_sound_is_left_out(tmp_path):
     inside = ["b/a.WAV", "b/c.flac", "b/pipe.wav"]
     names = ["notes.txt", *inside, "z.wav", *inside]
     assert [str(f.relative_to(tmp_path)) for f in found] == names
+
+
+def test_linked_folders_are_searched_and_circles_are_not(tmp_path):
+    for name in ("own/bus/a.wav", "elsewhere/b.wav"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "own" / "park").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "own")
+    found = recordings.find([tmp_path / "own"])
+    assert [str(file.relative_to(tmp_path / "own")) for file in found] == ["bus/a.wav", "park/b.wav"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "secret").mkdir()
+    scandir = os.scandir
+
+    def refused(path):
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)  # the tests may run as root, who reads everything
+    with pytest.raises(InputError, match=r"secret: cannot be read \(Permission denied\)"):
+        recordings.find([tmp_path])
 
 
 def test_the_table(tmp_path, model_file, model, capsys):
@@ -298,6 +323,39 @@ def test_a_manifest_is_scored_into_a_table_and_only_what_is_missing_again(tmp_pa
     (tmp_path / "set" / "short.txt").write_text(f"{names[1]}\n")
     assert command(model_file, "--manifest", tmp_path / "set" / "short.txt", "--out", out, "--keep") == 0
     assert sorted(out.read_text().splitlines()) == sorted(before.decode().splitlines())  # the other rows stay
+    before = out.read_bytes()
+    with pytest.raises(InputError, match="out.tsv: is not known to be of this model, temperature and length"):
+        command(model_file, "--manifest", listed, "--out", out, "--keep", "--temperature", "2")
+    out.write_text(out.read_text().replace(CLASSES[0], "elsewhere", 1))
+    with pytest.raises(InputError, match="no table of the classes"):
+        command(model_file, "--manifest", listed, "--out", out, "--keep")
+    assert out.read_bytes() != before
+
+
+@pytest.mark.parametrize("target", ["list.txt", "model.safetensors", "a.wav", "link.tsv", "pipe"])
+def test_what_is_read_is_not_written_over(tmp_path, model_file, target):
+    record(tmp_path / "a.wav")
+    (tmp_path / "list.txt").write_text("a.wav\n")
+    shutil.copy(model_file, tmp_path / "model.safetensors")
+    (tmp_path / "link.tsv").symlink_to(tmp_path / "list.txt")
+    os.mkfifo(tmp_path / "pipe")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    what = "no ordinary file" if target == "pipe" else "is read here, and would be written over"
+    with pytest.raises(InputError, match=f"{target}: .*{what}"):
+        command(tmp_path / "model.safetensors", "--manifest", tmp_path / "list.txt", "--out", tmp_path / target)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+
+
+def test_names_stay_in_their_field_and_line(tmp_path, model_file, capsys):
+    names = ["tab\there.wav", "new\nline.wav", "next\x85line.wav", " lead.wav"]
+    for name in names:
+        record(tmp_path / name)
+    assert command(model_file, *(tmp_path / name for name in names)) == 0
+    rows = capsys.readouterr().out.split("\n")[1:-1]
+    assert [row.split("\t")[0].rpartition("/")[2] for row in rows] == ["tab\\there.wav", "new\\nline.wav", *names[2:]]
+    (tmp_path / "list.txt").write_text("\r\n".join(names[2:]) + "\r\n")
+    assert command(model_file, "--manifest", tmp_path / "list.txt", "--out", tmp_path / "out.tsv") == 0
+    assert [line.split("\t")[0] for line in (tmp_path / "out.tsv").read_text().split("\n")[1:-1]] == names[2:]
 
 
 def test_a_killed_command_keeps_what_it_has_done(tmp_path, model_file, monkeypatch):
@@ -317,14 +375,14 @@ def test_a_killed_command_keeps_what_it_has_done(tmp_path, model_file, monkeypat
 
     monkeypatch.setattr(session, "scored", killed)
     with pytest.raises(KeyboardInterrupt):
-        session.write(names, tmp_path, tmp_path / "out.tsv", keep=True)
+        session.write(tmp_path / "list.txt", names, tmp_path, tmp_path / "out.tsv", keep=True)
     assert [line.split("\t")[0] for line in (tmp_path / "out.tsv").read_text().splitlines()] == ["filename", *names[:2]]
 
 
 @pytest.mark.parametrize(
     ("text", "flags", "what"),
     [("a.wav\nb.wav\na.wav\n", [], "names a.wav twice"), ("\n\n", [], "names no recording"),
-     (None, [], "cannot be read"), ("a.wav\n", ["--keep"], "no table of the classes"),
+     (None, [], "cannot be read"), ("a.wav\n", ["--keep"], "is not known to be of this model"),
      ("a.wav\n", ["--out", "/proc/none/x.tsv"], "cannot be written"), ("a.wav\n", ["--out", "/"], "is a folder"),
      ("a.wav\n", ["--segments", "0.2"], "segments: 0.2 s is out of range")],
 )  # fmt: skip

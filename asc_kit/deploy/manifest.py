@@ -22,7 +22,7 @@ def read(file: Path) -> list[str]:
     InputError : the manifest is missing, not text, or empty, or names a recording twice.
     """
     lines = _lines(file)
-    names = [name for line in lines if (name := line.split("\t")[0].strip())]
+    names = [name for line in lines if (name := line.split("\t")[0]).strip()]
     names = names[1:] if names[:1] == ["filename"] else names
     if not names:
         raise InputError(f"{file}: names no recording; give one a line")
@@ -34,7 +34,8 @@ def read(file: Path) -> list[str]:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")  # splitlines also ends them at U+0085 and U+2028
+        return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
 

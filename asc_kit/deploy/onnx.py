@@ -239,14 +239,14 @@ def _finished(graph: Graph, model: Model, temperature: float | None) -> onnx.Mod
     return made
 
 
-def export(model: Model, file: Path, temperature: float | None = None) -> None:
+def export(model: Model, file: Path, temperature: float | None = None, *inputs: Path) -> None:
     """Write a model as one ONNX file.
 
     Raises
     ------
-    InputError : as `build`, or the file cannot be written.
+    InputError : as `build`, or the file cannot be written, or is one of ``inputs``.
     """
-    check_writable(file)
+    check_writable(file, *inputs)
     made = build(model, temperature)
     with replacing(file) as part:
         part.write_bytes(made.SerializeToString())

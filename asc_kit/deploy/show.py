@@ -1,5 +1,6 @@
 """``python -m asc_kit predict``: recordings' scores as a table, as JSON, or in a file of the DCASE output format."""
 
+import hashlib
 import json
 import sys
 from collections import defaultdict
@@ -12,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from asc_kit import kernels
+from asc_kit.config import digest
 from asc_kit.deploy import calibration, compact, manifest, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import Scored
@@ -19,6 +21,7 @@ from asc_kit.errors import InputError
 from asc_kit.files import check_writable
 from asc_kit.progress import progress, say
 
+ESCAPED = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})  # in a name, where a TAB ends a field and a newline a row
 OFTEN = 500  # rows after which a table that is to be kept is written
 
 
@@ -32,6 +35,7 @@ class Session:
     segments : seconds of the windows, each of which is then shown; None: windows of 10 s, not shown
     degree : the temperature
     workers : recordings at a time; None: as many as there are cores
+    file : the model's
     failed : number of a recording -> what is wrong with it
     """
 
@@ -40,6 +44,7 @@ class Session:
     segments: float | None
     degree: float
     workers: int | None
+    file: Path
     failed: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -51,7 +56,7 @@ class Session:
             raise InputError(f"segments: {segments:g} s is out of range; give {low:g} to {high:g}")
         kernels.keep_memory()
         model = compact.load(model_file)
-        return cls(quickened(model), top, segments, _degree(temperature, model_file, model), workers)
+        return cls(quickened(model), top, segments, _degree(temperature, model_file, model), workers, model_file)
 
     def scored(self, files: list[Path]) -> Iterator[tuple[int, Scored]]:
         """Number and scores of every recording that can be scored, in order."""
@@ -84,7 +89,7 @@ class Session:
                 span = [f"{part.start:.2f}", f"{part.end:.2f}"] if timeline else []
                 best = [text for label, p in self._best(part.probabilities, count) for text in (label, f"{p:.4f}")]
                 remark = "unsure" if recordings.unsure(part.probabilities) else ""
-                _put("\t".join([str(result.file), *span, *best, remark]))
+                _put("\t".join([str(result.file).translate(ESCAPED), *span, *best, remark]))
 
     def show_json(self, files: list[Path]) -> None:
         """A list on standard output, whole whatever happens: file, label, probabilities and, if asked for, timeline."""
@@ -100,9 +105,24 @@ class Session:
         finally:
             _put("\n]" if mark == "," else "[]")
 
-    def write(self, names: list[str], root: Path, out: Path, keep: bool) -> None:
-        """A table in the DCASE output format, and its failures beside it; ``keep`` leaves rows that are there."""
-        check_writable(out)
+    def write(self, source: Path, names: list[str], root: Path, out: Path, keep: bool) -> None:
+        """A table in the DCASE output format, and its failures beside it; ``keep`` leaves rows that are there.
+
+        A hidden file beside it, ``.<table>.made_by``, names model, temperature and windows: rows of others are no part
+        of the same table.
+
+        Raises
+        ------
+        InputError : the table cannot be written, is an input (``source`` is the manifest), or holds what is to be kept
+            of another model, temperature or length of windows.
+        """
+        check_writable(out, source, self.file, *(root / name for name in names))
+        made_by = out.with_name(f".{out.name}.made_by")
+        mine = digest(hashlib.sha256(self.file.read_bytes()).hexdigest(), f"{self.degree} {self.segments}")
+        if keep and out.exists() and (not made_by.exists() or made_by.read_text() != mine):
+            raise InputError(f"{out}: is not known to be of this model, temperature and length of segments; name another file, "
+                             "or leave out --keep")  # fmt: skip
+        made_by.write_text(mine) if keep else made_by.unlink(missing_ok=True)  # no table is ever marked as another's
         done = manifest.rows(out, self.model.classes) if keep else {}
         left = [name for name in names if name not in done]
         if keep:
@@ -114,6 +134,7 @@ class Session:
             if keep and len(done) % OFTEN == 0:  # what a killed command has done is kept
                 self._write(out, names, done, left)
         self._write(out, names, done, left)
+        made_by.write_text(mine)
 
     def _write(self, out: Path, names: list[str], done: dict[str, str], left: list[str]) -> None:
         failed = {left[number]: reason for number, reason in self.failed.items()}
