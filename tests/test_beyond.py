@@ -18,7 +18,7 @@ from asc_kit.deploy import compact, rescore
 from asc_kit.errors import InputError
 from asc_kit.experiment import train
 from asc_kit.recipes import load
-from asc_kit.report import beyond, evaluation
+from asc_kit.report import beyond
 from asc_kit.runs import Run
 
 RECIPE = {"folds": 3, "submissions": ["1"], "seeds": [0, 1], "augmentation": {"crop_seconds": 0.4},

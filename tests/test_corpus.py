@@ -73,7 +73,10 @@ META = "filename\tscene_label\tidentifier\n"
         (None, "neither meta.csv nor folders of recordings"), ("", "meta.csv: cannot be read"), (META, "lists no clip"),
         ("filename,scene_label\na.wav,bus\n", "no column 'filename'"), ("filename\tscene\na.wav\tbus\n", "is 'scene' meant"),
         (META + "a.wav\tbus\tx\na.wav\tbus\tx\n", "a.wav is listed twice"), (META + "a.wav\t\tx\n", "line 2 has no scene_label"),
-        ("filename\tscene_label\na.wav\tbus\n", "line 2 has no identifier"), (META + "a.wav\tbus\tx\ty\tz\n" * 2, "meta.csv"),
+        ("filename\tscene_label\na.wav\tbus\n", "line 2 has no identifier"), (META + "a.wav\tbus\tx\ty\n" * 2, "more fields than its first line"),
+        (META + "a.wav\tbus\tx\n\n\nb.wav\t\tx\n", "line 5 has no scene_label"),
+        (META + "a.wav\tbus\tx\nb.wav\tBus \tx\n", "'Bus ' and 'bus' differ in case or spaces alone"),
+        (META + "a.wav\tbu\x07s\tx\nb.wav\tpark\tx\n", "holds a control character"),
     ],
 )  # fmt: skip
 def test_faults_of_lists_are_one_line_that_names_the_file(tmp_path, text, what):

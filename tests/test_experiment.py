@@ -272,6 +272,13 @@ def test_truth_of_another_data_set_is_refused(tmp_path):
         write_truth(tmp_path, rows.assign(scene_label="park"))
 
 
+def test_one_class_is_nothing_to_learn(start, tiny):
+    meta = tiny / "meta.csv"
+    meta.write_text(meta.read_text().replace("\tpark\t", "\tbus\t"))
+    with pytest.raises(InputError, match="dataset_root: every clip of .*tiny has the class 'bus'; give two or more"):
+        train(start())
+
+
 def test_recipe_without_data_says_how_to_give_it():
     with pytest.raises(InputError, match="make reproduce EXPERIMENT=tut2017 DATA=folder"):
         open_corpus(load("config/tut2017.yaml"))

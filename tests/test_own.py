@@ -108,7 +108,8 @@ def test_csv_of_any_separator(tmp_path, monkeypatch, sign, start):
      (HEAD + "a.wav, \n", "line 2 needs filename and scene_label; its columns are filename, scene_label"),
      (HEAD + '\n\na.wav,"bus\n"\n\na.wav, \n', "line 7 needs"),
      (HEAD + "a.wav,bus\nb.wav,bus\n", "b.wav: no such file"), (HEAD + "a.wav,\xe4", "cannot be read as a CSV file"),
-     (HEAD + "a.wav,bus\na.wav,park\n", "a.wav is listed twice")],
+     (HEAD + "a.wav,bus\na.wav,park\n", "a.wav is listed twice"),
+     (HEAD + "a.wav,bus\nb.wav,street, pedestrian\n", "line 3 has more fields than the first line names; quote a field")],
 )  # fmt: skip
 def test_faults_of_a_csv_file_are_one_line(tmp_path, text, what):
     record(tmp_path / "a.wav")
@@ -132,6 +133,15 @@ def test_lengths(tmp_path, capsys, lengths, asked, clip, clips, rest):
     assert [audio.frames(folder / name) for name in table(folder).filename] == [(clip * RATE, RATE)] * clips
     assert (f"{rest:.1f} s at the ends of recordings" in said) == (rest > 0)
     assert (f"clips are {clip:.2f} s long, as the shortest" in said) == (asked is None and clip < 10)
+
+
+def test_clipping_is_said_and_a_long_name_is_cut(tmp_path, capsys):
+    file = record(tmp_path / "mine" / "bus" / f"{'ü' * 120}.wav", 2)
+    soundfile.write(file, np.full(2 * RATE, 4.0), RATE, subtype="FLOAT")
+    record(tmp_path / "mine" / "park" / "a.wav", 2)
+    rows = table(own.build(tmp_path / "mine"))
+    assert f"{file}: beyond full scale, clipped" in capsys.readouterr().err
+    assert rows.filename[0] == f"audio/00000-{'ü' * 100}-0000.wav"
 
 
 def test_too_short_is_one_line(tmp_path):

@@ -152,7 +152,18 @@ def read(root: str | Path) -> Corpus:
     if table.filename.duplicated().any():
         twice = table.filename[table.filename.duplicated()].iloc[0]
         raise InputError(f"{file}: {twice} is listed twice; remove one of its lines")
-    return Corpus(root, table[[*COLUMNS, "city", "segment"]], _lists(root, set(table.filename)) if labelled else {})
+    _check_classes(file, sorted(set(table.scene_label)) if labelled else [])
+    table = table[[*COLUMNS, "city", "segment"]].reset_index(drop=True)
+    return Corpus(root, table, _lists(root, set(table.filename)) if labelled else {})
+
+
+def _check_classes(file: Path, names: list[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        if not name.isprintable():
+            raise InputError(f"{file}: the class {name!r} holds a control character; rename it")
+        if (other := seen.setdefault(" ".join(name.lower().split()), name)) != name:
+            raise InputError(f"{file}: the classes {other!r} and {name!r} differ in case or spaces alone; give one name")
 
 
 def refuse_other(truth: Path, corpus: Corpus) -> None:
@@ -209,11 +220,14 @@ def completed(table: pd.DataFrame) -> pd.DataFrame:
 
 def _table(file: Path, columns: list[str]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
+        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, skip_blank_lines=False)
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; a data set in the DCASE layout needs it") from None
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise InputError(f"{file}: cannot be read as TAB separated text: {' '.join(str(error).split())}") from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what stands before the first name for an index
+        raise InputError(f"{file}: its lines have more fields than its first line names; name every column there")
+    table = table[table.ne("").any(axis=1)]  # blank lines, which count in the numbers of the others
     for name in columns:
         if name not in table:
             raise InputError(

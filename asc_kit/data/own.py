@@ -76,10 +76,20 @@ def build(source: str | Path, seconds: float | None = None) -> Path:
 
 
 def sound_files(folder: Path) -> list[Path]:
-    """What its ending calls a recording, in a folder and those below it, in alphabetical order; nothing hidden."""
-    return [file for file in sorted(folder.rglob("*"))
-            if file.suffix.lower() in audio.SUFFIXES | audio.BY_FFMPEG and not file.is_dir()  # a pipe is a fault
-            and not any(part[0] == "." for part in file.relative_to(folder).parts)]  # fmt: skip
+    """What its ending calls a recording, in a folder and those below it, in alphabetical order; nothing hidden.
+
+    Linked folders are followed, but not round a circle; `InputError` where one cannot be read.
+    """
+    def stop(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); give it the right to be, or move it away")
+
+    found = []
+    for here, folders, files in os.walk(folder, onerror=stop, followlinks=True):
+        above = Path(here).parents[: len(Path(here).relative_to(folder).parts)]
+        circle = any(parent.samefile(here) for parent in above)
+        folders[:] = [] if circle else [name for name in folders if name[0] != "."]
+        found += [Path(here, name) for name in files if not circle and name[0] != "."]  # a pipe is a fault
+    return sorted(file for file in found if file.suffix.lower() in audio.SUFFIXES | audio.BY_FFMPEG)
 
 
 def _found(source: Path) -> list[Recording]:
@@ -109,6 +119,9 @@ def _listed(source: Path) -> list[Recording]:
         raise InputError(f"{source}: cannot be read as a CSV file ({error})") from None
     home, recordings = source.parent.resolve(), []
     for number, row in rows:
+        if None in row:
+            raise InputError(f"{source}: line {number} has more fields than the first line names; quote a field that holds "
+                             f"what separates them ({reader.reader.dialect.delimiter!r})")  # fmt: skip
         name, label, place, device = ((row.get(key) or "").strip() for key in COLUMNS)
         if not name or not label:
             raise InputError(f"{source}: line {number} needs filename and scene_label; its columns are "
@@ -134,6 +147,11 @@ def _plain(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
+def _short(name: str) -> str:
+    """So much of it that a file system takes it with a number at either end."""
+    return _plain(name).encode()[:200].decode(errors="ignore")
+
+
 def _key(recordings: list[Recording], seconds: float) -> str:
     digest = hashlib.sha256(f"{seconds}".encode())
     for recording in recordings:
@@ -146,17 +164,19 @@ def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)  # of a build that was killed
     (part / "audio").mkdir(parents=True)
-    rest = 0.0
+    rest, loud = 0.0, {}
     try:
         with (part / "meta.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as meta:
             rows = csv.writer(meta, delimiter="\t", lineterminator="\n")
             rows.writerow(["filename", "scene_label", "identifier", "source_label", "recording", "start"])
             for number, recording in enumerate(progress(recordings, "cutting recordings")):
                 for count, piece in enumerate(audio.pieces(recording.file, seconds)):
+                    if max(piece.wave.max(), -piece.wave.min()) > 1:
+                        loud.setdefault(recording.file)
                     if len(piece.wave) < round(seconds * piece.rate):
                         rest += len(piece.wave) / piece.rate
                         break
-                    name = f"audio/{number:05d}-{_plain(recording.file.stem)}-{count:04d}.wav"
+                    name = f"audio/{number:05d}-{_short(recording.file.stem)}-{count:04d}.wav"
                     soundfile.write(part / name, piece.wave, piece.rate, subtype="PCM_24")
                     rows.writerow([name, recording.scene_label, recording.identifier, recording.source_label,
                                    recording.file, f"{count * len(piece.wave) / piece.rate:g}"])  # fmt: skip
@@ -165,5 +185,7 @@ def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
         raise InputError(f"ASC_CACHE: {folder.parent} cannot be written ({error}); is its disk full?") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    if loud:
+        say(f"{next(iter(loud))}{f' and {len(loud) - 1} more' * (len(loud) > 1)}: beyond full scale, clipped")
     if rest:
         say(f"{rest:.1f} s at the ends of recordings are too short for a clip and left out")
