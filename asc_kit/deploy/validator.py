@@ -1,4 +1,7 @@
-"""Every fault of a DCASE 2021 Task 1A package, whoever made it; nothing is unpacked."""
+"""Faults of a DCASE 2021 Task 1A package, whoever made it; nothing is unpacked.
+
+Authors left blank and a missing technical report are none: they come last, and from people.
+"""
 
 import csv
 import zipfile
@@ -28,7 +31,7 @@ def faults(package: Path, data: Path | None = None, home: Path | None = None, se
 
     Returns
     -------
-    a line a fault, which begins with the file in the package; none for a package that can be sent
+    a line a fault, which begins with the file in the package; none for a package that wants authors and report alone
 
     Raises
     ------
