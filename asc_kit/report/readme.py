@@ -94,8 +94,8 @@ def _mixups(home: Path, name: str) -> list[str]:
     if not (home / name / "tables" / "ablation_pairs.csv").exists():
         return []
     table = _read(home, name, "ablation_pairs")
-    rows = table[(table.variant == "modified_mixup") & (table.against == "standard_mixup")]
-    return [f"modified_mixup − standard_mixup: {_difference(row)}; any two others: {_link(name, 'ablation_pairs')}."
+    rows = table[(table.variant == "only_modified_mixup") & (table.against == "only_standard_mixup")]
+    return [f"only_modified_mixup − only_standard_mixup: {_difference(row)}; any two others: {_link(name, 'ablation_pairs')}."
             for _, row in rows.iterrows()]  # fmt: skip
 
 
