@@ -15,11 +15,13 @@ import pandas as pd
 import soundfile
 from markupsafe import Markup
 
-from asc_kit.config import MEL_BINS, ROOT
+from asc_kit.config import MEL_BINS, PREDICTIONS, ROOT
 from asc_kit.data import demo
 from asc_kit.data.sounds import RATE, synthesise
 from asc_kit.files import replacing
+from asc_kit.recipes import Recipe
 from asc_kit.report import words
+from asc_kit.report.ablation import AS_IT_STANDS
 from asc_kit.report.evaluation import NETWORKS, Results
 from asc_kit.report.tables import TABLES, pretty
 
@@ -30,21 +32,23 @@ CAPTIONS = {
     "confusion_matrix": "What each true class was taken for.",
     "ablation": "Differences of every variant from the recipe in accuracy and log loss, with 95 % intervals.",
     "simulated_devices": "Accuracy through simulated devices, with 95 % intervals.",
-    "learning_curves": "Training loss by epoch, and validation scores where a run has a validation part.",
+    "learning_curves": "Training loss by epoch, and validation scores where a run has a validation part. A network's labels are "
+                       "mixed, so that its loss cannot reach 0; the baseline's are not: their losses are not comparable.",
 }
 SENTENCES = {"floors": words.floors, "floors_unseen": words.floors, "ablation": words.ablation, "beyond": words.beyond}
 MORE = {  # tables that the report does not have: title, notebook, figure
     "floors": ("Against the floors: logistic regression, SVM, an even guess", "08_submissions", ""),
     "floors_unseen": ("Against the floors, without the clips that chose the recipe", "08_submissions", ""),
-    "ablation": ("Ablation: what each part of the recipe is worth", "13_ablation", "ablation"),
+    "ablation": ("Ablation: the recipe against its variants", "13_ablation", "ablation"),
     "ablation_pairs": ("Ablation: the variants against each other", "13_ablation", ""),
     "ablation_devices": ("Ablation, by device", "13_ablation", ""),
     "beyond": ("Other ways to score, and ensembles", "14_beyond", ""),
     "simulated_devices": ("Simulated devices", "14_beyond", "simulated_devices"),
 }
+ON_VALIDATION = ", on the validation clips that chose each run's best epoch, not the evaluation clips of the tables above"
 LAST = ("average", "all", "Total")  # rows that stay last when a table is sorted
 HEARD = ("metro_station", "park", "street_traffic")  # classes of the synthetic clips that the page plays
-NUMBER = re.compile(r"-?[\d,.]+%?( \[.*\])?( ± .*)?")  # as `pretty` writes them
+NUMBER = re.compile(r"[-+]?[\d,.]+%?( \[.*\])?( ± .*)?")  # as `pretty` writes them
 TEMPLATE = jinja2.Template((Path(__file__).parent / "page.html").read_text(), autoescape=True)
 
 
@@ -88,7 +92,8 @@ def runs(home: Path) -> pd.DataFrame:
 
 
 def _abouts(home: Path) -> list[dict[str, Any]]:
-    return [json.loads(file.read_text()) for file in sorted(home.glob("submission_*/seed_*/run.json"))]
+    files = [file for kind in ("submission", "ablation") for file in sorted(home.glob(f"{kind}_*/seed_*/run.json"))]
+    return [json.loads(file.read_text()) for file in files]
 
 
 def notebook(home: Path, name: str, folder: Path | None = None) -> dict[str, str]:
@@ -101,11 +106,11 @@ def notebook(home: Path, name: str, folder: Path | None = None) -> dict[str, str
     return {}
 
 
-def sources(home: Path, submission: str) -> dict[str, str]:
-    """Links to what a submission's numbers were made from, every run's predictions, ``run.json`` and notebook."""
+def sources(home: Path, folder: str, predictions: str = "predictions.tsv") -> dict[str, str]:
+    """Links to what the numbers of ``submission_<id>`` or ``ablation_<variant>`` were made from, of every run."""
     links = {}
-    for file in sorted(home.glob(f"submission_{submission}/seed_*/predictions.tsv")):
-        for name in ("run.json", "predictions.tsv", "05_train.ipynb"):
+    for file in sorted(home.glob(f"{folder}/seed_*/{predictions}")):
+        for name in ("run.json", predictions, "05_train.ipynb"):
             if (file.parent / name).exists():
                 links[f"{file.parent.name}/{name}"] = (file.parent / name).relative_to(home).as_posix()
     return links
@@ -143,7 +148,7 @@ def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
         notes=sorted({note for about in abouts for note in about["data"]["notes"]}),
         tables=[(number, TABLES[number][0], _table(results, made[number], number),
                  notebook(home, makers.get(number, "12_report"))) for number in (7, 2, 3, 4, 1, 5, 6)],
-        more=_more(home),
+        more=_more(home, results.recipe),
         figures=_figures(home),
         runs=_runs(home),
         sounds=sounds(results),
@@ -176,19 +181,39 @@ def _table(results: Results, table: pd.DataFrame, number: int) -> Shown:
     submissions = table["submission"] if "submission" in table else [""] * len(table)
     if number == 2:
         submissions = table.mel_bins.map({MEL_BINS[name]: name for name in NETWORKS})
-    links = [sources(results.home, name) if name else {} for name in submissions]
+    links = [sources(results.home, f"submission_{name}") if name else {} for name in submissions]
     return Shown(list(shown.columns), list(zip(shown.to_numpy().tolist(), links)))
 
 
-def _more(home: Path) -> list[tuple[str, str, Shown, dict[str, str], str]]:
+def _made_from(home: Path, name: str, row: Any, recipe: Recipe) -> dict[str, str]:
+    """Links to the predictions behind a row of a table that the report does not have."""
+    if name.startswith("ablation"):
+        usual = row.variant == AS_IT_STANDS
+        folder = f"submission_{recipe.ablation_submission}" if usual else f"ablation_{row.variant}"
+        return sources(home, folder, f"{PREDICTIONS[recipe.ablation_clips]}.tsv")
+    if name == "simulated_devices":
+        return sources(home, f"submission_{row.submission}", f"predictions_simulated_{row.device}.tsv")
+    if name == "beyond" and row.way == "mean over crops":
+        return sources(home, f"submission_{row.submission}", "predictions_crops.tsv")
+    if name == "beyond" and row.way.endswith("weights"):
+        return sources(home, f"averaged_{row.submission}")
+    wanted = NETWORKS if row.submission == "1 to 4" else (row.submission,)
+    return {f"{one}/{text}" if len(wanted) > 1 else text: link for one in wanted
+            for text, link in sources(home, f"submission_{one}").items()}  # fmt: skip
+
+
+def _more(home: Path, recipe: Recipe) -> list[tuple[str, str, Shown, dict[str, str], str]]:
     """Name, title, table, notebook and figure of what goes beyond the report, where it has been made."""
     found = []
     for name, (title, maker, figure) in MORE.items():
         file = home / "tables" / f"{name}.csv"
-        table = pd.read_csv(file) if file.exists() else pd.DataFrame()
+        table = pd.read_csv(file, dtype={"submission": str, "disagree": "Int64"}) if file.exists() else pd.DataFrame()
         if len(table):
             shown = pretty(table)
-            rows = [(row, {}) for row in shown.to_numpy().tolist()]
+            links = [_made_from(home, name, row, recipe) for row in table.itertuples()]
+            rows = list(zip(shown.to_numpy().tolist(), links))
+            if name in ("ablation", "ablation_pairs", "ablation_devices") and recipe.ablation_clips == "validation":
+                title += ON_VALIDATION
             found.append((name, title, Shown(list(shown.columns), rows), notebook(home, maker), figure))
     return found
 

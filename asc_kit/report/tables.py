@@ -45,7 +45,7 @@ def _submission_row(results: Results, name: str) -> dict[str, object]:
     if name in results.scored:
         row = results.scored[name].row() | {"note": results.note(name)}
         if name in FLOORS:  # they draw nothing by seed
-            row |= {"accuracy_std": "", "log_loss_std": ""}
+            row |= {"accuracy_std": "", "log_loss_std": "", "seeds": 1}
     elif name in results.recipe.submissions:
         row = _missing(f"missing or failed; see submission_{name}/seed_*/05_train.ipynb")
     else:
@@ -190,6 +190,10 @@ def floors_unseen(results: Results) -> pd.DataFrame:
     return floors(replace(results, scored=scored))
 
 
+STYLES = {"accuracy_difference": "{:+.1f}", "log_loss_difference": "{:+.3f}", "accuracy": "{:.1%}", "log_loss": "{:.3f}", "_kb": "{:.1f}",
+          "": "{}"}  # fmt: skip
+
+
 def pretty(table: pd.DataFrame) -> pd.DataFrame:
     """For people: per cent, three decimals of log loss, intervals (unbroken) and spread in one cell; all text."""
     out = {}
@@ -198,7 +202,8 @@ def pretty(table: pd.DataFrame) -> pd.DataFrame:
             continue
         cells = zip(*(table[name + part] if name + part in table else [""] * len(table)
                       for part in ("", "_low", "_high", "_std")))  # fmt: skip
-        out[name.replace("_", " ").replace(" kb", " KB")] = [_cell(name, *cell) for cell in cells]
+        shown = name.replace("_", " ").replace(" kb", " KB").replace("accuracy difference", "accuracy difference, points")
+        out[shown] = [_cell(name, *cell) for cell in cells]
     if not any(out.get("note", [])):
         out.pop("note", None)
     return pd.DataFrame(out)
@@ -207,7 +212,9 @@ def pretty(table: pd.DataFrame) -> pd.DataFrame:
 def _cell(name: str, value: object, low: object, high: object, spread: object) -> str:
     if pd.isna(value) or value == "":
         return ""
-    style = "{:.1%}" if "accuracy" in name else "{:.3f}" if "log_loss" in name else "{:.1f}" if "_kb" in name else "{}"
+    if name == "accuracy_difference":  # of fractions: points, not per cent of anything
+        value, low, high = (100 * pd.to_numeric(part) for part in (value, low, high))
+    style = next(style for part, style in STYLES.items() if part in name)
     text = style.format(value)
     if not pd.isna(low) and low != "":
         text += f" [{style.format(low).rstrip('%')},\u00a0{style.format(high).rstrip('%')}]"
