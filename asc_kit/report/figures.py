@@ -47,10 +47,11 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.Data
     figure, axes = plt.subplots(1, len(shown), figsize=(4.5 * len(shown) + 1, 3.6), squeeze=False)
     many = len(histories) > 10
     drawn = data.assign(submission=data.run.str.partition(",")[0]) if many else data
-    how = {"hue": "submission", "units": "run", "estimator": None, "linewidth": 0.8} if many else {"hue": "run"}
+    how = {"hue": "submission", "style": "submission", "units": "run", "estimator": None, "linewidth": 0.8}
+    how = how if many else {"hue": "run", "style": "run"}
     for axis, column in zip(axes[0], shown):
         sns.lineplot(drawn, x="epoch", y=column, ax=axis, palette="colorblind", legend=axis is axes[0][-1], **how)
-        title = "training loss (augmented clips)" if column == "loss" else column.replace("_", " ")
+        title = "training loss (of mixed labels, where mixup is on)" if column == "loss" else column.replace("_", " ")
         axis.set(title=title, ylabel="")
         axis.xaxis.get_major_locator().set_params(integer=True)
     sns.move_legend(axes[0][-1], "center left", bbox_to_anchor=(1, 0.5))
@@ -105,8 +106,10 @@ def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd
     for axis, name in zip(axes, ("accuracy", "log_loss")):
         known, values, errors = _with_errors(table, name)
         axis.barh(places[known] - 0.2, values, 0.38, xerr=errors, color=COLOURS[OURS], label=ours)
+        for place in places[known & pd.to_numeric(table[f"{name}_low"], errors="coerce").isna()]:
+            axis.annotate(" one place: no interval", (values[place], place - 0.2), va="center", fontsize=7)
         axis.barh(places + 0.2, table[f"report_{name}"].fillna(0), 0.38, color=COLOURS[REPORT], label=REPORT)
-        axis.set(yticks=places, yticklabels=table[key], xlabel=name.replace("_", " "))
+        axis.set(yticks=places, yticklabels=table[key] + table.n.map(" ({} clips)".format), xlabel=name.replace("_", " "))
         axis.grid(axis="y", visible=False)
     axes[0].invert_yaxis()
     axes[0].set_xlim(0, 1)
@@ -129,7 +132,8 @@ def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
     axis.set(
         xlabel="predicted",
         ylabel="true",
-        title=f"submission {results.best}" + (", synthetic data" if results.synthetic else ""),
+        title=f"submission {results.best}, {len(results.scored[results.best].seeds)} seeds, "
+        + ("synthetic data" if results.synthetic else results.home.name),
     )
     return figure, data.rename_axis("true").reset_index()
 
@@ -166,7 +170,8 @@ def size_budget(table: pd.DataFrame, marked: Collection[int] = ()) -> tuple[Figu
 
 def label(results: Results) -> str:
     """What the legends call the experiment's own numbers."""
-    return f"{OURS} (synthetic data)" if results.synthetic else OURS
+    clips = f", {len(results.scored[results.best].clips)} clips" if results.best else ""
+    return f"{OURS} ({'synthetic data' if results.synthetic else results.home.name}{clips})"
 
 
 def histories(home: Path) -> dict[str, pd.DataFrame]:
@@ -181,7 +186,8 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
     drawn = {"learning_curves": learning_curves(curves)} if curves else {}
     if results.best:
         drawn |= {"mel_bins": mel_bins(made[2], ours), "confusion_matrix": confusion_matrix(results)}
-        drawn |= {"by_class": by_part(made[3], "scene_label", ours), "by_device": by_part(made[4], "device", ours)}
+        drawn |= {"by_class": by_part(made[3], "scene_label", ours)}
+        drawn |= {"by_device": by_part(made[4], "device", ours)} if len(made[4]) > 1 else {}
     for name in set(OWN) - drawn.keys():  # of runs that are gone
         for old in (results.home / "figures").glob(f"{name}.*"):
             old.unlink()
