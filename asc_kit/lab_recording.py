@@ -292,7 +292,7 @@ class Recording(widgets.VBox):
         self._classify()
 
     def _list(self, chosen: Path | None) -> None:
-        folder = Path(self.folder.value).expanduser()
+        folder = configuration.path(self.folder.value)
         found = [file for file in recordings.find([folder]) if file != folder][:LISTED] if folder.is_dir() else []
         self.message.value = "" if found or chosen else _line(f"{folder}: no recordings in it; name another folder")
         if chosen is not None and chosen not in found:
@@ -314,7 +314,9 @@ class Recording(widgets.VBox):
             self._classify()
 
     def _classify(self) -> None:
-        if self.file.value is None:
+        if self.file.value is None:  # an empty folder: what was heard before is not of it
+            self._heard = None
+            self._show()
             return
         self._heard, self.message.value = None, "listening …"
         try:

@@ -151,7 +151,7 @@ def test_claims_quote_their_evidence(tmp_path):
     speed = pd.DataFrame({"mel_bins": [64, 160], "features_milliseconds": [5.0, 6.0], "milliseconds": [10.0, 18.0]})
     found = claims.claims(speed, tmp_path).set_index("claim")
     assert (
-        "2.50 times as many; measured on one core 2.40 times as long, with the features 1.80" in found.evidence.iloc[0]
+        "2.50 times as many; measured on one core, in one run, 2.40 times as long, with the features 1.80" in found.evidence.iloc[0]
     )
     assert found.evidence.str.contains("so in 1 of 2 networks").any()
     assert {"hard to square with Table 4", "unclear", "holds", "untestable"} <= set(found.verdict)

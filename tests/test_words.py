@@ -52,7 +52,11 @@ def test_devices_say_who_is_hardest_and_what_training_heard():
 
 
 def test_why_is_told_from_the_reports_own_numbers():
-    text = words.why()
+    text = words.why(table(4, "device", dict.fromkeys([*evaluation.DEVICES, "average"], 0.5)))
+    assert "in the first the devices change" in text
+    few = words.why(table(4, "device", {"a": 0.5, "s1": 0.4, "average": 0.45}))
+    assert "Two reasons" in few and "two steps" not in few  # there are none without S4 to S6
+    assert words.why(table(4, "device", {"all": 0.5})) == ""
     assert "10,215 clips of A, about 750 of each" in text
     assert "unseen in training, stand 1.4 points below S1 to S3, not larger than chance" in text
     assert "B and C stand 6.5 points above S1 to S3, with as many training clips, larger than chance" in text

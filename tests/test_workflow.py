@@ -17,6 +17,7 @@ from asc_kit import batch, config, recipes
 from asc_kit.__main__ import _value
 from asc_kit.config import TRAINING_VALUES
 from asc_kit.data.corpus import COLUMNS
+from asc_kit.errors import InputError
 from asc_kit.experiment import train
 from asc_kit.runs import Run
 
@@ -59,6 +60,9 @@ def test_papermill_alone_trains_a_run(tmp_path, tiny, recipe):
     batch.execute("notebooks/06_evaluate.ipynb", tmp_path / "06.ipynb", {k: str(v) if k not in ("seed", "epochs") else v
                   for k, v in values.items()} | {"other_root": str(other)})  # fmt: skip
     assert json.loads((folder / "predictions_other" / "overall.json").read_text())["n"] == 4
+    other = {k: str(v) if k not in ("seed", "epochs") else v for k, v in values.items()} | {"epochs": 5}
+    with pytest.raises(InputError, match=r"another configuration \(training.epochs is 1 there, 5 here"):
+        batch.execute("notebooks/06_evaluate.ipynb", tmp_path / "06.ipynb", other)
     wrong = start("papermill", "notebooks/05_train.ipynb", tmp_path / "no.ipynb", *flags, "-p", "epoch", 1)
     assert wrong.returncode == 1 and "InputError: parameters: unknown epoch" in wrong.stderr
     assert json.loads((folder / "run.json").read_text()) == about

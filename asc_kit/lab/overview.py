@@ -8,7 +8,7 @@ from asc_kit.errors import InputError
 from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables
 
-COLUMNS = ["experiment", "data", "runs", "submission", "accuracy", "log loss", "page"]
+COLUMNS = ["experiment", "data", "runs", "submission", "clips scored", "accuracy", "log loss", "page"]
 
 
 def state(results: Path) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def state(results: Path) -> pd.DataFrame:
 
 
 def _row(home: Path) -> dict[str, object]:
-    row = {"experiment": home.name, "runs": len(list(home.glob("submission_*/seed_*/run.json")))}
+    row = {"experiment": home.name, "runs": len(list(home.glob("*/seed_*/run.json")))}
     page = home / "index.html"
     row["page"] = str(page.relative_to(home.parents[1])) if page.exists() else "12_report makes it"
     try:
@@ -31,4 +31,4 @@ def _row(home: Path) -> dict[str, object]:
     if found.best is None:
         return row | {"data": "no run yet"}
     shown = tables.pretty(pd.DataFrame([found.scored[found.best].row()])).iloc[0]
-    return row | {"submission": found.best, "accuracy": shown["accuracy"], "log loss": shown["log loss"]}
+    return row | {"submission": found.best, "clips scored": shown["n"], "accuracy": shown["accuracy"], "log loss": shown["log loss"]}

@@ -101,7 +101,7 @@ def claims(speed: pd.DataFrame, home: Path) -> pd.DataFrame:
     loss, groups = (test["log loss"][two], test.sd[two]), "S1-S3 against S4-S6"
     rows = [
         ("3.3", "the model with 64 mel bins is about 2.5x faster", "holds in operations",
-         f"multiply-accumulates {counted[160] / counted[64]:.2f} times as many; measured on one core "
+         f"multiply-accumulates {counted[160] / counted[64]:.2f} times as many; measured on one core, in one run, "
          f"{alone[160] / alone[64]:.2f} times as long, with the features {time[160] / time[64]:.2f}"),
         ("3.3", "the model with 64 mel bins has almost the same performance as with 160", "unclear",
          f"{points[two]:.1f} points are {differ[two]:.0f} clips: chance or not, by how many clips the two disagree on. "
