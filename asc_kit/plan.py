@@ -74,7 +74,7 @@ def trainings(recipe: Recipe) -> pd.DataFrame:
     and for each of `GPUS` the hours below which it cannot be, computed
     """
     rows = []
-    for name in recipe.submissions:
+    for name in dict.fromkeys([*recipe.submissions, *(one.submission for _, one in recipe.variants())]):
         config = recipe.config(name)
         if name in FLOORS:
             continue  # seconds

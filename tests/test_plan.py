@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from conftest import ROOT, write_corpus
@@ -55,6 +56,19 @@ def test_hours_on_a_core_are_those_of_committed_runs(tmp_path, monkeypatch):
     assert plan.measured("2") == 20
     row = plan.trainings(REPORT).set_index("submission").loc["2"]
     assert row["hours on a core"] == pytest.approx(row.clips / 20 / 3600)
+
+
+def test_an_ablations_trainings_are_planned_whoever_else_is_trained():
+    recipe = replace(REPORT, submissions=("4",), ablation={"crop": {"mixup": None}})
+    assert plan.trainings(recipe).set_index("submission").runs.to_dict() == {"4": 1, "2": 1}
+
+
+def test_a_cluster_is_asked_for_more_memory_than_was_measured():
+    """results/performance/inference.csv and the Snakefile's formula, for the report's own step of 160 mel bins."""
+    source = (ROOT / "Snakefile").read_text()
+    names = {}
+    exec(source[source.index("def memory") : source.index("def book")], names)
+    assert names["memory"](REPORT.config("4")) > 13556 + 1000  # 11_performance's peak, and what a job has beside it
 
 
 def test_a_recipe_that_says_nothing_of_its_data_is_refused():

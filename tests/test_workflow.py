@@ -172,6 +172,10 @@ def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path,
     again = start(*command)
     assert again.returncode == 0 and "Nothing to be done" in again.stderr + again.stdout
 
+    planned = start(*command, "seeds=[0,1]", "--dry-run", "--configfile", os.path.relpath(recipe, ROOT))
+    jobs = re.findall(r"^(?:local)?rule (train_\w+):$", planned.stdout + planned.stderr, re.M)
+    assert sorted(jobs) == ["train_1_seed_1", "train_logistic_seed_1"], planned.stderr[-2000:]  # seed 0 stays
+
     changed = RECIPE | {
         "beyond": ["b"],
         "ablation_submission": "1",
