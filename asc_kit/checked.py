@@ -1,6 +1,7 @@
 """Frozen settings that refuse a value of the wrong type or out of range, by name."""
 
 from dataclasses import field
+from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -10,11 +11,11 @@ from asc_kit.errors import InputError
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value is of a hint's type; a whole number is a number, True is none."""
     if get_origin(hint) is Literal:
-        return value in get_args(hint)
+        return any(value == one and type(value) is type(one) for one in get_args(hint))  # True == 1
     if get_origin(hint) is UnionType:
         return any(fits(value, part) for part in get_args(hint))
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
     return type(value) is hint
 
 

@@ -88,7 +88,7 @@ class Augmentation(Checked):
 
     crop_seconds: float | None = at_least(0.1, 8.0)  # None: whole clips
     mixup: Literal["modified", "standard", None] = "modified"
-    mixup_alpha: float = between(1e-3, 1e3, 0.6)
+    mixup_alpha: float = between(1e-2, 1e3, 0.6)  # below, the draws lose their ends
     mixup_domain: Literal["waveform", "log_mel"] = "waveform"  # open: what is mixed; [5] and ERANN mix waveforms
     mixup_partner: Literal["any", "other_class"] = "any"  # open
     time_masks: int = at_least(0, 2)  # SpecAugment, as PANNs
@@ -120,7 +120,7 @@ class Training(Checked):
     ema_warmup: bool = True  # open: min(decay, (1 + n) / (10 + n)), or short runs report the random start
     ema_buffers: bool = True  # open: batch norms' running statistics are averaged too, or the last ones taken
     selection: Literal["validation", "test", "none"] = "validation"  # open: what early stopping watches
-    validation_fraction: float = between(0.05, 0.9, 0.15)  # of the training fold, by location
+    validation_fraction: float = between(0.05, 0.9, 0.15)  # open: of the training fold, by location
     training_devices: str | None = None  # beyond the report: train on these alone, "a" or "a,b"
     watch: Literal["log_loss", "accuracy"] = "log_loss"  # open
     patience: int | None = at_least(1, 100)  # open: epochs without a better value; None: the whole schedule

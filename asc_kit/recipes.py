@@ -131,11 +131,13 @@ def load(recipe: str | Path, **overrides: Any) -> Recipe:
     known(values.get("baseline", {}), PARTS, f"{file}: baseline")
     for part in ("baseline", "ablation"):
         for name, changes in values.get(part, {}).items():
+            if not isinstance(name, str):
+                raise InputError(f"{file}: {part}: YAML reads a name as {name!r}; put it in quotes")
             values[part][name] = changes or {}
             known(values[part][name], [f.name for p in PARTS.values() for f in fields(p)], f"{file}: {part}: {name}")
     result = Recipe(**values)
-    if result.folds < 2 or result.split_seed < 0:
-        raise InputError(f"{file}: folds, split_seed: {result.folds}, {result.split_seed}; give 2 or more, 0 or more")
+    if result.folds < 2 or not 0 <= result.split_seed < 2**32:
+        raise InputError(f"{file}: folds, split_seed: {result.folds}, {result.split_seed}; give 2 or more, 0 to 2**32 - 1")
     known(result.expected, EXPECTED, f"{file}: expected")
     for name in EXPECTED if result.expected else ():
         value = result.expected.get(name)

@@ -69,7 +69,8 @@ class Run:
         file = self.folder / f"{name}.tsv"
         if not file.exists():
             raise InputError(f"{file}: no such run yet; train it with notebooks/05_train.ipynb")
-        return pd.read_csv(file, sep="\t")
+        text = {"filename": str, "scene_label": str}  # a class may be called None or NA
+        return pd.read_csv(file, sep="\t", dtype=text, keep_default_na=False)
 
     def refuse_other(self) -> None:
         """Raise `InputError` where the folder holds a run of another configuration; its first difference is named."""

@@ -72,7 +72,10 @@ def test_none_keeps_the_recipes_value(tmp_path):
      ("seeds: [0, 0]\n", "seeds: [0, 0]; give one or more, and none twice"), ("submissions: [1, '1']\n", "and none twice"),
      ("features: {n_mels: 80}\n", "recipe: n_mels: follows from the submission"), ("title: 2021-13-45\n", "not YAML"),
      ("ablation: {few: {n_mels: 32}}\n", "recipe: n_mels: follows"), ("beyond: [zz]\n", "beyond: unknown parameter 'zz'; known are a, b"),
-     ("baseline: {training: 5}\n", "baseline: training: holds 5; give names and values")],
+     ("baseline: {training: 5}\n", "baseline: training: holds 5; give names and values"),
+     ("augmentation: {crop_seconds: .inf}\n", "crop_seconds: inf is not possible"), ("features: {power: true}\n", "power: True is not"),
+     ("ablation: {off: {mixup: off}}\n", "ablation: YAML reads a name as False; put it in quotes"),
+     ("split_seed: 5000000000\n", "split_seed: 5, 5000000000; give")],
 )  # fmt: skip
 def test_wrong_recipe_is_one_line(tmp_path, text, what):
     with pytest.raises(InputError, match=re.escape(what)) as caught:

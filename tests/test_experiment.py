@@ -272,6 +272,13 @@ def test_truth_of_another_data_set_is_refused(tmp_path):
         write_truth(tmp_path, rows.assign(scene_label="park"))
 
 
+def test_a_class_may_be_called_none(start):
+    run = start()
+    run.folder.mkdir(parents=True)
+    (run.folder / "predictions.tsv").write_text("filename\tscene_label\tNA\tNone\n1\tNone\t0.25\t0.75\n")
+    assert run.predictions().values.tolist() == [["1", "None", 0.25, 0.75]]
+
+
 def test_one_class_is_nothing_to_learn(start, tiny):
     meta = tiny / "meta.csv"
     meta.write_text(meta.read_text().replace("\tpark\t", "\tbus\t"))
