@@ -78,7 +78,7 @@ def choose(
     ------
     InputError : no clip counts
     """
-    found = []
+    found, known = [], np.zeros(len(labels), bool)
     for strength in STRENGTHS:
         held_out = np.zeros((len(labels), n_classes))
         for fold in np.unique(folds):
@@ -86,7 +86,7 @@ def choose(
             if len(np.unique(labels[~inside])) > 1:
                 model = _classifier(kind, strength).fit(training[~inside], labels[~inside])
                 held_out[inside] = _probabilities(model, training[inside], n_classes)
-        known = held_out[np.arange(len(labels)), labels] > 0
+                known[inside] = np.isin(labels[inside], labels[~inside])
         if not known.any():
             raise InputError("no class is in two of them beside another class")
         fitted = calibration.fit(held_out[known], labels[known])

@@ -60,6 +60,27 @@ def test_probabilities_can_be_trusted_at_places_that_were_not_trained_on(kind):
     assert metrics.log_loss(probabilities, labels[~there]) < np.log(3) and chosen["temperature"] != 1
 
 
+def test_a_clip_that_is_called_impossible_counts_against_its_c(monkeypatch):
+    """Confidence that rules a true class out must cost: such clips were once left out of the comparison."""
+    labels, folds = np.array([0, 1, 2] * 6), np.repeat([0, 1], 9)
+
+    def made_up(model, x, n_classes):
+        sure = np.eye(3)[x[:, 0].astype(int)]
+        if model == 1000:
+            sure[0] = np.roll(sure[0], 1)  # one of nine wrong, with no doubt
+            return sure
+        return 0.8 * sure + 0.2 / 3
+
+    class Fitted:
+        def fit(self, x, y):
+            return self.strength
+
+    monkeypatch.setattr(reference, "_classifier", lambda kind, c: type("F", (Fitted,), {"strength": c})())
+    monkeypatch.setattr(reference, "_probabilities", made_up)
+    monkeypatch.setattr(reference, "STRENGTHS", (1, 1000))
+    assert reference.choose("logistic", labels[:, None].astype(float), labels, folds, 3)[0] == 1
+
+
 def test_a_second_time_the_same():
     x, rows, _ = clusters((30, 30, 30))
     once, twice = (fit_predict("svm", x, rows, x, CLASSES[:3])[0] for _ in range(2))
