@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT, write_corpus
 
 from asc_kit import network
-from asc_kit.config import PARTS, generator
+from asc_kit.config import PARTS
 from asc_kit.data import corpus
 from asc_kit.deploy import compact
 from asc_kit.experiment import Work
@@ -111,7 +111,7 @@ def test_switch_leaves_what_comes_before_it(clips, default, tmp_path, assumption
 
 def test_every_assumption_is_a_field_with_its_default_and_an_allowed_other():
     listed = table()
-    assert listed.choice.is_unique and len(listed) == len(ASSUMPTIONS) + 1
+    assert listed.choice.is_unique and len(listed) == len(ASSUMPTIONS) + 3
     for assumption in ASSUMPTIONS:
         part = PARTS[assumption.part]()
         for value in assumption.other:
@@ -126,5 +126,7 @@ def test_every_field_that_is_called_open_is_in_the_table():
     assert marked <= {assumption.name for assumption in ASSUMPTIONS}, marked - {a.name for a in ASSUMPTIONS}
 
 
-def test_generators_do_not_depend_on_switches():
-    assert generator(0, "mixup", 1).initial_seed() != generator(0, "crop", 1).initial_seed()
+def test_a_switch_draws_from_a_generator_of_its_own(clips, default, tmp_path):
+    """Rolling comes before mixup, and leaves its partners and shares as they are."""
+    other = measure(clips, tmp_path, "augmentation", "roll", True)
+    assert same(default["targets"], other["targets"]) and not same(default["inputs"], other["inputs"])

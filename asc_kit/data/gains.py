@@ -38,7 +38,7 @@ class Gains:
         self.energies = np.load(file, mmap_mode="r")  # clips, windows
 
     def of(self, rows: Sequence[int], starts: Sequence[int], length: int) -> torch.Tensor:
-        """Gains in dB of sections of clips, (len(rows),); of a section without a whole window, of the nearest."""
+        """Gains in dB of sections of clips, (len(rows),); of a section without a whole window, of the next."""
         last = self.energies.shape[1] - 1
         gains = []
         for row, start in zip(rows, starts):
