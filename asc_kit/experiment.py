@@ -74,9 +74,17 @@ def train(run: Run) -> Run:
             _say_trained(run, work)
             return run
         _train(run, work, started)
-        for file in checkpoints.glob("*.safetensors"):
-            file.unlink()
     return run
+
+
+def finish(run: Run) -> None:
+    """Remove the checkpoints of a run that is whole, once nothing that was made of it can be lost.
+
+    Snakemake deletes what a failed job made: until 05_train has shown it, the last checkpoint gives it back in seconds.
+    """
+    if run.about is not None:
+        for file in (run.folder / "checkpoint").glob("*.safetensors"):
+            file.unlink(missing_ok=True)
 
 
 def _say_trained(run: Run, work: "Work") -> None:

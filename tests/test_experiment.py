@@ -20,7 +20,7 @@ from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
 from asc_kit.deploy.predict import predict_other
 from asc_kit.errors import InputError
-from asc_kit.experiment import Work, open_corpus, prepare, train, write_truth
+from asc_kit.experiment import Work, finish, open_corpus, prepare, train, write_truth
 from asc_kit.recipes import Recipe, load
 from asc_kit.runs import Run, check_parameters
 from asc_kit.trainer import Trainer
@@ -59,6 +59,7 @@ def test_a_run_leaves_what_is_promised(start):
         "history.csv",
         "run.json",
     }
+    finish(run)
     assert not list((run.folder / "checkpoint").glob("*.safetensors"))
     p = run.predictions()
     assert list(p.columns) == ["filename", "scene_label", "bus", "park"]
@@ -101,6 +102,17 @@ def test_equal_runs_are_equal_bytes(start):
         assert (runs[0].folder / name).read_bytes() == (runs[1].folder / name).read_bytes(), name
     other = train(start(experiment="third", seed=1))
     assert (other.folder / "model.safetensors").read_bytes() != (runs[0].folder / "model.safetensors").read_bytes()
+
+
+def test_what_snakemake_deletes_of_a_failed_job_comes_back_without_training(start, monkeypatch):
+    run = train(start())
+    before = {name: (run.folder / name).read_bytes() for name in files(run) - {"run.json"}}
+    for name in files(run):
+        (run.folder / name).unlink()
+    finish(run)  # not whole: nothing goes
+    monkeypatch.setattr(Trainer, "step", None)
+    train(run)
+    assert {name: (run.folder / name).read_bytes() for name in files(run) - {"run.json"}} == before
 
 
 def test_a_whole_run_is_left_as_it_is(start, capsys):
