@@ -120,7 +120,7 @@ def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd
 
 def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Share of each true class that was given each label, largest network, all seeds."""
-    counts = results.scored[results.best].confusion
+    counts, seeds = results.scored[results.best].confusion, len(results.scored[results.best].seeds)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     data = pd.DataFrame(share, index=list(results.classes), columns=list(results.classes))
     figure, axis = plt.subplots(figsize=(0.55 * len(data) + 3, 0.5 * len(data) + 2))
@@ -132,7 +132,7 @@ def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
     axis.set(
         xlabel="predicted",
         ylabel="true",
-        title=f"submission {results.best}, {len(results.scored[results.best].seeds)} seeds, "
+        title=f"submission {results.best}, {seeds} seed{'s' * (seeds > 1)}, "
         + ("synthetic data" if results.synthetic else results.home.name),
     )
     return figure, data.rename_axis("true").reset_index()
