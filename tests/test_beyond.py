@@ -11,6 +11,7 @@ import torch
 import yaml
 from conftest import ROOT
 
+from asc_kit import batch
 from asc_kit.data import corpus
 from asc_kit.data.demo import apply_device
 from asc_kit.data.store import open_store
@@ -146,6 +147,11 @@ def test_four_together_are_each_seeds_mean(tmp_path):
     assert row.size_kb == pytest.approx(table[table.index == "alone"].size_kb.sum())
     fourth = table[(table.index == "alone") & (table.submission == "4")].iloc[0]
     assert row.log_loss_difference == pytest.approx(row.log_loss - fourth.log_loss)
+
+
+def test_devices_without_predict_are_refused(tmp_path):
+    with pytest.raises(InputError, match="devices: nothing is scored without predict"):
+        batch.execute("notebooks/14_beyond.ipynb", tmp_path / "14.ipynb", {"devices": ["a"]})
 
 
 def test_networks_of_other_clips_have_no_mean(tmp_path):

@@ -339,6 +339,14 @@ def test_committed_pages_are_the_templates(home):
     assert without_links(page.render(results, made)) == without_links((home / "index.html").read_text())
 
 
+def test_every_row_of_an_ablation_leads_to_its_predictions():
+    text = (ROOT / "results" / "tut2017_full" / "index.html").read_text()
+    rows = re.findall(r"<tr>.*?</tr>", text[text.index('<h2 id="ablation">') : text.index('<h2 id="ablation_pairs">')], re.DOTALL)
+    made = {re.search("<td>(.*?)</td>", row)[1]: re.findall(r'href="([^"]*?)/seed_2/predictions.tsv"', row) for row in rows[1:]}
+    assert len(made) == 10 and made.pop("the recipe") == ["submission_2"]
+    assert all(links == [f"ablation_{name}"] for name, links in made.items())
+
+
 def test_the_page_plays_synthetic_scenes_of_a_synthetic_experiment(tmp_path):
     experiment(tmp_path, {("4", "seed_0"): 4})
     recipe = Recipe("toy", submissions=("4",), synthetic={"seconds": 0.5})
