@@ -258,14 +258,16 @@ def test_predictions_that_do_not_fit_are_refused(tmp_path, kind, what):
 
 
 def test_equal_runs_equal_bytes(tmp_path):
-    for name in ("a", "b"):
-        experiment(tmp_path / name, {("1", "seed_0"): 1, ("4", "seed_0"): 4})
-        results = evaluation.load(tmp_path / name, RECIPE)
+    homes = [tmp_path / name / "toy" for name in ("a", "b")]  # figures name the experiment's folder
+    for home in homes:
+        home.parent.mkdir()
+        experiment(home, {("1", "seed_0"): 1, ("4", "seed_0"): 4})
+        results = evaluation.load(home, RECIPE)
         figures.write(results, tables.write(results))
-    files = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()]
+    files = [p.relative_to(homes[0]) for p in homes[0].rglob("*") if p.is_file()]
     assert len(files) >= 14 + 12
     for file in files:
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+        assert (homes[0] / file).read_bytes() == (homes[1] / file).read_bytes(), file
 
 
 def test_figures_of_runs_that_are_gone_go_and_the_ablation_stays(tmp_path):

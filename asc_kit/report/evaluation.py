@@ -243,7 +243,7 @@ def _remarks(name: str, abouts: list[dict], recipe: Recipe, whole: bool) -> str:
 def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, tuple[str, ...]]:
     """Rows of `Scored.clips` for one ``predictions.tsv``, its confusion matrix and its classes."""
     try:
-        table = pd.read_csv(file, sep="\t", dtype={"filename": str}, keep_default_na=False).set_index("filename")
+        table = pd.read_csv(file, sep="\t").set_index("filename")
         classes = tuple(table.columns[1:])
         table = table[list(classes)].astype(np.float64)
     except (KeyError, ValueError) as error:
