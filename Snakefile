@@ -3,7 +3,8 @@
 #   snakemake --cores N --configfile config/NAME.yaml [--config dataset_root=DIR name=NAME submissions='[2]' seeds='[0,1]']
 #
 # profiles/default/config.yaml adds: go on when a run fails, and go on after a killed workflow. A run of another
-# configuration, of other code (words and layout do not count) or on other data is out of date. Checkpoints are no
+# configuration, of other code (words and layout do not count) or on other data is out of date; where clips that were
+# scored are gone or labelled otherwise, nothing is run: that is another experiment. Checkpoints are no
 # outputs: a failed job's outputs are deleted, and a run must be able to go on.
 import os
 import sys
@@ -12,7 +13,7 @@ import nbformat
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from asc_kit import batch, recipes
+from asc_kit import batch, recipes, truth
 from asc_kit import config as kit
 from asc_kit.data import corpus as corpora
 from asc_kit.errors import InputError
@@ -50,8 +51,8 @@ try:
         raise InputError(f"dataset_root: {NAME} needs a folder of recordings; give it with --config dataset_root=DIR, "
                          f"or make reproduce EXPERIMENT={recipe.name} DATA=DIR")
     CORPUS = corpora.read(kit.path(DATA)) if DATA else None
-    if CORPUS and (HOME / "truth.tsv").exists():  # a clone has no record of what made the runs that came with it
-        corpora.refuse_other(HOME / "truth.tsv", CORPUS)
+    if CORPUS:  # a clone has no record of what made the runs that came with it
+        truth.refuse_other(HOME, CORPUS)
     if workflow.is_main_process:  # two at once would delete each other's outputs
         guard = locked(kit.cache() / "locks" / f"{kit.digest(str(HOME))}.workflow",
                        f"{NAME}: another snakemake is working on it; wait for it")
@@ -83,7 +84,7 @@ def of_tables(name, predict=False) -> dict:
 def memory(settings) -> int:
     """MB of a training, for a cluster: 2.6 kB for each time-frequency bin of a batch, and the libraries.
 
-    results/performance/inference.csv has what was measured, 2.4 kB; whole clips are taken for 10 s.
+    results/performance/11_performance.ipynb has what was measured, 2.4 kB; whole clips are taken for 10 s.
     """
     seconds = settings.augmentation.crop_seconds or 10
     frames = settings.training.batch_size * seconds * settings.features.sample_rate / settings.features.hop

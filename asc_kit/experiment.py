@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from asc_kit import config as configuration
-from asc_kit import kernels, metrics, network, reference
+from asc_kit import kernels, metrics, network, reference, truth
 from asc_kit.augmentations import FreqMixStyle, Mixup, Recorder, SpecAugment, TemporalCrop
 from asc_kit.config import FLOORS, Config, generator
 from asc_kit.data import corpus as corpora
 from asc_kit.data import demo
-from asc_kit.data.corpus import COLUMNS, Corpus
+from asc_kit.data.corpus import Corpus
 from asc_kit.data.gains import Gains
 from asc_kit.data.store import Store, open_store
 from asc_kit.deploy import calibration, compact
@@ -67,8 +67,7 @@ def train(run: Run) -> Run:
     torch.set_num_threads(run.config.training.threads)
     kernels.keep_memory()
     work = Work(run.config, open_corpus(run.recipe, run.dataset_root))  # faults of the data show before a file is made
-    checkpoints = run.folder / "checkpoint"
-    with locked(checkpoints / "lock", f"{run.folder}: another process is training this run; wait for it"):
+    with locked(run.folder / "checkpoint" / "lock", f"{run.folder}: another process is training this run; wait for it"):
         run.refuse_other()
         if run.about is not None and (run.folder / "predictions.tsv").exists():
             _say_trained(run, work)
@@ -102,7 +101,7 @@ def code() -> str:
 
 
 def _train(run: Run, work: "Work", started: float) -> None:
-    write_truth(run.home, work.evaluation)
+    truth.write(run.home, work.evaluation)
     stale = [run.folder.glob("predictions_*.tsv"), run.home.glob(f"averaged_{run.config.submission}/*/predictions.tsv")]
     for file in chain(*stale if run.variant is None else stale[:1]):  # 14_beyond's, of another network than this will be
         file.unlink(missing_ok=True)
@@ -310,34 +309,8 @@ def prepare(recipe: Recipe, corpus: Corpus, home: Path) -> Store:
     if not corpus.labelled:
         say(f"{corpus.root}: has no scene_label: there will be predictions, and no scores")
         return store
-    write_truth(home, pd.concat([corpus.split(fold, recipe.folds, recipe.split_seed)[1] for fold in recipe.fold]))
+    truth.write(home, pd.concat([corpus.split(fold, recipe.folds, recipe.split_seed)[1] for fold in recipe.fold]))
     return store
-
-
-def write_truth(home: Path, rows: pd.DataFrame) -> None:
-    """Add evaluation rows to the experiment's ``truth.tsv``.
-
-    Raises
-    ------
-    InputError : a clip is there already with another label: the experiment was run on another data set.
-    """
-    with locked(configuration.cache() / "locks" / f"{configuration.digest(str(home))}.truth"):
-        _add_truth(home / "truth.tsv", rows[COLUMNS])
-
-
-def _add_truth(file: Path, truth: pd.DataFrame) -> None:
-    if file.exists():
-        old = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
-        truth = pd.concat([old, truth]).drop_duplicates()
-        if truth.filename.duplicated().any():
-            clip = truth.filename[truth.filename.duplicated()].iloc[0]
-            raise InputError(f"{file}: has {clip} with another label or location: another data set; "
-                             "name another experiment")  # fmt: skip
-        if len(truth) == len(old):
-            return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as part:
-        truth.to_csv(part, sep="\t", index=False)
 
 
 def commit() -> str:

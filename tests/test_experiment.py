@@ -15,12 +15,12 @@ import soundfile
 import torch
 from conftest import ROOT, real
 
-from asc_kit import kernels, metrics, network
+from asc_kit import kernels, metrics, network, truth
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
 from asc_kit.deploy.predict import predict_other
 from asc_kit.errors import InputError
-from asc_kit.experiment import Work, finish, open_corpus, prepare, train, write_truth
+from asc_kit.experiment import Work, finish, open_corpus, prepare, train
 from asc_kit.recipes import Recipe, load
 from asc_kit.runs import Run, check_parameters
 from asc_kit.trainer import Trainer
@@ -277,11 +277,11 @@ def test_folds_have_folders_of_their_own(start):
 
 def test_truth_of_another_data_set_is_refused(tmp_path):
     rows = pd.DataFrame([["a.wav", "bus", "x", "a"]], columns=["filename", "scene_label", "identifier", "source_label"])
-    write_truth(tmp_path, rows)
-    write_truth(tmp_path, rows.assign(filename="b.wav"))
+    truth.write(tmp_path, rows)
+    truth.write(tmp_path, rows.assign(filename="b.wav"))
     assert len(pd.read_csv(tmp_path / "truth.tsv", sep="\t")) == 2
     with pytest.raises(InputError, match="a.wav with another label"):
-        write_truth(tmp_path, rows.assign(scene_label="park"))
+        truth.write(tmp_path, rows.assign(scene_label="park"))
 
 
 def test_a_class_may_be_called_none(start):

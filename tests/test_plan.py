@@ -64,7 +64,7 @@ def test_an_ablations_trainings_are_planned_whoever_else_is_trained():
 
 
 def test_a_cluster_is_asked_for_more_memory_than_was_measured():
-    """results/performance/inference.csv and the Snakefile's formula, for the report's own step of 160 mel bins."""
+    """results/performance/11_performance.ipynb and the Snakefile's formula, for the report's own step of 160 mel bins."""
     source = (ROOT / "Snakefile").read_text()
     names = {}
     exec(source[source.index("def memory") : source.index("def book")], names)

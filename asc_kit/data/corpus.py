@@ -166,15 +166,6 @@ def _check_classes(file: Path, names: list[str]) -> None:
             raise InputError(f"{file}: the classes {other!r} and {name!r} differ in case or spaces alone; give one name")
 
 
-def refuse_other(truth: Path, corpus: Corpus) -> None:
-    """Raise `InputError` where an experiment's ``truth.tsv`` has a clip, label or location that the corpus has not."""
-    scored = pd.read_csv(truth, sep="\t", dtype=str, keep_default_na=False)
-    known = scored.merge(corpus.table[COLUMNS].drop_duplicates(), how="left", indicator=True)._merge.eq("both")
-    if not known.all():
-        raise InputError(f"{truth.parent}: holds runs of other recordings ({scored.filename[~known].iloc[0]} is not so in "
-                         f"{corpus.root}); name another experiment: NAME=mine, or --config name=mine")  # fmt: skip
-
-
 def _listed(root: Path) -> bool:
     return (root / "meta.csv").exists() or any(_setup(root).glob("fold*.csv"))
 
