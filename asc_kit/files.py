@@ -1,5 +1,6 @@
 """Files that are whole or not there, and locks that die with their holder."""
 
+import errno
 import fcntl
 import lzma
 import os
@@ -19,16 +20,27 @@ if TYPE_CHECKING:
 # What zipfile raises at damaged or unusual archives.
 ARCHIVE_FAULTS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
                   OverflowError)  # fmt: skip
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A temporary name beside ``target`` that takes its place when the block ends well, and goes when it does not."""
+    """A temporary name beside ``target`` that takes its place when the block ends well, and goes when it does not.
+
+    Raises
+    ------
+    InputError : the disk is full, or the place cannot be written.
+    """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         yield part
         part.chmod(0o644)  # safetensors writes files that only their owner reads
         os.replace(part, target)
+    except OSError as error:
+        if error.errno not in FULL and error.filename != str(part):  # of another file, which the block reads
+            raise
+        raise InputError(f"{target}: cannot be written ({error.strerror}); make room or name another place, and start "
+                         "again") from error  # fmt: skip
     finally:
         part.unlink(missing_ok=True)
 
@@ -39,12 +51,10 @@ def check_writable(target: Path, *inputs: Path) -> None:
         raise InputError(f"{target}: is {'a folder' if target.is_dir() else 'no ordinary file'}; name a file")
     if target.exists() and any(file.exists() and file.samefile(target) for file in inputs):
         raise InputError(f"{target}: is read here, and would be written over; name another file")
+    probe = target.with_name(f".{target.name}.{os.getpid()}.probe")
     try:
-        with replacing(target.with_name(f"{target.name}.probe")) as part:
-            part.touch()
-            raise FileExistsError  # it shall not be left there
-    except FileExistsError:
-        return
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror}); name another") from None
 

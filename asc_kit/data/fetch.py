@@ -4,7 +4,6 @@ Nothing is remembered but by files, so that a fetch may be killed at any moment 
 what has come of an archive, ``NAME.zip`` a right one, and a member has its own name only when it is whole.
 """
 
-import errno
 import os
 import re
 import shutil
@@ -21,7 +20,7 @@ import pooch
 import requests
 
 from asc_kit.errors import InputError
-from asc_kit.files import ARCHIVE_FAULTS, locked, replacing
+from asc_kit.files import ARCHIVE_FAULTS, FULL, locked, replacing
 from asc_kit.progress import progress, say
 
 REGISTRY = Path(__file__).with_name("tau_registry.tsv")
@@ -165,7 +164,7 @@ def _amount(count: float) -> str:
 
 
 def _reason(error: Exception, root: Path) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if getattr(error.__cause__ or error, "errno", None) in FULL:  # as `replacing` or the system says it
         return f"the disk of {root} is full; make room, and the same command goes on where it stopped"
     return f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else str(error)
 
@@ -293,6 +292,8 @@ def _unpack(archive: Path, root: Path) -> set[Path]:
             try:
                 with opened.open(member) as source, replacing(target) as part, part.open("xb") as file:
                     shutil.copyfileobj(source, file, CHUNK)
+            except InputError:  # of the disk; it is a ValueError, too
+                raise
             except ARCHIVE_FAULTS as error:
                 raise InputError(f"member {member.filename} cannot be unpacked ({_why(error)})") from None
     return folders
