@@ -88,7 +88,9 @@ def score(
     predictions: Annotated[Path, typer.Argument(help="TAB or comma separated, in the DCASE output format")],
     truth: Annotated[Path, typer.Option(help="filename, scene_label and, where known, identifier and source_label")],
     out: Annotated[Path, typer.Option(help="folder for table_3.csv, table_4.csv, overall.json, confusion_matrix.csv")],
-    against: Annotated[Path | None, typer.Option(help="another system's predictions: differences from it, paired")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="another system's predictions: differences from it, paired")
+    ] = None,
 ) -> None:
     """Score any system's predictions: overall, by class and by device, with intervals."""
     from asc_kit.report import score as scoring

@@ -144,8 +144,8 @@ OWN = {"baseline": BASELINE} | {name: {"training": dict(selection="none")} for n
 PARTS = {"features": Features, "augmentation": Augmentation, "training": Training}
 # The modules that a run's numbers depend on.
 CODE = ("features", "augmentations", "blocks", "kernels", "network", "trainer", "metrics", "reference", "experiment",
-        "data/audio", "data/corpus", "data/gains", "data/store", "deploy/calibration", "deploy/compact", "deploy/folding",
-        "deploy/predict")  # fmt: skip
+        "data/audio", "data/corpus", "data/gains", "data/store", "deploy/calibration", "deploy/compact",
+        "deploy/folding", "deploy/predict")  # fmt: skip
 PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validation"}  # a run's files, by clips
 # What a notebook or the command line may change one by one.
 TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))

@@ -103,7 +103,9 @@ def code() -> str:
 def _train(run: Run, work: "Work", started: float) -> None:
     truth.write(run.home, work.evaluation)
     stale = [run.folder.glob("predictions_*.tsv"), run.home.glob(f"averaged_{run.config.submission}/*/predictions.tsv")]
-    for file in chain(*stale if run.variant is None else stale[:1]):  # 14_beyond's, of another network than this will be
+    for file in chain(
+        *stale if run.variant is None else stale[:1]
+    ):  # 14_beyond's, of another network than this will be
         file.unlink(missing_ok=True)
     result = (_fit_reference if run.config.submission in FLOORS else _train_network)(run, work)
     _write_about(run, work, started, result)
@@ -205,8 +207,8 @@ class Work:
             raise InputError(f"dataset_root: {corpus.root} has no scene_label: a trained model can predict it "
                              "(06_evaluate's other_root), but nothing can be trained on it or scored")  # fmt: skip
         if len(corpus.classes) == 1:
-            raise InputError(f"dataset_root: every clip of {corpus.root} has the class {corpus.classes[0]!r}; give two or more "
-                             "(is meta.csv missing, or a folder level too many?)")  # fmt: skip
+            raise InputError(f"dataset_root: every clip of {corpus.root} has the class {corpus.classes[0]!r}; give two "
+                             "or more (is meta.csv missing, or a folder level too many?)")  # fmt: skip
         training = config.training
         self.device = processing_device(training.device)
         self.store: Store = open_store(corpus, config.features.sample_rate)

@@ -137,14 +137,18 @@ def load(recipe: str | Path, **overrides: Any) -> Recipe:
             known(values[part][name], [f.name for p in PARTS.values() for f in fields(p)], f"{file}: {part}: {name}")
     result = Recipe(**values)
     if result.folds < 2 or not 0 <= result.split_seed < 2**32:
-        raise InputError(f"{file}: folds, split_seed: {result.folds}, {result.split_seed}; give 2 or more, 0 to 2**32 - 1")
+        raise InputError(
+            f"{file}: folds, split_seed: {result.folds}, {result.split_seed}; give 2 or more, 0 to 2**32 - 1"
+        )
     known(result.expected, EXPECTED, f"{file}: expected")
     for name in EXPECTED if result.expected else ():
         value = result.expected.get(name)
         if not (isinstance(value, str) if name == "dataset" else fits(value, float) and value > 0):
             raise InputError(f"{file}: expected: {name}: {value!r}; give dataset a name, all else a number above 0")
     if result.chosen_on and not path(result.chosen_on).is_file():
-        raise InputError(f"{file}: chosen_on: {path(result.chosen_on)} is not there; name a table with a column filename")
+        raise InputError(
+            f"{file}: chosen_on: {path(result.chosen_on)} is not there; name a table with a column filename"
+        )
     known({result.ablation_clips: {}}, PREDICTIONS, f"{file}: ablation_clips")
     result.configs()  # every run is checked before any starts
     result.variants()

@@ -47,7 +47,8 @@ def fit_predict(
 
     Returns
     -------
-    (evaluation clips, classes) probabilities, 0 for a class that the training rows lack; what was chosen: C, temperature
+    (evaluation clips, classes) probabilities, 0 for a class that the training rows lack; what was chosen: C and
+    temperature
 
     Raises
     ------

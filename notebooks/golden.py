@@ -19,7 +19,9 @@ METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "na
 def execute(file: Path) -> None:
     """In place, whole or not at all; with nothing of this machine or moment in it."""
     book = nbformat.read(file, as_version=4)
-    NotebookClient(book, kernel_name="python3", skip_cells_with_tag="", resources={"metadata": {"path": HERE}}).execute()
+    NotebookClient(
+        book, kernel_name="python3", skip_cells_with_tag="", resources={"metadata": {"path": HERE}}
+    ).execute()
     for cell in book.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):

@@ -83,7 +83,11 @@ def test_a_variant_whose_seed_is_missing_says_so(home):
         for seed in seeds:
             write_run(home, variant, seed, 0.8)
     table = ablation.table(home, RECIPE).set_index("variant")
-    assert table.note.to_dict() == {"the recipe": "", "crop": "1 of 2 runs are missing", "short": "no run of it is there"}
+    assert table.note.to_dict() == {
+        "the recipe": "",
+        "crop": "1 of 2 runs are missing",
+        "short": "no run of it is there",
+    }
 
 
 def test_the_clips_that_compare_are_not_overwritten_from_other_data(home):
@@ -144,7 +148,9 @@ def test_faults_of_an_ablation_are_named(tmp_path):
     with pytest.raises(InputError, match="epochs"):
         recipes.load(tmp_path / "bad.yaml")
     (tmp_path / "bad.yaml").write_text("chosen_on: nowhere.tsv\n")
-    with pytest.raises(InputError, match="chosen_on: .*nowhere.tsv is not there; name a table"):  # before hours of training
+    with pytest.raises(
+        InputError, match="chosen_on: .*nowhere.tsv is not there; name a table"
+    ):  # before hours of training
         recipes.load(tmp_path / "bad.yaml")
 
 
@@ -175,12 +181,16 @@ def test_without_devices_there_is_no_such_table(home):
 def test_validation_clips_are_compared_where_the_recipe_says_so(home):
     """Runs that are alike on the evaluation clips, and not on those held out."""
     recipe = replace(RECIPE, ablation_clips="validation")
-    held = pd.DataFrame([(f"audio/{c}-held-{i}.wav", c, f"{c}{i}", "a") for c in CLASSES for i in range(8)], columns=COLUMNS)
+    held = pd.DataFrame(
+        [(f"audio/{c}-held-{i}.wav", c, f"{c}{i}", "a") for c in CLASSES for i in range(8)], columns=COLUMNS
+    )
     other = pd.DataFrame([("audio/unused.wav", "bus", "x", "a")], columns=COLUMNS)
     for variant, p in ((None, 0.9), ("crop", 0.2)):
         write_run(home, variant, 0, 0.8)
         first = np.where(held.scene_label == CLASSES[0], p, 1 - p)
-        table = pd.DataFrame({"filename": held.filename, "scene_label": "bus", CLASSES[0]: first, CLASSES[1]: 1 - first})
+        table = pd.DataFrame(
+            {"filename": held.filename, "scene_label": "bus", CLASSES[0]: first, CLASSES[1]: 1 - first}
+        )
         folder = home / (f"ablation_{variant}" if variant else "submission_2") / "seed_0"
         table.to_csv(folder / "predictions_validation.tsv", sep="\t", index=False)
     assert ablation.table(home, recipe).n.eq(0).all()  # their truth is not there yet

@@ -122,7 +122,16 @@ def test_runs_on_tau_2020_would_be_measured(tmp_path):
     (tmp_path / "tables").mkdir()
     rows = [("32", 0.64, 0.62, 0.66, 1.1, 1.05, 1.2, 2968), ("64", "", "", "", "", "", "", 0),
             ("128", 0.7, 0.6, 0.8, 0.9, 0.8, 1.0, 120)]  # fmt: skip
-    columns = ["mel_bins", "accuracy", "accuracy_low", "accuracy_high", "log_loss", "log_loss_low", "log_loss_high", "n"]
+    columns = [
+        "mel_bins",
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+        "log_loss",
+        "log_loss_low",
+        "log_loss_high",
+        "n",
+    ]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "tables" / "table_2.csv", index=False)
     found = audit.numbers(tmp_path)
     found = found[found.table == "2"].set_index(["row", "column"])
@@ -133,7 +142,9 @@ def test_runs_on_tau_2020_would_be_measured(tmp_path):
     assert found.loc[("128", "accuracy"), "status"] == "not run"  # 120 clips are not TAU 2020
 
 
-@pytest.mark.parametrize(("submission", "n", "status"), [("4", 296, "measured"), ("1", 296, "not run"), ("4", 26, "not run")])
+@pytest.mark.parametrize(
+    ("submission", "n", "status"), [("4", 296, "measured"), ("1", 296, "not run"), ("4", 26, "not run")]
+)
 def test_classes_are_measured_by_the_system_that_the_report_scored(tmp_path, submission, n, status):
     (tmp_path / "tables").mkdir()
     row = {"scene_label": "airport", "submission": submission, "accuracy": 0.6, "accuracy_low": 0.5,
@@ -151,7 +162,8 @@ def test_claims_quote_their_evidence(tmp_path):
     speed = pd.DataFrame({"mel_bins": [64, 160], "features_milliseconds": [5.0, 6.0], "milliseconds": [10.0, 18.0]})
     found = claims.claims(speed, tmp_path).set_index("claim")
     assert (
-        "2.50 times as many; measured on one core, in one run, 2.40 times as long, with the features 1.80" in found.evidence.iloc[0]
+        "2.50 times as many; measured on one core, in one run, 2.40 times as long, with the features 1.80"
+        in found.evidence.iloc[0]
     )
     assert found.evidence.str.contains("so in 1 of 2 networks").any()
     assert {"hard to square with Table 4", "unclear", "holds", "untestable"} <= set(found.verdict)
@@ -176,4 +188,6 @@ def test_paired_differences_equal_their_definition(tmp_path):
     assert row[["submission", "against", "n", "disagree"]].tolist() == ["4", "2", 24, 3]
     assert row.accuracy_difference == pytest.approx(3 / 24)  # classes are of equal size
     assert row.log_loss_difference == pytest.approx(3 / 24 * math.log(0.2 / 0.8))
-    assert row.accuracy_difference_low == 0 < row.accuracy_difference < row.accuracy_difference_high  # all three lie in one place, which a draw may miss
+    assert (
+        row.accuracy_difference_low == 0 < row.accuracy_difference < row.accuracy_difference_high
+    )  # all three lie in one place, which a draw may miss

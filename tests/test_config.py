@@ -103,7 +103,9 @@ def test_what_is_given_beside_a_recipe_is_checked_like_it(tmp_path):
         recipes.load(tmp_path / "recipe.yaml", seeds=[3, 3])
 
 
-@pytest.mark.parametrize(("name", "what"), [("config/nowhere.yaml", "no such recipe"), ("results/page.png", "not YAML")])
+@pytest.mark.parametrize(
+    ("name", "what"), [("config/nowhere.yaml", "no such recipe"), ("results/page.png", "not YAML")]
+)
 def test_what_is_no_recipe(name, what):
     with pytest.raises(InputError, match=f"{name}: {what}"):
         recipes.load(name)

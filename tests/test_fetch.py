@@ -722,7 +722,11 @@ def test_a_member_that_was_damaged_is_unpacked_again(shop, root):
     kept = (file.with_name("1-1.wav")).stat().st_ino
     file.write_bytes(bytes(file.stat().st_size))  # of the right length, as a loss of power leaves it
     fetch("toy", root, shop.registry)
-    assert file.read_bytes() == noise(CHUNK, 12) and file.with_name("1-1.wav").stat().st_ino == kept and len(shop.asked) == 1
+    assert (
+        file.read_bytes() == noise(CHUNK, 12)
+        and file.with_name("1-1.wav").stat().st_ino == kept
+        and len(shop.asked) == 1
+    )
 
 
 def test_second_fetch_at_the_same_time_is_refused(shop, root):

@@ -233,7 +233,12 @@ def test_a_block_is_drawn_and_taken_apart():
 def test_the_budget_starts_at_the_report_and_says_what_is_over():
     explorer = Budget()
     assert (explorer.numbers.here == explorer.numbers.report).all() and "6,380 bytes are left" in explorer.words.value
-    assert explorer.report[1].sum() == 2 * 62346 and [*explorer.report[1].index[[0, 1, -2, -1]]] == ["BatchNorm", "1. Conv2d", "6. Conv2d", "FC"]
+    assert explorer.report[1].sum() == 2 * 62346 and [*explorer.report[1].index[[0, 1, -2, -1]]] == [
+        "BatchNorm",
+        "1. Conv2d",
+        "6. Conv2d",
+        "FC",
+    ]
     first = drawn(explorer.image.value)
     explorer.repeats[3].value = 3
     assert explorer.rows[4].repeats == 3 and "over 128 KB by" in explorer.words.value

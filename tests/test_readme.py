@@ -25,7 +25,9 @@ def test_its_numbers_are_the_tables_own():
         place = 1 + next(i for i, head in enumerate(titles) if head.startswith(f"[{title},"))
         number = re.match(r" (\d+\.\d)% \[.*?; (\d+\.\d{3}) ", rows["2 (64 mel bins)"][place])
         assert number.groups() == (f"{100 * table.accuracy['2']:.1f}", f"{table.log_loss['2']:.3f}")
-        floors = pd.read_csv(ROOT / "results" / name / "tables" / "floors.csv", dtype=str).astype({"accuracy_difference": float})
+        floors = pd.read_csv(ROOT / "results" / name / "tables" / "floors.csv", dtype=str).astype(
+            {"accuracy_difference": float}
+        )
         over = floors[(floors.submission == "2") & (floors.against == "logistic")].accuracy_difference.iloc[0]
         assert f"{100 * over:+.1f} [" in rows["2 (64 mel bins) − logistic"][place - 1]
 
@@ -34,4 +36,6 @@ def test_only_the_part_between_the_marks_is_written(tmp_path):
     file = tmp_path / "README.md"
     file.write_text(f"before\n{readme.MARKS[0]}\nold\n{readme.MARKS[1]}\nafter\n")
     readme.write(file)
-    assert file.read_text() == f"before\n{readme.MARKS[0]}\n{readme.results(ROOT / 'results')}\n{readme.MARKS[1]}\nafter\n"
+    assert (
+        file.read_text() == f"before\n{readme.MARKS[0]}\n{readme.results(ROOT / 'results')}\n{readme.MARKS[1]}\nafter\n"
+    )

@@ -140,7 +140,9 @@ def test_clips_that_chose_the_recipe_are_left_out_of_a_second_table(tmp_path):
     rows = pd.read_csv(tmp_path / "tables" / "floors_unseen.csv")
     (one, _), (two, _) = (by_hand(tmp_path, truth, name) for name in ("1", "logistic"))
     left = truth.index >= 50
-    classes = [np.mean((one.astype(float) - two)[left & (truth.scene_label == c)]) for c in truth.scene_label[left].unique()]
+    classes = [
+        np.mean((one.astype(float) - two)[left & (truth.scene_label == c)]) for c in truth.scene_label[left].unique()
+    ]
     assert rows.n.eq(130).all() and rows.accuracy_difference[0] == pytest.approx(np.mean(classes))  # macro average
     tables.write(replace(results, recipe=RECIPE), (7,))
     assert not list((tmp_path / "tables").glob("floors_unseen.*"))
@@ -148,10 +150,13 @@ def test_clips_that_chose_the_recipe_are_left_out_of_a_second_table(tmp_path):
 
 def test_the_clips_that_chose_are_those_that_the_split_holds_out():
     """Of the first training fold, as the validation part of a run with ``validation_fraction: 0.3``."""
+
     def read(file):
         return pd.read_csv(ROOT / "results" / file, sep="\t", dtype=str, keep_default_na=False)
 
-    every, evaluated, chosen = map(read, ("tut2017/truth.tsv", "tut2017_full/truth.tsv", "tut2017_tuning/truth_validation.tsv"))
+    every, evaluated, chosen = map(
+        read, ("tut2017/truth.tsv", "tut2017_full/truth.tsv", "tut2017_tuning/truth_validation.tsv")
+    )
     training = every[~every.filename.isin(evaluated.filename)].reset_index(drop=True)
     held = corpus.hold_out(training, 0.3, 0)[1]
     assert len(chosen) == 94 and set(chosen.filename) == set(held.filename)
@@ -296,7 +301,9 @@ def test_page_is_whole_and_needs_no_network(tmp_path):
     text = page.write(results, made).read_text()
     assert all(f'id="table-{n}"' in text for n in range(1, 8))
     beyond.write(tmp_path, RECIPE), ablation.write(tmp_path, replace(RECIPE, ablation_submission="4"))
-    said = {file.stem for file in (tmp_path / "tables").glob("*.md") if "Measured on synthetic data." in file.read_text()}
+    said = {
+        file.stem for file in (tmp_path / "tables").glob("*.md") if "Measured on synthetic data." in file.read_text()
+    }
     assert said == {"table_2", "table_3", "table_4", "table_7", "floors", "beyond", "ablation", "ablation_devices"}
     assert set(made[3].note) == {"synthetic data"}
     assert "Synthetic data." in text and text.count("<svg") == 4 and text.count('<svg role="img" aria-label') == 4
@@ -343,8 +350,13 @@ def test_committed_pages_are_the_templates(home):
 
 def test_every_row_of_an_ablation_leads_to_its_predictions():
     text = (ROOT / "results" / "tut2017_full" / "index.html").read_text()
-    rows = re.findall(r"<tr>.*?</tr>", text[text.index('<h2 id="ablation">') : text.index('<h2 id="ablation_pairs">')], re.DOTALL)
-    made = {re.search("<td>(.*?)</td>", row)[1]: re.findall(r'href="([^"]*?)/seed_2/predictions.tsv"', row) for row in rows[1:]}
+    rows = re.findall(
+        r"<tr>.*?</tr>", text[text.index('<h2 id="ablation">') : text.index('<h2 id="ablation_pairs">')], re.DOTALL
+    )
+    made = {
+        re.search("<td>(.*?)</td>", row)[1]: re.findall(r'href="([^"]*?)/seed_2/predictions.tsv"', row)
+        for row in rows[1:]
+    }
     assert len(made) == 10 and made.pop("the recipe") == ["submission_2"]
     assert all(links == [f"ablation_{name}"] for name, links in made.items())
 

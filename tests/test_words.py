@@ -40,7 +40,10 @@ def test_devices_say_who_is_hardest_and_what_training_heard():
     assert "Hardest here: **s4** (50.0%); easiest: a (80.0%); their intervals do not overlap" in text
     assert "Training clips: a 90, b 5, s1 4; none of s4." in text
     assert "Means here: A to C 75.0%, S1 to S3 60.0%, S4 to S6 50.0% (a step of -15.0 points, then of -10.0)." in text
-    assert "Means in the report: A to C 75.4%, S1 to S3 68.5%, S4 to S6 68.5% (a step of -6.9 points, then of +0.0)." in text
+    assert (
+        "Means in the report: A to C 75.4%, S1 to S3 68.5%, S4 to S6 68.5% (a step of -6.9 points, then of +0.0)."
+        in text
+    )
     tied = table(4, "device", {"a": 0.8, "s5": 0.5, "s6": 0.5, "average": 0.65})
     assert "Hardest here: **s5, s6** (50.0%); easiest: a" in words.devices(NOTHING, tied)
     marked = words.mark(tables.pretty(table_4), pd.Series({"a": 90, "b": 5, "s1": 4}))
@@ -64,7 +67,17 @@ def test_why_is_told_from_the_reports_own_numbers():
 
 
 def test_an_order_unlike_the_reports_is_said():
-    order = ("bus", "street_traffic", "park", "metro", "metro_station", "tram", "airport", "street_pedestrian", "average")
+    order = (
+        "bus",
+        "street_traffic",
+        "park",
+        "metro",
+        "metro_station",
+        "tram",
+        "airport",
+        "street_pedestrian",
+        "average",
+    )
     accuracy = dict(zip(order, (0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.3, 0.6)))
     text = words.classes(NOTHING, table(3, "scene_label", accuracy))
     assert "Hardest here: **street_pedestrian** (30.0%); easiest: bus" in text
@@ -90,7 +103,9 @@ def test_systems_are_compared_clip_by_clip_where_both_are_there():
     """Twenty places: one system is right everywhere, the other in all but five; single intervals would overlap."""
     clips = pd.DataFrame({"correct": 1.0, "loss": 0.1, "label": 0, "identifier": [f"p{i}" for i in range(20)]})
     worse = clips.assign(correct=[0.0] * 5 + [1.0] * 15)
-    scored = {name: evaluation.Scored(name, rows, {0: rows}, None) for name, rows in (("1", clips), ("baseline", worse))}
+    scored = {
+        name: evaluation.Scored(name, rows, {0: rows}, None) for name, rows in (("1", clips), ("baseline", worse))
+    }
     both = dataclasses.replace(NOTHING, scored=scored)
     table_7 = table(7, "submission", {"baseline": 0.75, "1": 1.0, "4": 0.9}, half=0.2)
     text = words.submissions(both, table_7)
@@ -132,7 +147,9 @@ def test_the_setup_is_the_runs_beside_the_reports():
 
 def test_floors_say_who_beats_them_and_who_does_not():
     """Twenty places: one network right everywhere, one as the floor, one worse; the words follow the signs."""
-    clips = pd.DataFrame({"correct": [0.0] * 8 + [1.0] * 12, "loss": 1.0, "label": 0, "identifier": [f"p{i}" for i in range(20)]})
+    clips = pd.DataFrame(
+        {"correct": [0.0] * 8 + [1.0] * 12, "loss": 1.0, "label": 0, "identifier": [f"p{i}" for i in range(20)]}
+    )
     better, worse = clips.assign(correct=1.0, loss=0.1), clips.assign(correct=0.0, loss=3.0)
     rows = {"logistic": clips, "1": worse, "2": clips, "4": better}
     scored = {name: evaluation.Scored(name, part, {0: part}, None) for name, part in rows.items()}

@@ -52,11 +52,15 @@ def test_papermill_alone_trains_a_run(tmp_path, tiny, recipe):
         and about["config"]["seed"] == 3
         and len(pd.read_csv(folder / "predictions.tsv", sep="\t")) == 4
     )
-    other = write_corpus(tmp_path / "other", [(f"audio/{c}-{p}.wav", c, f"{c}{p}", "b") for c in ("bus", "park") for p in (1, 2, 3)])
+    other = write_corpus(
+        tmp_path / "other", [(f"audio/{c}-{p}.wav", c, f"{c}{p}", "b") for c in ("bus", "park") for p in (1, 2, 3)]
+    )
     (other / "evaluation_setup").mkdir()
     for side, names in (("train", "bus-1 park-1"), ("evaluate", "bus-2 park-2")):  # two clips are in no list
         lines = [f"audio/{name}.wav\t{name.split('-')[0]}" for name in names.split()]
-        (other / "evaluation_setup" / f"fold1_{side}.csv").write_text("\n".join(["filename\tscene_label", *lines]) + "\n")
+        (other / "evaluation_setup" / f"fold1_{side}.csv").write_text(
+            "\n".join(["filename\tscene_label", *lines]) + "\n"
+        )
     batch.execute("notebooks/06_evaluate.ipynb", tmp_path / "06.ipynb", {k: str(v) if k not in ("seed", "epochs") else v
                   for k, v in values.items()} | {"other_root": str(other)})  # fmt: skip
     assert json.loads((folder / "predictions_other" / "overall.json").read_text())["n"] == 4
@@ -212,7 +216,13 @@ def test_committed_results_are_not_taken_for_those_of_other_recordings(tiny):
 
 
 def test_what_is_chosen_on_the_command_line_is_what_the_tables_ask_for(tmp_path, tiny, recipe):
-    values = [f"dataset_root={tiny}", f"results_dir={tmp_path / 'r'}", "submissions=[logistic]", "seeds=[3]", "name=mine"]
+    values = [
+        f"dataset_root={tiny}",
+        f"results_dir={tmp_path / 'r'}",
+        "submissions=[logistic]",
+        "seeds=[3]",
+        "name=mine",
+    ]
     command = ["snakemake", "--cores", 1, "--configfile", recipe, "--directory", tmp_path / "work", "--snakefile",
                ROOT / "Snakefile", "--config", *values]  # fmt: skip
     (tmp_path / "work").mkdir()

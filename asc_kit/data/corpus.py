@@ -163,7 +163,9 @@ def _check_classes(file: Path, names: list[str]) -> None:
         if not name.isprintable():
             raise InputError(f"{file}: the class {name!r} holds a control character; rename it")
         if (other := seen.setdefault(" ".join(name.lower().split()), name)) != name:
-            raise InputError(f"{file}: the classes {other!r} and {name!r} differ in case or spaces alone; give one name")
+            raise InputError(
+                f"{file}: the classes {other!r} and {name!r} differ in case or spaces alone; give one name"
+            )
 
 
 def _listed(root: Path) -> bool:

@@ -80,8 +80,11 @@ def sound_files(folder: Path) -> list[Path]:
 
     Linked folders are followed, but not round a circle; `InputError` where one cannot be read.
     """
+
     def stop(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); give it the right to be, or move it away")
+        raise InputError(
+            f"{error.filename}: cannot be read ({error.strerror}); give it the right to be, or move it away"
+        )
 
     found = []
     for here, folders, files in os.walk(folder, onerror=stop, followlinks=True):
@@ -120,8 +123,8 @@ def _listed(source: Path) -> list[Recording]:
     home, recordings = source.parent.resolve(), []
     for number, row in rows:
         if None in row:
-            raise InputError(f"{source}: line {number} has more fields than the first line names; quote a field that holds "
-                             f"what separates them ({reader.reader.dialect.delimiter!r})")  # fmt: skip
+            raise InputError(f"{source}: line {number} has more fields than the first line names; quote a field that "
+                             f"holds what separates them ({reader.reader.dialect.delimiter!r})")  # fmt: skip
         name, label, place, device = ((row.get(key) or "").strip() for key in COLUMNS)
         if not name or not label:
             raise InputError(f"{source}: line {number} needs filename and scene_label; its columns are "

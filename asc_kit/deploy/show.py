@@ -21,7 +21,9 @@ from asc_kit.errors import InputError
 from asc_kit.files import check_writable
 from asc_kit.progress import progress, say
 
-ESCAPED = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})  # in a name, where a TAB ends a field and a newline a row
+ESCAPED = str.maketrans(
+    {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+)  # in a name, where a TAB ends a field and a newline a row
 OFTEN = 500  # rows after which a table that is to be kept is written
 
 
@@ -120,8 +122,8 @@ class Session:
         made_by = out.with_name(f".{out.name}.made_by")
         mine = digest(hashlib.sha256(self.file.read_bytes()).hexdigest(), f"{self.degree} {self.segments}")
         if keep and out.exists() and (not made_by.exists() or made_by.read_text() != mine):
-            raise InputError(f"{out}: is not known to be of this model, temperature and length of segments; name another file, "
-                             "or leave out --keep")  # fmt: skip
+            raise InputError(f"{out}: is not known to be of this model, temperature and length of segments; name "
+                             "another file, or leave out --keep")  # fmt: skip
         made_by.write_text(mine) if keep else made_by.unlink(missing_ok=True)  # no table is ever marked as another's
         done = manifest.rows(out, self.model.classes) if keep else {}
         left = [name for name in names if name not in done]

@@ -19,7 +19,9 @@ from asc_kit.runs import flat
 
 def find(results: Path) -> dict[str, Path]:
     """Whole runs below a folder of experiments, by ``experiment/submission_<id>/seed_<k>``; then those of ablations."""
-    files = [file for kind in ("submission", "ablation") for file in sorted(results.glob(f"*/{kind}_*/seed_*/run.json"))]
+    files = [
+        file for kind in ("submission", "ablation") for file in sorted(results.glob(f"*/{kind}_*/seed_*/run.json"))
+    ]
     return {str(file.parent.relative_to(results)): file.parent for file in files}
 
 
@@ -85,7 +87,12 @@ class Runs(Explorer):
         figure, axis = plt.subplots(figsize=(9, 4))
         palette = "colorblind" if self.curves.run.nunique() <= 10 else "viridis"  # the first has ten colours
         sns.lineplot(self.curves, x="epoch", y=column, hue="run", style="run", palette=palette, ax=axis)
-        axis.set(title="training loss (of mixed labels, where mixup is on)" if column == "loss" else column.replace("_", " "), ylabel="")
+        axis.set(
+            title="training loss (of mixed labels, where mixup is on)"
+            if column == "loss"
+            else column.replace("_", " "),
+            ylabel="",
+        )
         axis.xaxis.get_major_locator().set_params(integer=True)
         sns.move_legend(axis, "center left", bbox_to_anchor=(1, 0.5))
         return picture(figure, f"{column} by epoch of {', '.join(self.curves.run.unique())}")

@@ -31,4 +31,9 @@ def _row(home: Path) -> dict[str, object]:
     if found.best is None:
         return row | {"data": "no run yet"}
     shown = tables.pretty(pd.DataFrame([found.scored[found.best].row()])).iloc[0]
-    return row | {"submission": found.best, "clips scored": shown["n"], "accuracy": shown["accuracy"], "log loss": shown["log loss"]}
+    return row | {
+        "submission": found.best,
+        "clips scored": shown["n"],
+        "accuracy": shown["accuracy"],
+        "log loss": shown["log loss"],
+    }

@@ -111,14 +111,14 @@ def write_truth(home: Path, corpus: Corpus) -> None:
     files = home.glob(f"*/seed_*/{PREDICTIONS['validation']}.tsv")
     names = {name for file in files for name in pd.read_csv(file, sep="\t").filename}
     if missing := names - set(corpus.table.filename):
-        raise InputError(f"dataset_root: {corpus.root} has no {min(missing)} ({len(missing)} such clips); give the data "
-                         f"that the runs of {home} were trained on")  # fmt: skip
+        raise InputError(f"dataset_root: {corpus.root} has no {min(missing)} ({len(missing)} such clips); give the "
+                         f"data that the runs of {home} were trained on")  # fmt: skip
     with replacing(home / f"{VALIDATION}.tsv") as part:
         corpus.table[corpus.table.filename.isin(names)][COLUMNS].to_csv(part, sep="\t", index=False)
 
 
 def write(home: Path, recipe: Recipe) -> pd.DataFrame:
-    """Write ``tables/ablation``, ``ablation_pairs`` and, where devices are known, ``ablation_devices``; the first is returned."""
+    """Write ``tables/ablation``, which is returned, ``ablation_pairs`` and, of known devices, ``ablation_devices``."""
     made, what = table(home, recipe), f"Ablation of submission {recipe.ablation_submission}"
     on = ", scored on the clips that chose each run's best epoch" if recipe.ablation_clips == "validation" else ""
     said = tables.of(evaluation.is_synthetic(home))

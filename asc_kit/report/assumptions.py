@@ -67,7 +67,8 @@ ASSUMPTIONS = (
                "AdamW's own beta1 is constant; PyTorch's OneCycleLR cycles it unless told not to"),
     Assumption("training", "selection", "early stopping", ("test", "none"), "rows",
                "a part held out by location; choosing on the test fold would be optimistic"),
-    Assumption("training", "validation_fraction", "early stopping", (0.25,), "rows", "no part is mentioned; as much as a fold"),
+    Assumption("training", "validation_fraction", "early stopping", (0.25,), "rows",
+               "no part is mentioned; as much as a fold"),
     Assumption("training", "watch", "early stopping", ("accuracy",), "epochs",
                "the report ranks its models by log loss"),
     Assumption("training", "patience", "early stopping, max epochs of 500", (1, None), "epochs",
@@ -89,8 +90,9 @@ def table() -> pd.DataFrame:
     ]
     rows += [("size counting", "non-zero parameters x 2 bytes / 1024", "parameters", "with_statistics, folded",
               "Table 7", "the report's; all three are shown"),
-             ("loudness in mixup", "the maximum A-weighted sound pressure levels", "over the clip's own windows that lie in the crop",
-              "over windows counted from the crop's begin", "targets", "0.5 dB apart on average; no switch"),
+             ("loudness in mixup", "the maximum A-weighted sound pressure levels",
+              "over the clip's own windows that lie in the crop", "over windows counted from the crop's begin",
+              "targets", "0.5 dB apart on average; no switch"),
              ("shape of the one cycle", "one-cycle", "30 % rising, cosine, from 1/25 and to 1/250,000 of its height",
               "another share or shape", "rate", "PyTorch's OneCycleLR as it comes; no switch")]  # fmt: skip
     return pd.DataFrame(rows, columns=["choice", "report", "default", "alternatives", "changes", "why"])

@@ -130,7 +130,8 @@ def claims(speed: pd.DataFrame, home: Path) -> pd.DataFrame:
         ("3.2", "the dataset is balanced by classes", "holds, nearly",
          f"evaluation {clips.min()} or {clips.max()} clips a class; training {min(training):,} to {max(training):,}"),
         ("3.2", "log loss is the average of the class-wise log loss", "makes no difference",
-         "the official score is the mean over clips; in Tables 3 and 4 the two differ by less than the rows are rounded by"),
+         "the official score is the mean over clips; in Tables 3 and 4 the two differ by less than the rows are "
+         "rounded by"),
         ("3.1", "about 400 epochs, early stopping, max epochs of 500", "untestable",
          "what early stopping watched is not told; if it was the test set, its scores are optimistic"),
         ("3.3", "accuracy 70.5 %", "uncertain by its size",

@@ -160,8 +160,8 @@ def load(
         return Results(home, recipe, (), {})
     clips = pd.read_csv(truth_file, sep="\t", dtype=str, keep_default_na=False)
     if missing := [column for column in COLUMNS if column not in clips]:
-        raise InputError(f"{truth_file}: has no column {missing[0]!r}; it needs {', '.join(COLUMNS)}, TAB separated, a cell "
-                         "blank where it is not known")  # fmt: skip
+        raise InputError(f"{truth_file}: has no column {missing[0]!r}; it needs {', '.join(COLUMNS)}, TAB separated, a "
+                         "cell blank where it is not known")  # fmt: skip
     clips = clips[COLUMNS].set_index("filename")
     parts: dict[str, dict[int, list[pd.DataFrame]]] = {}
     confusion: dict[str, np.ndarray] = {}

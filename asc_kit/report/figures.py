@@ -69,8 +69,8 @@ def differences(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
     """An ablation's differences from the recipe in accuracy and log loss, with their intervals; saved."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.4), sharey=True)
     places = np.arange(len(table))
-    for axis, name, scale, label in zip(axes, ("accuracy", "log_loss"), (100, 1),
-                                        ("accuracy, points (right is better)", "log loss (left is better)")):  # fmt: skip
+    labels = ("accuracy, points (right is better)", "log loss (left is better)")
+    for axis, name, scale, label in zip(axes, ("accuracy", "log_loss"), (100, 1), labels):
         scaled = scale * table.filter(like=f"{name}_difference").apply(pd.to_numeric, errors="coerce")
         known, values, errors = _with_errors(scaled, f"{name}_difference")
         axis.errorbar(values, places[known], xerr=errors, fmt="o", color=COLOURS[OURS], capsize=3)
@@ -109,7 +109,9 @@ def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd
         for place in places[known & pd.to_numeric(table[f"{name}_low"], errors="coerce").isna()]:
             axis.annotate(" one place: no interval", (values[place], place - 0.2), va="center", fontsize=7)
         axis.barh(places + 0.2, table[f"report_{name}"].fillna(0), 0.38, color=COLOURS[REPORT], label=REPORT)
-        axis.set(yticks=places, yticklabels=table[key] + table.n.map(" ({} clips)".format), xlabel=name.replace("_", " "))
+        axis.set(
+            yticks=places, yticklabels=table[key] + table.n.map(" ({} clips)".format), xlabel=name.replace("_", " ")
+        )
         axis.grid(axis="y", visible=False)
     axes[0].invert_yaxis()
     axes[0].set_xlim(0, 1)

@@ -32,8 +32,8 @@ CAPTIONS = {
     "confusion_matrix": "What each true class was taken for.",
     "ablation": "Differences of every variant from the recipe in accuracy and log loss, with 95 % intervals.",
     "simulated_devices": "Accuracy through simulated devices, with 95 % intervals.",
-    "learning_curves": "Training loss by epoch, and validation scores where a run has a validation part. A network's labels are "
-                       "mixed, so that its loss cannot reach 0; the baseline's are not: their losses are not comparable.",
+    "learning_curves": "Training loss by epoch, and validation scores where a run has a validation part. A network's "
+    "labels are mixed, so that its loss cannot reach 0; the baseline's are not: their losses are not comparable.",
 }
 SENTENCES = {"floors": words.floors, "floors_unseen": words.floors, "ablation": words.ablation, "beyond": words.beyond}
 MORE = {  # tables that the report does not have: title, notebook, figure
@@ -45,7 +45,9 @@ MORE = {  # tables that the report does not have: title, notebook, figure
     "beyond": ("Other ways to score, and ensembles", "14_beyond", ""),
     "simulated_devices": ("Simulated devices", "14_beyond", "simulated_devices"),
 }
-ON_VALIDATION = ", on the validation clips that chose each run's best epoch, not the evaluation clips of the tables above"
+ON_VALIDATION = (
+    ", on the validation clips that chose each run's best epoch, not the evaluation clips of the tables above"
+)
 LAST = ("average", "all", "Total")  # rows that stay last when a table is sorted
 HEARD = ("metro_station", "park", "street_traffic")  # classes of the synthetic clips that the page plays
 NUMBER = re.compile(r"[-+]?[\d,.]+%?( \[.*\])?( ± .*)?")  # as `pretty` writes them

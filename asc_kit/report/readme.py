@@ -21,11 +21,13 @@ EXPERIMENTS = {
     "tut2017": "TUT 2017, five folds",
     "tau2022": "TAU 2022, clips of 1 s, five folds",
 }
-TUNING = {"tut2017_tuning": "TUT 2017, 94 validation clips of one training fold, three seeds"}  # an ablation and no more
+TUNING = {
+    "tut2017_tuning": "TUT 2017, 94 validation clips of one training fold, three seeds"
+}  # an ablation and no more
 
 
 def results(home: Path) -> str:
-    """The systems' scores, what they have over logistic regression, ablations and ensembles; from the tables below ``home``.
+    """The systems' scores, what they have over logistic regression, ablations, ensembles; from the tables in ``home``.
 
     Raises
     ------
@@ -47,7 +49,9 @@ def results(home: Path) -> str:
             table = _read(home, name, "beyond")
             ensemble = table.way.str.contains("probabilities")
             names = table.way + ", " + table.submission + " (" + table.size_kb.map("{:.0f} KB)".format)
-            parts += _more(table[ensemble], names[ensemble], f"{title}: {_link(name, 'beyond')}, against the network alone")
+            parts += _more(
+                table[ensemble], names[ensemble], f"{title}: {_link(name, 'beyond')}, against the network alone"
+            )
             parts.append(f"{words.CONVEX}\n\nOther ways to score, {title}. {words.beyond(table[~ensemble])}")
     return "\n\n".join(parts)
 
@@ -62,7 +66,9 @@ def _link(experiment: str, table: str, text: str | None = None) -> str:
 
 def _words(table: pd.DataFrame) -> str:
     """Against the floors that the table of differences leaves out."""
-    return words.floors(table[table.against != "logistic"].sort_values("against", kind="stable")).replace(words.BREAK, " ")
+    return words.floors(table[table.against != "logistic"].sort_values("against", kind="stable")).replace(
+        words.BREAK, " "
+    )
 
 
 def _over_floor(floors: dict[str, pd.DataFrame]) -> str:
@@ -84,8 +90,9 @@ def _unseen(home: Path) -> list[str]:
         if (home / name / "tables" / "floors_unseen.csv").exists():
             table = _read(home, name, "floors_unseen")
             for _, row in table[(table.against == "logistic") & table.submission.isin(NETWORKS)].iterrows():
-                lines.append(f"On the {row.n} clips that did not choose the recipe ({title}), {_system(row.submission)} − logistic: "
-                             f"{_difference(row)} ({_link(name, 'floors_unseen')}).")  # fmt: skip
+                lines.append(f"On the {row.n} clips that did not choose the recipe ({title}), "
+                             f"{_system(row.submission)} − logistic: {_difference(row)} "
+                             f"({_link(name, 'floors_unseen')}).")  # fmt: skip
     return lines
 
 
@@ -95,7 +102,8 @@ def _mixups(home: Path, name: str) -> list[str]:
         return []
     table = _read(home, name, "ablation_pairs")
     rows = table[(table.variant == "only_modified_mixup") & (table.against == "only_standard_mixup")]
-    return [f"only_modified_mixup − only_standard_mixup: {_difference(row)}; any two others: {_link(name, 'ablation_pairs')}."
+    return [f"only_modified_mixup − only_standard_mixup: {_difference(row)}; any two others: "
+            f"{_link(name, 'ablation_pairs')}."
             for _, row in rows.iterrows()]  # fmt: skip
 
 
@@ -124,8 +132,12 @@ def _systems(read: dict[str, pd.DataFrame], classes: dict[str, int]) -> str:
     """Table 7 of every experiment side by side, beside the report's."""
     shown = {name: tables.pretty(table).set_index(table.index) for name, table in read.items()}
     guess = {name: f"{1 / count:.1%}; {math.log(count):.3f}" for name, count in classes.items()}
-    heads = {name: _link(name, "table_7", f"{title}, {read[name].n.max()} clips") for name, title in EXPERIMENTS.items()}
-    rows = [{"system": EVEN, "report, TAU 2020": f"10.0%; {math.log(10):.3f}"} | {heads[name]: guess[name] for name in read}]
+    heads = {
+        name: _link(name, "table_7", f"{title}, {read[name].n.max()} clips") for name, title in EXPERIMENTS.items()
+    }
+    rows = [
+        {"system": EVEN, "report, TAU 2020": f"10.0%; {math.log(10):.3f}"} | {heads[name]: guess[name] for name in read}
+    ]
     for name in (*FLOORS, "baseline", *NETWORKS):
         row = {"system": _system(name)}
         first = next(table for table in shown.values() if name in table.index).loc[name]

@@ -107,6 +107,8 @@ def score(predictions: Path, truth_file: Path, out: Path, against: Path | None =
         with replacing(out / f"{name}.csv") as part:
             frame.to_csv(part, index=False)
     with replacing(out / "overall.json") as part:
-        known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in overall.items()}  # JSON has no NaN
+        known = {
+            k: None if isinstance(v, float) and math.isnan(v) else v for k, v in overall.items()
+        }  # JSON has no NaN
         part.write_text(json.dumps(known, indent=1) + "\n")
     return overall

@@ -147,7 +147,9 @@ def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[in
     if 7 in numbers:
         said = f"Against the floors, paired by clip.{of(results.synthetic)}"
         write_one(floors(results), results.home, "floors", said)
-        write_one(floors_unseen(results), results.home, "floors_unseen", f"Without the clips that chose the recipe. {said}")
+        write_one(
+            floors_unseen(results), results.home, "floors_unseen", f"Without the clips that chose the recipe. {said}"
+        )
     return done
 
 
@@ -185,13 +187,15 @@ def floors_unseen(results: Results) -> pd.DataFrame:
     except (OSError, ValueError, AttributeError):
         raise InputError(f"chosen_on: {path(file)} is no table with a column filename") from None
     if chosen.empty:
-        raise InputError(f"chosen_on: {path(file)} names no clip; name those that chose the recipe, or leave chosen_on out")
+        raise InputError(
+            f"chosen_on: {path(file)} names no clip; name those that chose the recipe, or leave chosen_on out"
+        )
     scored = {name: replace(one, clips=one.clips.drop(chosen, errors="ignore")) for name, one in results.scored.items()}
     return floors(replace(results, scored=scored))
 
 
-STYLES = {"accuracy_difference": "{:+.1f}", "log_loss_difference": "{:+.3f}", "accuracy": "{:.1%}", "log_loss": "{:.3f}", "_kb": "{:.1f}",
-          "": "{}"}  # fmt: skip
+STYLES = {"accuracy_difference": "{:+.1f}", "log_loss_difference": "{:+.3f}", "accuracy": "{:.1%}",
+          "log_loss": "{:.3f}", "_kb": "{:.1f}", "": "{}"}  # fmt: skip
 
 
 def pretty(table: pd.DataFrame) -> pd.DataFrame:
@@ -202,7 +206,9 @@ def pretty(table: pd.DataFrame) -> pd.DataFrame:
             continue
         cells = zip(*(table[name + part] if name + part in table else [""] * len(table)
                       for part in ("", "_low", "_high", "_std")))  # fmt: skip
-        shown = name.replace("_", " ").replace(" kb", " KB").replace("accuracy difference", "accuracy difference, points")
+        shown = (
+            name.replace("_", " ").replace(" kb", " KB").replace("accuracy difference", "accuracy difference, points")
+        )
         out[shown] = [_cell(name, *cell) for cell in cells]
     if not any(out.get("note", [])):
         out.pop("note", None)

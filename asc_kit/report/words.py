@@ -193,8 +193,8 @@ def why(table: pd.DataFrame) -> str:
     test, a, each = claims.significance().set_index("difference"), sum(TRAINING_A.values()), 75 * len(TRAINING_A)
     unseen, real = (test.loc[name] for name in ("S1-S3 against S4-S6", "B and C against S1-S3"))
     steps = all(table.device.isin(part).any() for part in GROUPS.values())
-    here = (" Which it is here, the two steps of the means suggest: in the first the devices change, in the second whether "
-            "training had them. The same order does not show the same cause.")  # fmt: skip
+    here = (" Which it is here, the two steps of the means suggest: in the first the devices change, in the second "
+            "whether training had them. The same order does not show the same cause.")  # fmt: skip
     return (
         "**Why?** Two reasons offer themselves. Training hears mostly A: in TAU's lists (the report does not say) its "
         f"training fold has {a:,} clips of A, about {each} of each of B, C and S1 to S3, none of S4 to S6. And each "
@@ -254,13 +254,16 @@ def ablation(table: pd.DataFrame) -> str:
     return f"Against the recipe. {_verdicts(rows, rows.variant)}" if len(rows) else ""
 
 
-CONVEX = ("The log loss of a mean of probabilities is never above the mean of its networks' log losses, on any clip: that "
-          "the seeds' interval leaves out 0 is arithmetic, and only how far is measured.")
+CONVEX = (
+    "The log loss of a mean of probabilities is never above the mean of its networks' log losses, on any clip: that "
+    "the seeds' interval leaves out 0 is arithmetic, and only how far is measured."
+)
 
 
 def beyond(table: pd.DataFrame) -> str:
     """`beyond.ways` in words: which other ways of scoring differ from the networks alone."""
     rows = table[pd.to_numeric(table.accuracy_difference).notna()]
+
     def grouped(ways: pd.Series) -> str:
         of = rows.submission.astype(str)[ways.index]
         return ", ".join(f"{way} ({', '.join(of[ways == way])})" for way in ways.unique())
