@@ -84,15 +84,19 @@ def differences(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
 
 
 def simulated(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
-    """Accuracy of every network through simulated devices, with intervals; saved."""
-    names = table.device.drop_duplicates().tolist()
+    """Accuracy of every network through simulated devices, with intervals, above it what it has without them; saved."""
+    names, groups = table.device.drop_duplicates().tolist(), list(table.groupby("submission"))
     figure, axis = plt.subplots(figsize=(11, 3.5))
-    groups = list(table.groupby("submission"))
-    for number, (name, rows) in enumerate(groups):
+    seeds = f", mean over {table.seeds.max()} seeds" if table.seeds.max() > 1 else ""
+    for number, ((name, rows), marker) in enumerate(zip(groups, "osD^v")):
+        colour = sns.color_palette("colorblind")[number]
         known, values, errors = _with_errors(rows, "accuracy")
         places = rows.device.map(names.index)[known] + 0.15 * (number - (len(groups) - 1) / 2)
-        axis.errorbar(places, values, yerr=errors, fmt="o", capsize=3, label=f"submission {name}")
-    axis.set(xticks=range(len(names)), xticklabels=names, ylim=(0, 1), xlabel="simulated device", ylabel="accuracy")
+        axis.errorbar(places, values, yerr=errors, fmt=marker, color=colour, capsize=3, label=f"submission {name}")
+        without = (rows.accuracy - rows.accuracy_difference).mean()
+        axis.axhline(without, color=colour, linestyle=":", label=f"{name} without a device")
+    axis.set(xticks=range(len(names)), xticklabels=names, ylim=(0, 1), xlabel="simulated device", ylabel="accuracy",
+             title=f"{table.n.max()} clips{seeds}")  # fmt: skip
     axis.yaxis.set_major_formatter(PERCENT)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, table, home, "simulated_devices")
