@@ -20,9 +20,12 @@ $(STAMP): requirements.lock pyproject.toml
 	$(RUN)python -m pip install -qq --no-deps --no-build-isolation -e .
 	touch $(STAMP)
 
+# Not from the environment, where NAME may be the machine's.
+CALLED = $(if $(filter command,$(origin NAME)),$(NAME))
+
 reproduce: setup
 	$(RUN)snakemake --cores $(CORES) --configfile config/$(EXPERIMENT).yaml \
-	  $(if $(DATA)$(NAME),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") $(if $(NAME),"name=$(NAME)")
+	  $(if $(DATA)$(CALLED),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") $(if $(CALLED),"name=$(CALLED)")
 
 test: setup
 	$(RUN)python -m pytest

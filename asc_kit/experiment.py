@@ -101,11 +101,11 @@ def code() -> str:
 
 
 def _train(run: Run, work: "Work", started: float) -> None:
-    truth.write(run.home, work.evaluation)
-    stale = [run.folder.glob("predictions_*.tsv"), run.home.glob(f"averaged_{run.config.submission}/*/predictions.tsv")]
-    for file in chain(
-        *stale if run.variant is None else stale[:1]
-    ):  # 14_beyond's, of another network than this will be
+    truth.write(run.home, work.corpus, work.evaluation)
+    stale = run.folder.glob("predictions_*.tsv")  # 14_beyond's, of another network than this will be
+    fold = run.folder.name.partition("_fold_")[1:]
+    averaged = [] if run.variant else run.home.glob(f"averaged_{run.config.submission}/seed_*/predictions.tsv")
+    for file in chain(stale, (file for file in averaged if file.parent.name.partition("_fold_")[1:] == fold)):
         file.unlink(missing_ok=True)
     result = (_fit_reference if run.config.submission in FLOORS else _train_network)(run, work)
     _write_about(run, work, started, result)
@@ -311,7 +311,9 @@ def prepare(recipe: Recipe, corpus: Corpus, home: Path) -> Store:
     if not corpus.labelled:
         say(f"{corpus.root}: has no scene_label: there will be predictions, and no scores")
         return store
-    truth.write(home, pd.concat([corpus.split(fold, recipe.folds, recipe.split_seed)[1] for fold in recipe.fold]))
+    truth.write(
+        home, corpus, pd.concat([corpus.split(fold, recipe.folds, recipe.split_seed)[1] for fold in recipe.fold])
+    )
     return store
 
 

@@ -81,7 +81,7 @@ class Run:
             name, (there, here) = next(iter(differ.items()))
             first = f"{name} is {there!r} there, {here!r} here"
             raise InputError(f"{self.folder}: holds a run of another configuration ({first}; {len(differ)} differ: "
-                             f"{', '.join(differ)}); name another experiment")  # fmt: skip
+                             f"{', '.join(differ)}); name another experiment, or give its values")  # fmt: skip
 
 
 def check_parameters(history: list[str]) -> None:

@@ -15,7 +15,7 @@ import soundfile
 import torch
 from conftest import ROOT, real
 
-from asc_kit import kernels, metrics, network, truth
+from asc_kit import kernels, metrics, network
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
 from asc_kit.deploy.predict import predict_other
@@ -273,15 +273,6 @@ def test_folds_have_folders_of_their_own(start):
     assert start(fold=2).folder.name == "seed_0_fold_2" and start().folder.name == "seed_0"
     with pytest.raises(InputError, match="fold: 4 is none of the 3"):
         train(start(fold=4))
-
-
-def test_truth_of_another_data_set_is_refused(tmp_path):
-    rows = pd.DataFrame([["a.wav", "bus", "x", "a"]], columns=["filename", "scene_label", "identifier", "source_label"])
-    truth.write(tmp_path, rows)
-    truth.write(tmp_path, rows.assign(filename="b.wav"))
-    assert len(pd.read_csv(tmp_path / "truth.tsv", sep="\t")) == 2
-    with pytest.raises(InputError, match="a.wav with another label"):
-        truth.write(tmp_path, rows.assign(scene_label="park"))
 
 
 def test_a_class_may_be_called_none(start):
