@@ -39,7 +39,9 @@ try:
     HOME = OUT.with_name(f"{OUT.name}.shards") / kit.digest(*BYTES, TEMPERATURE, str(ROOT), kit.code_digest(*CODE))
     TABLES = [HOME / f"{shard}.tsv" for shard in SHARDS]
     if workflow.is_main_process:
-        check_writable(OUT, MODEL, MANIFEST)
+        inputs = (MODEL, MANIFEST, *FITTED, *(ROOT / name for names in SHARDS.values() for name in names))
+        check_writable(OUT, *inputs)
+        check_writable(lists.failures_of(OUT), *inputs)
         HOME.mkdir(parents=True, exist_ok=True)
         guard = locked(HOME / "lock", f"{OUT}: another snakemake is working on it; wait for it")
         guard.__enter__()  # held until this process ends

@@ -49,7 +49,7 @@ def check_writable(target: Path, *inputs: Path) -> None:
     """Raise `InputError` before long work whose result could not be written, or would take the place of an input."""
     if target.exists() and not target.is_file():
         raise InputError(f"{target}: is {'a folder' if target.is_dir() else 'no ordinary file'}; name a file")
-    if target.exists() and any(file.exists() and file.samefile(target) for file in inputs):
+    if target.exists() and any(_same(file, target) for file in inputs):
         raise InputError(f"{target}: is read here, and would be written over; name another file")
     probe = target.with_name(f".{target.name}.{os.getpid()}.probe")
     try:
@@ -57,6 +57,13 @@ def check_writable(target: Path, *inputs: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror}); name another") from None
+
+
+def _same(one: Path, two: Path) -> bool:
+    try:
+        return one.samefile(two)
+    except OSError:  # not there, or no name that a file can have
+        return False
 
 
 def write_tensors(tensors: dict[str, "torch.Tensor"], target: Path, about: str) -> None:

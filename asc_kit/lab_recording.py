@@ -293,7 +293,7 @@ class Recording(widgets.VBox):
 
     def _list(self, chosen: Path | None) -> None:
         folder = configuration.path(self.folder.value)
-        found = [file for file in recordings.find([folder]) if file != folder][:LISTED] if folder.is_dir() else []
+        found = [file for file in recordings.find([folder]) if not file.is_dir()][:LISTED] if folder.is_dir() else []
         self.message.value = "" if found or chosen else _line(f"{folder}: no recordings in it; name another folder")
         if chosen is not None and chosen not in found:
             found.insert(0, chosen)

@@ -76,7 +76,7 @@ META = "filename\tscene_label\tidentifier\n"
         ("filename\tscene_label\na.wav\tbus\n", "line 2 has no identifier"), (META + "a.wav\tbus\tx\ty\n" * 2, "more fields than its first line"),
         (META + "a.wav\tbus\tx\n\n\nb.wav\t\tx\n", "line 5 has no scene_label"),
         (META + "a.wav\tbus\tx\nb.wav\tBus \tx\n", "'Bus ' and 'bus' differ in case or spaces alone"),
-        (META + "a.wav\tbu\x07s\tx\nb.wav\tpark\tx\n", "holds a control character"),
+        (META + "a.wav\tbu\x07s\tx\nb.wav\tpark\tx\n", "holds a character that is not shown"),
     ],
 )  # fmt: skip
 def test_faults_of_lists_are_one_line_that_names_the_file(tmp_path, text, what):

@@ -20,7 +20,7 @@ from test_own import fake_ffmpeg
 
 from asc_kit import network
 from asc_kit.__main__ import app
-from asc_kit.data import audio
+from asc_kit.data import audio, own
 from asc_kit.deploy import calibration, compact, recordings, show
 from asc_kit.errors import InputError
 from asc_kit.recipes import Recipe
@@ -150,8 +150,9 @@ def test_linked_folders_are_searched_and_circles_are_not(tmp_path):
     assert [str(file.relative_to(tmp_path / "own")) for file in found] == ["bus/a.wav", "park/b.wav"]
 
 
-def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_go_on(tmp_path, model_file, monkeypatch, capsys):
     (tmp_path / "secret").mkdir()
+    record(tmp_path / "park" / "a.wav", 1)
     scandir = os.scandir
 
     def refused(path):
@@ -160,8 +161,11 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refused)  # the tests may run as root, who reads everything
+    assert command(model_file, tmp_path) == 1
+    said = capsys.readouterr()
+    assert "park/a.wav" in said.out and "secret: cannot be read (Permission denied)" in said.err
     with pytest.raises(InputError, match=r"secret: cannot be read \(Permission denied\)"):
-        recordings.find([tmp_path])
+        own.build(tmp_path)  # where it might hold a class
 
 
 def test_the_table(tmp_path, model_file, model, capsys):
@@ -324,7 +328,7 @@ def test_a_manifest_is_scored_into_a_table_and_only_what_is_missing_again(tmp_pa
     assert command(model_file, "--manifest", tmp_path / "set" / "short.txt", "--out", out, "--keep") == 0
     assert sorted(out.read_text().splitlines()) == sorted(before.decode().splitlines())  # the other rows stay
     before = out.read_bytes()
-    with pytest.raises(InputError, match="out.tsv: is not known to be of this model, temperature and length"):
+    with pytest.raises(InputError, match="out.tsv: is not known to be of this model, temperature, length"):
         command(model_file, "--manifest", listed, "--out", out, "--keep", "--temperature", "2")
     out.write_text(out.read_text().replace(CLASSES[0], "elsewhere", 1))
     with pytest.raises(InputError, match="no table of the classes"):
@@ -396,6 +400,21 @@ def test_faults_of_the_manifest_and_the_table_show_before_the_work(tmp_path, mod
     with pytest.raises(InputError, match=what) as caught:
         command(model_file, "--manifest", listed, "--out", out, *flags)
     assert "\n" not in str(caught.value) and sorted(tmp_path.iterdir()) == before
+
+
+def test_a_table_goes_on_with_odd_names_but_not_from_another_root_or_its_own_failures(tmp_path, model_file):
+    for place in ("here", "there"):
+        record(tmp_path / place / "a.wav", 0.5)
+    listed, out, failed = tmp_path / "here" / "list.txt", tmp_path / "out.tsv", tmp_path / "out.failed.tsv"
+    listed.write_text(f"a.wav\n{'x' * 300}.wav\n")  # longer than a file system takes
+    ask = (model_file, "--manifest", listed, "--out", out, "--keep")
+    assert command(*ask) == 1 and command(*ask) == 1 and failed.exists()
+    with pytest.raises(InputError, match="out.tsv: is not known to be of this model, .* and root"):
+        command(*ask, "--root", tmp_path / "there")
+    before = failed.read_bytes()
+    with pytest.raises(InputError, match="out.failed.tsv: is read here, and would be written over"):
+        command(model_file, "--manifest", failed, "--out", out, "--keep", "--root", tmp_path / "here")
+    assert failed.read_bytes() == before
 
 
 LISTEN = """

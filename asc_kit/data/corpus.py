@@ -152,20 +152,9 @@ def read(root: str | Path) -> Corpus:
     if table.filename.duplicated().any():
         twice = table.filename[table.filename.duplicated()].iloc[0]
         raise InputError(f"{file}: {twice} is listed twice; remove one of its lines")
-    _check_classes(file, sorted(set(table.scene_label)) if labelled else [])
+    own.check_classes(file, sorted(set(table.scene_label)) if labelled else [])
     table = table[[*COLUMNS, "city", "segment"]].reset_index(drop=True)
     return Corpus(root, table, _lists(root, set(table.filename)) if labelled else {})
-
-
-def _check_classes(file: Path, names: list[str]) -> None:
-    seen: dict[str, str] = {}
-    for name in names:
-        if not name.isprintable():
-            raise InputError(f"{file}: the class {name!r} holds a control character; rename it")
-        if (other := seen.setdefault(" ".join(name.lower().split()), name)) != name:
-            raise InputError(
-                f"{file}: the classes {other!r} and {name!r} differ in case or spaces alone; give one name"
-            )
 
 
 def _listed(root: Path) -> bool:
@@ -220,7 +209,9 @@ def _table(file: Path, columns: list[str]) -> pd.DataFrame:
         raise InputError(f"{file}: cannot be read as TAB separated text: {' '.join(str(error).split())}") from None
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes what stands before the first name for an index
         raise InputError(f"{file}: its lines have more fields than its first line names; name every column there")
-    table = table[table.ne("").any(axis=1)]  # blank lines, which count in the numbers of the others
+    table = table[
+        table.apply(lambda column: column.str.strip()).ne("").any(axis=1)
+    ]  # blank lines, which count in the numbers of the others
     for name in columns:
         if name not in table:
             raise InputError(

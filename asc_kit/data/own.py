@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def build(source: str | Path, seconds: float | None = None) -> Path:
     """
     source = Path(source)
     recordings = _listed(source) if source.is_file() else _found(source.resolve())
+    check_classes(source, sorted({recording.scene_label for recording in recordings}))
     if len({recording.identifier for recording in recordings}) == len(recordings) > 1:
         say("each recording counts as a place of its own: no two are in one folder below their class's, or have one "
             "identifier")  # fmt: skip
@@ -75,19 +77,13 @@ def build(source: str | Path, seconds: float | None = None) -> Path:
     return folder
 
 
-def sound_files(folder: Path) -> list[Path]:
+def sound_files(folder: Path, unreadable: Callable[[OSError], None]) -> list[Path]:
     """What its ending calls a recording, in a folder and those below it, in alphabetical order; nothing hidden.
 
-    Linked folders are followed, but not round a circle; `InputError` where one cannot be read.
+    Linked folders are followed, but not round a circle; ``unreadable`` is told of those that cannot be read.
     """
-
-    def stop(error: OSError) -> None:
-        raise InputError(
-            f"{error.filename}: cannot be read ({error.strerror}); give it the right to be, or move it away"
-        )
-
     found = []
-    for here, folders, files in os.walk(folder, onerror=stop, followlinks=True):
+    for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         above = Path(here).parents[: len(Path(here).relative_to(folder).parts)]
         circle = any(parent.samefile(here) for parent in above)
         folders[:] = [] if circle else [name for name in folders if name[0] != "."]
@@ -95,9 +91,25 @@ def sound_files(folder: Path) -> list[Path]:
     return sorted(file for file in found if file.suffix.lower() in audio.SUFFIXES | audio.BY_FFMPEG)
 
 
+def check_classes(file: Path, names: list[str]) -> None:
+    """Raise `InputError` where a class' name cannot be shown, or two differ in case or spaces alone."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if not name.isprintable():
+            raise InputError(f"{file}: the class {name!r} holds a character that is not shown; rename it")
+        if (other := seen.setdefault(" ".join(name.lower().split()), name)) != name:
+            raise InputError(
+                f"{file}: the classes {other!r} and {name!r} differ in case or spaces alone; give one name"
+            )
+
+
+def _stop(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); give it the right to be, or move it away")
+
+
 def _found(source: Path) -> list[Recording]:
     recordings, loose = [], 0
-    for file in sound_files(source):
+    for file in sound_files(source, _stop):
         parts = file.relative_to(source).parts
         loose += len(parts) == 1
         if len(parts) > 1:  # class / place / ... / recording, or class / recording, each then a place of its own

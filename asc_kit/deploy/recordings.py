@@ -69,11 +69,15 @@ def unsure(probabilities: np.ndarray) -> bool:
 def find(paths: Iterable[Path]) -> list[Path]:
     """Files as they are given, and folders' `sound_files`.
 
-    A folder without any stands for itself: `score` says that it holds none.
+    A folder without any, or which cannot be read, stands for itself: `score` says so.
     """
     found: list[Path] = []
     for path in paths:
-        found += path.is_dir() and sound_files(path) or [path]
+        closed: list[Path] = []
+        there = (
+            sound_files(path, lambda error, closed=closed: closed.append(Path(error.filename))) if path.is_dir() else []
+        )
+        found += [*there, *closed] or [path]
     return found
 
 
@@ -90,6 +94,10 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
     InputError : as `audio.read`; the recording is silent, or shorter than a window of the features.
     """
     if file.is_dir():
+        try:
+            os.scandir(file).close()
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read ({error.strerror}); give it the right to be") from None
         raise InputError(f"{file}: no recordings in it; give files, or a folder that holds some")
     rate, least = model.config.features.sample_rate, model.config.features.window
     source, spans, values, place, silent = Source(file, rate), [], [], 0, 0

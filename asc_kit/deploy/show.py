@@ -18,7 +18,7 @@ from asc_kit.deploy import calibration, compact, manifest, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import Scored
 from asc_kit.errors import InputError
-from asc_kit.files import check_writable
+from asc_kit.files import check_writable, replacing
 from asc_kit.progress import progress, say
 
 ESCAPED = str.maketrans(
@@ -118,13 +118,20 @@ class Session:
         InputError : the table cannot be written, is an input (``source`` is the manifest), or holds what is to be kept
             of another model, temperature or length of windows.
         """
-        check_writable(out, source, self.file, *(root / name for name in names))
+        inputs = (source, self.file, *(root / name for name in names))
+        check_writable(out, *inputs)
+        check_writable(manifest.failures_of(out), *inputs)
         made_by = out.with_name(f".{out.name}.made_by")
-        mine = digest(hashlib.sha256(self.file.read_bytes()).hexdigest(), f"{self.degree} {self.segments}")
+        mine = digest(
+            hashlib.sha256(self.file.read_bytes()).hexdigest(), f"{self.degree} {self.segments}", str(root.resolve())
+        )
         if keep and out.exists() and (not made_by.exists() or made_by.read_text() != mine):
-            raise InputError(f"{out}: is not known to be of this model, temperature and length of segments; name "
-                             "another file, or leave out --keep")  # fmt: skip
-        made_by.write_text(mine) if keep else made_by.unlink(missing_ok=True)  # no table is ever marked as another's
+            raise InputError(f"{out}: is not known to be of this model, temperature, length of segments and root; "
+                             "name another file, or leave out --keep")  # fmt: skip
+        if not keep:
+            made_by.unlink(missing_ok=True)  # no table is ever marked as another's
+        elif not out.exists():
+            _mark(made_by, mine)
         done = manifest.rows(out, self.model.classes) if keep else {}
         left = [name for name in names if name not in done]
         if keep:
@@ -136,7 +143,7 @@ class Session:
             if keep and len(done) % OFTEN == 0:  # what a killed command has done is kept
                 self._write(out, names, done, left)
         self._write(out, names, done, left)
-        made_by.write_text(mine)
+        _mark(made_by, mine)
 
     def _write(self, out: Path, names: list[str], done: dict[str, str], left: list[str]) -> None:
         failed = {left[number]: reason for number, reason in self.failed.items()}
@@ -151,6 +158,11 @@ class Session:
         if self.top:
             named = dict(self._best(probabilities, self.top))
         return {"label": self._best(probabilities, 1)[0][0], "probabilities": named}
+
+
+def _mark(file: Path, text: str) -> None:
+    with replacing(file) as part:
+        part.write_text(text)
 
 
 def _degree(text: str, model_file: Path, model: compact.Model) -> float:
