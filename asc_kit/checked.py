@@ -1,7 +1,7 @@
 """Frozen settings that refuse a value of the wrong type or out of range, by name."""
 
 from dataclasses import field
-from math import isfinite
+from math import inf
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -15,7 +15,7 @@ def fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is UnionType:
         return any(fits(value, part) for part in get_args(hint))
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < inf
     return type(value) is hint
 
 

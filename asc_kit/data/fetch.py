@@ -143,7 +143,7 @@ def _check_space(dataset: str, rows: list[Any], wanted: list[Any], root: Path) -
             to_unpack += UNPACKED * row.bytes
         else:
             try:
-                to_unpack += _space(_members(root / row.filename, root)[1].values())
+                to_unpack += _space(_members(root / row.filename, root, whole=False)[1].values())
             except (InputError, OSError):
                 pass  # `_unpack` will say it
     free = shutil.disk_usage(root).free
@@ -289,6 +289,8 @@ def _unpack(archive: Path, root: Path) -> set[Path]:
     with zipfile.ZipFile(archive) as opened:
         for target, member in progress(missing.items(), f"unpacking {archive.name}"):
             target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                say(f"{target}: is not as the archive has it; replaced")
             try:
                 with opened.open(member) as source, replacing(target) as part, part.open("xb") as file:
                     shutil.copyfileobj(source, file, CHUNK)
@@ -299,8 +301,11 @@ def _unpack(archive: Path, root: Path) -> set[Path]:
     return folders
 
 
-def _members(archive: Path, root: Path) -> tuple[set[Path], dict[Path, zipfile.ZipInfo]]:
-    """An archive's folders in ``root``, and those of its members that are not there yet, once all are found safe."""
+def _members(archive: Path, root: Path, whole: bool = True) -> tuple[set[Path], dict[Path, zipfile.ZipInfo]]:
+    """An archive's folders in ``root``, and those of its members that are not there yet, once all are found safe.
+
+    ``whole`` reads those that are there, and compares more than their sizes.
+    """
     try:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
@@ -320,6 +325,8 @@ def _members(archive: Path, root: Path) -> tuple[set[Path], dict[Path, zipfile.Z
         if path.is_symlink() or (path.exists() and wrong) or (path in parents and path in files):
             raise InputError(f"{path} is a link, or not the file or folder it is in the archive; move it away")
     folders = {root / Path(member.filename).parts[0] if "/" in member.filename else root for member in members}
+    if not whole:
+        return folders, {target: member for target, member in files.items() if _size(target) != member.file_size}
     there = progress(files.items(), f"comparing {archive.name}")
     return folders, {target: member for target, member in there if not _is_member(target, member)}
 

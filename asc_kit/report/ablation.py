@@ -12,7 +12,7 @@ from asc_kit.files import replacing
 from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables
 from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored
-from asc_kit.runs import differences
+from asc_kit.runs import Run, differences
 
 AS_IT_STANDS = "the recipe"
 VALIDATION = "truth_validation"
@@ -43,9 +43,12 @@ def table(home: Path, recipe: Recipe) -> pd.DataFrame:
             row |= dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": "no run of it is there"}
         else:
             row |= scored.row() | (evaluation.difference(scored, usual) if variant and usual else {})
-            files = home.glob(f"{_folder(recipe, variant)}/seed_*/{PREDICTIONS[recipe.ablation_clips]}.tsv")
-            planned, there = len(recipe.seeds) * len(recipe.fold), len(list(files))
-            row["note"] = f"{planned - there} of {planned} runs are missing" if there < planned else ""
+            every = (
+                recipe.config(recipe.ablation_submission, k, f, variant) for k in recipe.seeds for f in recipe.fold
+            )
+            planned = [Run(recipe, one, home, variant=variant).folder for one in every]
+            missing = sum(not (folder / f"{PREDICTIONS[recipe.ablation_clips]}.tsv").exists() for folder in planned)
+            row["note"] = f"{missing} of {len(planned)} runs are missing" if missing else ""
         rows.append(row)
     columns = ["variant", "changes", *DIFFERENCES, *SCORES, "n", "seeds", "note"]
     return pd.DataFrame(rows).reindex(columns=columns)
