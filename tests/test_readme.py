@@ -39,3 +39,16 @@ def test_only_the_part_between_the_marks_is_written(tmp_path):
     assert (
         file.read_text() == f"before\n{readme.MARKS[0]}\n{readme.results(ROOT / 'results')}\n{readme.MARKS[1]}\nafter\n"
     )
+
+
+def test_what_it_says_of_the_demo_is_in_the_record():
+    record = pd.read_csv(ROOT / "results/performance/repeats.csv")
+    text = " ".join(readme.README.read_text().split())
+    one, two, other, here, there = record.itertuples()
+    assert (one.threads, two.threads, other.seed, here.submission, there.submission) == (1, 2, 1, 4, 4)
+    said = [f"{100 * row.accuracy:.1f} % and {row.log_loss:.3f} with" for row in (one, two, other)]
+    said += [
+        f"{100 * row.accuracy:.1f} % [{100 * row.accuracy_low:.1f}, {100 * row.accuracy_high:.1f}] on"
+        for row in (here, there)
+    ]
+    assert all(part in text for part in said), said

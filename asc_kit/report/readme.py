@@ -21,9 +21,10 @@ EXPERIMENTS = {
     "tut2017": "TUT 2017, five folds",
     "tau2022": "TAU 2022, clips of 1 s, five folds",
 }
+# An ablation and no more.
 TUNING = {
-    "tut2017_tuning": "TUT 2017, 94 validation clips of one training fold, three seeds"
-}  # an ablation and no more
+    "tut2017_tuning": "TUT 2017, 94 validation clips of one training fold, which chose each run's epoch, three seeds"
+}
 
 
 def results(home: Path) -> str:
