@@ -37,6 +37,13 @@ def test_own_folds_are_used(tiny):
         read.split(2, 5)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_class_of_fewer_clips_than_folds_is_drawn_without_a_librarys_warning():
+    rows = [(c, f"{c}-{place}") for c, count in (("bus", 12), ("park", 3)) for place in range(count)]
+    numbers = corpus.fold_numbers(pd.DataFrame(rows, columns=["scene_label", "identifier"]), 5, 0)
+    assert sorted(numbers[:12].value_counts()) == [2, 2, 2, 3, 3] and numbers[12:].nunique() == 3
+
+
 @given(seed=st.integers(0, 1000), folds=st.integers(2, 5))
 def test_drawn_folds_keep_locations_together_and_cover_all(seed, folds):
     rows = [(f"{p}-{c}", f"class{p % 3}", f"place{p}") for p in range(15) for c in range(1 + p % 4)]

@@ -5,6 +5,7 @@ place are alike, and a network that knows the place would be scored on its memor
 """
 
 import re
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -97,8 +98,11 @@ def fold_numbers(table: pd.DataFrame, folds: int, seed: int) -> pd.Series:
     draw = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     numbers = pd.Series(0, index=table.index)
     try:
-        for number, (_, rows) in enumerate(draw.split(table, table.scene_label, table.identifier), start=1):
-            numbers.iloc[rows] = number
+        with warnings.catch_warnings():
+            # Of a class with fewer clips than folds, which not every fold can have: the tables count them.
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            for number, (_, rows) in enumerate(draw.split(table, table.scene_label, table.identifier), start=1):
+                numbers.iloc[rows] = number
     except ValueError:
         raise InputError(f"folds: every class has fewer than {folds} clips; draw fewer folds") from None
     if numbers.nunique() < folds:
