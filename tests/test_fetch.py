@@ -19,6 +19,7 @@ import pytest
 from conftest import ROOT
 
 from asc_kit.data import fetch as fetching
+from asc_kit.data.archives import unpack
 from asc_kit.data.fetch import CHUNK, fetch, read_registry
 from asc_kit.errors import InputError
 
@@ -566,7 +567,7 @@ def test_no_damage_gets_past_the_one_line(root, kind):
             data[draw.randrange(len(data))] = draw.randrange(256)
         (root / "a.zip").write_bytes(data[: draw.choice([len(data), draw.randrange(len(data))])])
         try:
-            fetching._unpack(root / "a.zip", root)
+            unpack(root / "a.zip", root)
         except (InputError, OSError) as error:
             faults += 1
             assert "\n" not in str(error)
@@ -662,7 +663,7 @@ KILLS = {
     "pooch moves the archive": "pooch.core.shutil.move",
     "the archive gets its name": "os.replace",
     "the part goes": "pathlib.Path.unlink",
-    "the first member is written": "fetch.shutil.copyfileobj",
+    "the first member is written": "shutil.copyfileobj",
 }
 
 
@@ -672,7 +673,7 @@ def test_killed_at_any_step_loses_and_doubles_nothing(shop, root, step, when):
     shop.add("toy.audio.1.zip", audio(1))
     call = KILLS[step]
     code = f"""
-import os, pathlib, signal, sys
+import os, pathlib, shutil, signal, sys
 import pooch.core
 from asc_kit.data import fetch
 real = {call}

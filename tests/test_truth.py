@@ -23,7 +23,7 @@ def corpus(tmp_path, places=4, lists=None):
 def home(tmp_path):
     """Holds truth.tsv and a run of fold 1 of `corpus`, but for its network."""
     data, home = corpus(tmp_path), tmp_path / "mine"
-    training, evaluation = data.split(**{"fold": 1, "folds": 2, "seed": 0})
+    training, evaluation = data.split(1, 2, 0)
     truth.write(home, data, evaluation)
     (home / "submission_2" / "seed_0").mkdir(parents=True)
     about = {"config": FOLD | {"training": {"training_devices": None}}}

@@ -213,9 +213,8 @@ def _table(file: Path, columns: list[str]) -> pd.DataFrame:
         raise InputError(f"{file}: cannot be read as TAB separated text: {' '.join(str(error).split())}") from None
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes what stands before the first name for an index
         raise InputError(f"{file}: its lines have more fields than its first line names; name every column there")
-    table = table[
-        table.apply(lambda column: column.str.strip()).ne("").any(axis=1)
-    ]  # blank lines, which count in the numbers of the others
+    blank = table.apply(lambda column: column.str.strip()).eq("").all(axis=1)
+    table = table[~blank]  # they count in the numbers of the other lines
     for name in columns:
         if name not in table:
             raise InputError(

@@ -7,11 +7,7 @@ what has come of an archive, ``NAME.zip`` a right one, and a member has its own 
 import os
 import re
 import shutil
-import stat
 import time
-import zipfile
-import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +15,9 @@ import pandas as pd
 import pooch
 import requests
 
+from asc_kit.data.archives import CHUNK, amount, cause, members_of, size_of, space, unpack
 from asc_kit.errors import InputError
-from asc_kit.files import ARCHIVE_FAULTS, FULL, locked, replacing
+from asc_kit.files import FULL, locked
 from asc_kit.progress import progress, say
 
 REGISTRY = Path(__file__).with_name("tau_registry.tsv")
@@ -33,8 +30,6 @@ FORMS = {
 }
 SCRATCH = ".fetch.scratch"  # pooch's own folder: killed, it leaves files under names of its choice
 UNPACKED = 1.12  # bytes that TAU's audio takes, for one of its archives
-BLOCK = 4096  # a file takes whole blocks of the disk
-CHUNK = 2**16  # bytes; a broken connection loses less than one
 TIMEOUT = 30  # seconds without a byte
 WAITS = (2, 5, 15, 45)  # seconds before the attempts that follow fruitless ones
 LONGEST_WAIT = 300  # seconds, whatever the server asks for
@@ -113,7 +108,7 @@ def _fetch(dataset: str, rows: list[Any], root: Path) -> list[Path]:
         try:
             if row in wanted:
                 _download(row, root)
-            folders |= _unpack(root / row.filename, root)
+            folders |= unpack(root / row.filename, root)
         except (InputError, OSError) as error:  # the other archives are fetched all the same
             failures.append(f"{row.filename}: {_reason(error, root)}")
             say(failures[-1])
@@ -123,15 +118,10 @@ def _fetch(dataset: str, rows: list[Any], root: Path) -> list[Path]:
 
 
 def _is_right(row: Any, root: Path) -> bool:
-    right = _size(root / row.filename) == row.bytes and pooch.file_hash(root / row.filename, "md5") == row.md5
+    right = size_of(root / row.filename) == row.bytes and pooch.file_hash(root / row.filename, "md5") == row.md5
     if right:  # a part is of a fetch that was killed when it had only this left to do
         (root / f"{row.filename}.part").unlink(missing_ok=True)
     return right
-
-
-def _size(file: Path) -> int:
-    """Bytes of a file; -1 without one."""
-    return file.stat().st_size if file.is_file() else -1
 
 
 def _check_space(dataset: str, rows: list[Any], wanted: list[Any], root: Path) -> None:
@@ -139,28 +129,19 @@ def _check_space(dataset: str, rows: list[Any], wanted: list[Any], root: Path) -
     to_fetch, to_unpack = 0, 0
     for row in rows:
         if row in wanted:
-            to_fetch += max(0, row.bytes - max(0, _size(root / f"{row.filename}.part")))
+            to_fetch += max(0, row.bytes - max(0, size_of(root / f"{row.filename}.part")))
             to_unpack += UNPACKED * row.bytes
         else:
             try:
-                to_unpack += _space(_members(root / row.filename, root, whole=False)[1].values())
+                to_unpack += space(members_of(root / row.filename, root, whole=False)[1].values())
             except (InputError, OSError):
-                pass  # `_unpack` will say it
+                pass  # `unpack` will say it
     free = shutil.disk_usage(root).free
-    say(f"{dataset}: {len(rows)} archives, {_amount(to_fetch)} to fetch, about {_amount(to_unpack)} to unpack; "
-        f"{_amount(free)} free in {root}")  # fmt: skip
+    say(f"{dataset}: {len(rows)} archives, {amount(to_fetch)} to fetch, about {amount(to_unpack)} to unpack; "
+        f"{amount(free)} free in {root}")  # fmt: skip
     if to_fetch + to_unpack > free:
-        raise InputError(f"--root: {dataset} needs {_amount(to_fetch + to_unpack)} in {root}, where {_amount(free)} "
+        raise InputError(f"--root: {dataset} needs {amount(to_fetch + to_unpack)} in {root}, where {amount(free)} "
                          "are free; make room, or name a folder of a larger disk")  # fmt: skip
-
-
-def _space(members: Iterable[zipfile.ZipInfo]) -> int:
-    return sum(-(-info.file_size // BLOCK) * BLOCK for info in members)
-
-
-def _amount(count: float) -> str:
-    unit = next((power for power in (3, 2, 1) if count >= 1000**power), 0)
-    return f"{count / 1000**unit:.{2 if unit == 3 else 0}f} {('bytes', 'kB', 'MB', 'GB')[unit]}"
 
 
 def _reason(error: Exception, root: Path) -> str:
@@ -210,7 +191,7 @@ class _Transfer:
     @property
     def here(self) -> int:
         """Bytes that have come."""
-        return max(0, _size(self.part))
+        return max(0, size_of(self.part))
 
     def __call__(self, url: str, output_file: str, _: pooch.Pooch) -> None:
         fruitless, most = 0, self.here
@@ -221,11 +202,11 @@ class _Transfer:
                 fruitless = 0 if self.here > most else fruitless + 1  # bytes that come again are no progress
                 most = max(most, self.here)
                 if fruitless > len(WAITS):
-                    raise InputError(f"{_why(error)}; {_amount(self.here)} of {_amount(self.size)} are here, and the "
+                    raise InputError(f"{cause(error)}; {amount(self.here)} of {amount(self.size)} are here, and the "
                                      "same command goes on from there") from None  # fmt: skip
                 asked = error.response.headers.get("Retry-After", "") if error.response is not None else ""
                 wait = min(max(WAITS[max(0, fruitless - 1)], int(asked) if asked.isdecimal() else 0), LONGEST_WAIT)
-                say(f"{self.part.stem}: {_why(error)}; again in {wait} s")
+                say(f"{self.part.stem}: {cause(error)}; again in {wait} s")
                 time.sleep(wait)
         os.unlink(output_file)
         try:
@@ -266,89 +247,3 @@ class _Transfer:
                     raise ValueError(f"more than {self.size} bytes come")
         if self.here < self.size:
             raise requests.HTTPError("the connection ends early", response=answer)
-
-
-def _why(error: BaseException) -> str:
-    """One line: what lies at the bottom of requests' nested errors, without their addresses and object names."""
-    while error.__context__:
-        error = error.__context__
-    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-
-
-def _unpack(archive: Path, root: Path) -> set[Path]:
-    """Extract the members that are not there yet, or not as they are in it; returns the archive's folders."""
-    folders, missing = _members(archive, root)
-    need, free = _space(missing.values()), shutil.disk_usage(root).free
-    if need > free:
-        raise InputError(f"needs {_amount(need)} more in {root} to be unpacked, where {_amount(free)} are free; make "
-                         "room, and the same command goes on where it stopped")  # fmt: skip
-    for left in (file for folder in {target.parent for target in missing} for file in folder.glob(".*.part")):
-        found = re.fullmatch(r"\.(.+)\.\d+\.part", left.name)  # `replacing`'s, of an unpacking that was killed
-        if found and left.with_name(found[1]) in missing:
-            left.unlink()
-    with zipfile.ZipFile(archive) as opened:
-        for target, member in progress(missing.items(), f"unpacking {archive.name}"):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                say(f"{target}: is not as the archive has it; replaced")
-            try:
-                with opened.open(member) as source, replacing(target) as part, part.open("xb") as file:
-                    shutil.copyfileobj(source, file, CHUNK)
-            except InputError:  # of the disk; it is a ValueError, too
-                raise
-            except ARCHIVE_FAULTS as error:
-                raise InputError(f"member {member.filename} cannot be unpacked ({_why(error)})") from None
-    return folders
-
-
-def _members(archive: Path, root: Path, whole: bool = True) -> tuple[set[Path], dict[Path, zipfile.ZipInfo]]:
-    """An archive's folders in ``root``, and those of its members that are not there yet, once all are found safe.
-
-    ``whole`` reads those that are there, and compares more than their sizes.
-    """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = opened.infolist()
-    except ARCHIVE_FAULTS as error:
-        raise InputError(f"is not a zip archive, or a damaged one ({_why(error)})") from None
-    files: dict[Path, zipfile.ZipInfo] = {}
-    parents: set[Path] = set()
-    for member in members:
-        target = root / member.filename
-        if fault := _fault(member) or ("is there twice" if target in files else None):
-            raise InputError(f"member {member.filename!r} {fault}; nothing of the archive is unpacked")
-        parents.update(root / parent for parent in Path(member.filename).parents)
-        if not member.is_dir():
-            files[target] = member
-    for path in (parents | set(files)) - {root}:
-        wrong = not path.is_dir() if path in parents else not path.is_file()
-        if path.is_symlink() or (path.exists() and wrong) or (path in parents and path in files):
-            raise InputError(f"{path} is a link, or not the file or folder it is in the archive; move it away")
-    folders = {root / Path(member.filename).parts[0] if "/" in member.filename else root for member in members}
-    if not whole:
-        return folders, {target: member for target, member in files.items() if _size(target) != member.file_size}
-    there = progress(files.items(), f"comparing {archive.name}")
-    return folders, {target: member for target, member in there if not _is_member(target, member)}
-
-
-def _is_member(file: Path, member: zipfile.ZipInfo) -> bool:
-    """Whether a file has a member's size and checksum: a loss of power leaves whole lengths of zeros."""
-    if _size(file) != member.file_size:
-        return False
-    checksum = 0
-    with file.open("rb") as handle:
-        while block := handle.read(CHUNK):
-            checksum = zlib.crc32(block, checksum)
-    return checksum == member.CRC
-
-
-def _fault(member: zipfile.ZipInfo) -> str | None:
-    if member.flag_bits & 1:
-        return "is encrypted"
-    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a special file"
-    for name in (member.filename, member.orig_filename):  # zipfile may cut or replace the name that is written
-        parts = name.removesuffix("/").split("/")
-        if {"", ".", ".."} & set(parts) or "\\" in name or re.match("[A-Za-z]:", name) or not name.isprintable():
-            return "does not name a place inside the folder"
-    return None

@@ -9,7 +9,6 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,18 +76,19 @@ def build(source: str | Path, seconds: float | None = None) -> Path:
     return folder
 
 
-def sound_files(folder: Path, unreadable: Callable[[OSError], None]) -> list[Path]:
+def sound_files(folder: Path) -> tuple[list[Path], list[OSError]]:
     """What its ending calls a recording, in a folder and those below it, in alphabetical order; nothing hidden.
 
-    Linked folders are followed, but not round a circle; ``unreadable`` is told of those that cannot be read.
+    Linked folders are followed, but not round a circle. The errors are of folders that cannot be read.
     """
-    found = []
-    for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
+    found: list[Path] = []
+    errors: list[OSError] = []
+    for here, folders, files in os.walk(folder, onerror=errors.append, followlinks=True):
         above = Path(here).parents[: len(Path(here).relative_to(folder).parts)]
         circle = any(parent.samefile(here) for parent in above)
         folders[:] = [] if circle else [name for name in folders if name[0] != "."]
         found += [Path(here, name) for name in files if not circle and name[0] != "."]  # a pipe is a fault
-    return sorted(file for file in found if file.suffix.lower() in audio.SUFFIXES | audio.BY_FFMPEG)
+    return sorted(file for file in found if file.suffix.lower() in audio.SUFFIXES | audio.BY_FFMPEG), errors
 
 
 def check_classes(file: Path, names: list[str]) -> None:
@@ -103,13 +103,13 @@ def check_classes(file: Path, names: list[str]) -> None:
             )
 
 
-def _stop(error: OSError) -> None:
-    raise InputError(f"{error.filename}: cannot be read ({error.strerror}); give it the right to be, or move it away")
-
-
 def _found(source: Path) -> list[Recording]:
     recordings, loose = [], 0
-    for file in sound_files(source, _stop):
+    files, errors = sound_files(source)
+    if errors:
+        raise InputError(f"{errors[0].filename}: cannot be read ({errors[0].strerror}); give it the right to be, or "
+                         "move it away")  # fmt: skip
+    for file in files:
         parts = file.relative_to(source).parts
         loose += len(parts) == 1
         if len(parts) > 1:  # class / place / ... / recording, or class / recording, each then a place of its own

@@ -73,11 +73,8 @@ def find(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        closed: list[Path] = []
-        there = (
-            sound_files(path, lambda error, closed=closed: closed.append(Path(error.filename))) if path.is_dir() else []
-        )
-        found += [*there, *closed] or [path]
+        files, errors = sound_files(path) if path.is_dir() else ([], [])
+        found += [*files, *(Path(error.filename) for error in errors)] or [path]
     return found
 
 
