@@ -50,7 +50,7 @@ lab: setup
 
 # The notebooks whose committed outputs the tests compare, executed anew.
 golden: setup
-	$(RUN)python notebooks/golden.py
+	$(RUN)python tools/golden.py
 
 # The demo's results and what was derived from data; the environment and other results stay.
 clean:

@@ -13,12 +13,12 @@ import nbformat
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from asc_kit import batch, recipes, truth
+from asc_kit.run import batch, recipes, truth
 from asc_kit import config as kit
 from asc_kit.data import corpus as corpora
-from asc_kit.errors import InputError
-from asc_kit.files import locked, replacing
-from asc_kit.runs import Run
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import locked, replacing
+from asc_kit.run.runs import Run
 
 os.environ["OMP_NUM_THREADS"] = "1"  # jobs share the cores; a run sets the threads of its recipe itself
 RECIPE = str(workflow.configfiles[0]) if workflow.configfiles else "config/demo.yaml"
@@ -41,7 +41,7 @@ try:
     RUNS = [Run(recipe, settings, HOME, DATA) for settings in recipe.configs()]
     RUNS += [Run(recipe, settings, HOME, DATA, variant) for variant, settings in recipe.variants()]
     if not DATA and recipe.expected:
-        from asc_kit import plan
+        from asc_kit.run import plan
 
         print(plan.text(recipe))
         print(f"\nNothing was run: give DATA=DIR once it is there (python -m asc_kit fetch "
@@ -111,8 +111,8 @@ def made_by(name) -> str:
     """Changes with a notebook's code, and with the code, template and published numbers that make the tables."""
     cells = nbformat.read(f"{workflow.basedir}/notebooks/{name}.ipynb", as_version=4).cells
     library = ("metrics", "lab/shown", "report/evaluation", "report/tables", "report/words", "report/figures",
-               "report/page", "report/complexity", "report/ablation", "report/beyond", "report/claims", "report/audit",
-               "report/score", "deploy/rescore", "data/demo")
+               "report/page", "complexity", "report/ablation", "report/beyond", "report/claims", "report/audit",
+               "report/score", "run/rescore", "data/demo")
     variants = str((recipe.ablation, recipe.ablation_clips, recipe.ablation_submission))
     folder = kit.ROOT / "asc_kit" / "report"
     read = [file.read_text() for file in (folder / "page.html", *sorted(folder.glob("published/*.csv")))]

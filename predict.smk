@@ -13,8 +13,8 @@ from pathlib import Path
 
 from asc_kit import config as kit
 from asc_kit.deploy import manifest as lists
-from asc_kit.errors import InputError
-from asc_kit.files import check_writable, locked, replacing
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import check_writable, locked, replacing
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a shard's threads take a recording each
 CODE = ("features", "blocks", "kernels", "network", "metrics", "data/audio", "deploy/compact", "deploy/folding",

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from asc_kit import recipes
-from asc_kit.errors import InputError
+from asc_kit.common.errors import InputError
+from asc_kit.run import recipes
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
 
@@ -42,7 +42,7 @@ def run(
     parameter: Annotated[list[str], typer.Option("-p", help="NAME=VALUE, any number of times")] = [],
 ) -> None:
     """Execute a notebook with papermill, refusing parameters it does not have."""
-    from asc_kit import batch
+    from asc_kit.run import batch
 
     pairs = [text.partition("=") for text in parameter]
     for name, sign, _ in pairs:
@@ -65,7 +65,7 @@ def plan(
     recipe: Annotated[Path, typer.Argument(help="config/report.yaml, or another that says what it expects")],
 ) -> None:
     """Tell steps, disk, time and memory of an experiment before its data is there."""
-    from asc_kit import plan as planning
+    from asc_kit.run import plan as planning
 
     print(planning.text(recipes.load(recipe)))
 
@@ -183,12 +183,12 @@ def package(
     if bool(check) == bool(out) or out and not (experiment and label and data) or check and label:
         raise typer.BadParameter("give EXPERIMENT --label --data --out, or --check with EXPERIMENT and --data if known")
     if check:
-        from asc_kit.deploy import validator
+        from asc_kit.report import validator
 
         found = validator.faults(check, data, experiment, seed)
         print("\n".join(found) if found else f"{check}: no fault")
         raise typer.Exit(1 if found else 0)
-    from asc_kit.deploy import submission
+    from asc_kit.report import package as submission
 
     for name in submission.package(experiment, label, data, out, seed):
         print(name)

@@ -1,6 +1,6 @@
 """Every choice of an experiment, frozen, with the report's value as its default.
 
-A recipe (`asc_kit.recipes`) holds only what differs from the defaults below. A run is one submission, one seed
+A recipe (`asc_kit.run.recipes`) holds only what differs from the defaults below. A run is one submission, one seed
 and one fold of a recipe; its identity is the hash of its resolved configuration. Where the report is silent the
 field's comment says "open".
 """
@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from asc_kit.checked import Checked, at_least, between, fits
-from asc_kit.errors import InputError
+from asc_kit.common.checked import Checked, at_least, between, fits
+from asc_kit.common.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -143,9 +143,9 @@ BASELINE = {
 OWN = {"baseline": BASELINE} | {name: {"training": dict(selection="none")} for name in FLOORS}
 PARTS = {"features": Features, "augmentation": Augmentation, "training": Training}
 # The modules that a run's numbers depend on.
-CODE = ("features", "augmentations", "blocks", "kernels", "network", "trainer", "metrics", "reference", "experiment",
-        "data/audio", "data/corpus", "data/gains", "data/store", "deploy/calibration", "deploy/compact",
-        "deploy/folding", "deploy/predict")  # fmt: skip
+CODE = ("features", "augmentations", "blocks", "network", "trainer", "metrics", "beyond", "kernels", "data/audio",
+        "data/corpus", "data/gains", "data/store", "deploy/calibration", "deploy/compact", "deploy/folding",
+        "deploy/predict", "run/floors", "run/experiment")  # fmt: skip
 PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validation"}  # a run's files, by clips
 # What a notebook or the command line may change one by one.
 TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))

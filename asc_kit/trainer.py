@@ -24,10 +24,10 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from tqdm import tqdm
 
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import replacing, write_tensors
+from asc_kit.common.progress import progress, say
 from asc_kit.config import Training, generator
-from asc_kit.errors import InputError
-from asc_kit.files import replacing, write_tensors
-from asc_kit.progress import progress, say
 
 Batches = Callable[[int, int], Iterator[tuple[torch.Tensor, torch.Tensor]]]  # epoch, first step -> (inputs, targets)
 Evaluate = Callable[[nn.Module], dict[str, float]]  # -> validation scores

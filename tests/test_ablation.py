@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_kit import recipes
+from asc_kit.common.errors import InputError
 from asc_kit.data.corpus import COLUMNS, Corpus
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
 from asc_kit.report import ablation, evaluation, words
-from asc_kit.runs import Run
+from asc_kit.run import recipes
+from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import Run
 
 CLASSES = ["bus", "park"]
 RECIPE = Recipe("toy", submissions=("2",), seeds=(0, 1), training=dict(epochs=3),

@@ -13,9 +13,9 @@ from asc_kit import network
 from asc_kit.config import PARTS
 from asc_kit.data import corpus
 from asc_kit.deploy import compact
-from asc_kit.experiment import Work
-from asc_kit.recipes import Recipe
 from asc_kit.report.assumptions import ASSUMPTIONS, table
+from asc_kit.run.experiment import Work
+from asc_kit.run.recipes import Recipe
 from asc_kit.trainer import Trainer
 
 BASE = {

@@ -24,8 +24,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asc_kit import config
+from asc_kit.common.errors import InputError
 from asc_kit.data import audio, check, corpus, store
-from asc_kit.errors import InputError
 
 RATE = 44100
 WAVE = 0.1 * np.random.default_rng(11).standard_normal(RATE // 2)

@@ -9,8 +9,8 @@ import pytest
 from conftest import real
 
 from asc_kit.data import corpus
-from asc_kit.recipes import Recipe
 from asc_kit.report import audit, claims, evaluation, tables
+from asc_kit.run.recipes import Recipe
 
 
 @pytest.fixture(scope="module")

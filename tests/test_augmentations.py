@@ -6,18 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asc_kit.augmentations import (
-    FreqMixStyle,
-    Loudness,
-    Mixup,
-    Recorder,
-    SpecAugment,
-    TemporalCrop,
-    a_weighting,
-    beta,
-    mix,
-    response_curve,
-)
+from asc_kit.augmentations import Loudness, Mixup, SpecAugment, TemporalCrop, a_weighting, beta, mix
+from asc_kit.beyond import FreqMixStyle, Recorder, response_curve
 from asc_kit.config import Augmentation, generator
 
 

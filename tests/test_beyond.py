@@ -11,16 +11,16 @@ import torch
 import yaml
 from conftest import ROOT
 
-from asc_kit import batch
+from asc_kit.common.errors import InputError
 from asc_kit.data import corpus
 from asc_kit.data.demo import apply_device
 from asc_kit.data.store import open_store
-from asc_kit.deploy import compact, rescore
-from asc_kit.errors import InputError
-from asc_kit.experiment import train
-from asc_kit.recipes import load
+from asc_kit.deploy import compact
 from asc_kit.report import beyond
-from asc_kit.runs import Run
+from asc_kit.run import batch, rescore
+from asc_kit.run.experiment import train
+from asc_kit.run.recipes import load
+from asc_kit.run.runs import Run
 
 RECIPE = {"folds": 3, "submissions": ["1"], "seeds": [0, 1], "augmentation": {"crop_seconds": 0.4},
           "training": {"epochs": 1, "batch_size": 4, "selection": "none"}}  # fmt: skip

@@ -9,13 +9,13 @@ import torch
 from conftest import real
 
 from asc_kit import metrics
+from asc_kit.common.errors import InputError
 from asc_kit.config import Features
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store
 from asc_kit.deploy import calibration
-from asc_kit.errors import InputError
 from asc_kit.features import LogMel
-from asc_kit.recipes import Recipe
+from asc_kit.run.recipes import Recipe
 
 
 def sharpened(temperature, clips=4000, classes=4):

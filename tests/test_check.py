@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from conftest import ROOT, real, write_corpus
 
+from asc_kit.common.errors import InputError
 from asc_kit.data import check
-from asc_kit.errors import InputError
 
 # TAU 2020 Mobile, development: the published lists of the first release, counted; training clips of device a by class.
 TRAINING_A = {"airport": 1019, "bus": 1025, "metro": 1007, "metro_station": 1005, "park": 1054, "public_square": 1053,

@@ -10,9 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from asc_kit import network
+from asc_kit.common.errors import InputError
 from asc_kit.deploy import compact
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
+from asc_kit.run.recipes import Recipe
 
 CLASSES = tuple("abcdefghij")
 

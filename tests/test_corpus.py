@@ -6,8 +6,8 @@ from conftest import real, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asc_kit.common.errors import InputError
 from asc_kit.data import corpus
-from asc_kit.errors import InputError
 
 
 def test_tau_names_give_city_location_and_device(tmp_path):

@@ -11,9 +11,9 @@ import pytest
 from conftest import ROOT, write_corpus
 from test_fetch import root, shop  # noqa: F401  fixtures
 
+from asc_kit.common.errors import InputError
 from asc_kit.data import check, corpus
 from asc_kit.data.fetch import fetch
-from asc_kit.errors import InputError
 
 TOP = "TAU-toy"
 ROWS = [(f"audio/{scene}-oslo-{place}-{s}-{'ab'[s]}.wav", scene, f"oslo-{place}", "ab"[s])

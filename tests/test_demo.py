@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from asc_kit.common.errors import InputError
 from asc_kit.data import demo, sounds
 from asc_kit.data.demo import DEVICES, RATE, SCENES, TRAINING, UNSEEN, Demo, apply_device, build
-from asc_kit.errors import InputError
 
 TINY = Demo(seconds=0.5, locations=1, segments=1, evaluation_locations=1)
 

@@ -16,13 +16,13 @@ import torch
 from conftest import ROOT, real
 
 from asc_kit import kernels, metrics, network
+from asc_kit.common.errors import InputError
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
-from asc_kit.deploy.predict import predict_other
-from asc_kit.errors import InputError
-from asc_kit.experiment import Work, finish, open_corpus, prepare, train
-from asc_kit.recipes import Recipe, load
-from asc_kit.runs import Run, check_parameters
+from asc_kit.run.experiment import Work, finish, open_corpus, prepare, train
+from asc_kit.run.recipes import Recipe, load
+from asc_kit.run.rescore import predict_other
+from asc_kit.run.runs import Run, check_parameters
 from asc_kit.trainer import Trainer
 
 TEXT = """
@@ -137,8 +137,8 @@ import os, signal, sys
 from pathlib import PosixPath
 from asc_kit import experiment, files, trainer
 from asc_kit.config import *
-from asc_kit.recipes import Recipe
-from asc_kit.runs import Run
+from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import Run
 trainer.CHECKPOINT_SECONDS = -1
 run, (owner, name, count) = eval(sys.argv[1]), eval(sys.argv[2])
 owner, calls = eval(owner), [0]
@@ -399,7 +399,7 @@ def test_a_step_on_another_device_stays_there(start, tiny, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "item", answer)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which knows no meta device
     monkeypatch.setattr(kernels, "PLAIN", True)  # what a GPU's tensors take
-    monkeypatch.setattr("asc_kit.experiment.processing_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr("asc_kit.run.experiment.processing_device", lambda name: torch.device("meta"))
     settings = start("2").config
     for domain in ("waveform", "log_mel"):
         changed = replace(settings, augmentation=replace(settings.augmentation, mixup_domain=domain))

@@ -5,10 +5,10 @@ import pytest
 import torch
 import torchaudio
 
+from asc_kit.common.errors import InputError
 from asc_kit.config import Features
-from asc_kit.errors import InputError
 from asc_kit.features import LogMel
-from asc_kit.recipes import Recipe
+from asc_kit.run.recipes import Recipe
 
 RECIPE = Recipe("test")
 

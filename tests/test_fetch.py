@@ -18,10 +18,10 @@ from collections import Counter, defaultdict
 import pytest
 from conftest import ROOT
 
+from asc_kit.common.errors import InputError
 from asc_kit.data import fetch as fetching
 from asc_kit.data.archives import unpack
 from asc_kit.data.fetch import CHUNK, fetch, read_registry
-from asc_kit.errors import InputError
 
 HEADER = "dataset\tfilename\turl\tbytes\tmd5\n"
 TOP = "TAU-toy"

@@ -10,12 +10,11 @@ from conftest import ROOT, real
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from asc_kit import network
+from asc_kit import complexity, network
+from asc_kit.common.errors import InputError
 from asc_kit.deploy import compact
 from asc_kit.deploy.folding import fold, folded
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
-from asc_kit.report import complexity
+from asc_kit.run.recipes import Recipe
 
 CLASSES = tuple("abcdefghij")
 FOLDED = {"1": 60252, "2": 60316, "3": 60444, "4": 60508, "baseline": 46070}

@@ -7,8 +7,8 @@ import pytest
 from test_onnx import model, noise
 
 from asc_kit.config import ROOT
-from asc_kit.deploy import int8
 from asc_kit.deploy import onnx as exporting
+from benchmarks import int8
 
 
 @pytest.mark.parametrize(("activations", "far"), [("uint8", 0.1), ("uint16", 0.01)])
@@ -30,7 +30,7 @@ def test_network_is_int8_and_front_end_is_not(tmp_path, activations, far):
 
 
 def test_compare_scores_every_fold(tmp_path, tiny):
-    from asc_kit.runs import Run
+    from asc_kit.run.runs import Run
 
     (tmp_path / "toy.yaml").write_text("folds: 3\n")
     for fold in (1, 2):

@@ -16,11 +16,12 @@ import soundfile
 import torch
 from conftest import ROOT, write_corpus
 
-from asc_kit import batch, lab
+from asc_kit import lab
+from asc_kit.common.errors import InputError
+from asc_kit.common.progress import say
 from asc_kit.config import Features
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store
-from asc_kit.errors import InputError
 from asc_kit.features import LogMel
 from asc_kit.lab import overview
 from asc_kit.lab.architecture import Anatomy, Budget
@@ -31,10 +32,10 @@ from asc_kit.lab.explorer import ANY
 from asc_kit.lab.features import Settings
 from asc_kit.lab.mistakes import Mistakes, distances
 from asc_kit.lab.shown import picture
-from asc_kit.progress import say
-from asc_kit.recipes import Recipe
 from asc_kit.report import figures, tables
-from asc_kit.runs import Run
+from asc_kit.run import batch
+from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import Run
 
 CLASSES = ["bus", "park", "tram"]
 

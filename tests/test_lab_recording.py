@@ -11,9 +11,9 @@ import soundfile
 from conftest import ROOT
 from test_folding import CLASSES, trained
 
-from asc_kit import lab_recording as lab
+from asc_kit.common.errors import InputError
 from asc_kit.deploy import calibration, compact, recordings
-from asc_kit.errors import InputError
+from asc_kit.lab import recording as lab
 
 RATE = 44100
 

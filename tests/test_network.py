@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from asc_kit import network
+from asc_kit import complexity, network
 from asc_kit.blocks import FusedMBConv4, MBConv4
-from asc_kit.recipes import Recipe
-from asc_kit.report import complexity, tables
+from asc_kit.report import tables
+from asc_kit.run.recipes import Recipe
 
 RECIPE = Recipe("test")
 NET = network.Network(160, 10)

@@ -14,10 +14,10 @@ import torch
 from conftest import ROOT, real
 from test_folding import CLASSES, trained
 
+from asc_kit.common.errors import InputError
 from asc_kit.config import BASELINE, Features
 from asc_kit.deploy import compact
 from asc_kit.deploy import onnx as exporting
-from asc_kit.errors import InputError
 from asc_kit.features import LogMel
 
 RATE = 44100

@@ -13,9 +13,9 @@ import soundfile
 from conftest import ROOT
 
 from asc_kit import config
+from asc_kit.common.errors import InputError
 from asc_kit.data import audio, check, own, store
 from asc_kit.data import corpus as corpora
-from asc_kit.errors import InputError
 
 RATE = 8000
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from conftest import ROOT, write_corpus
 
-from asc_kit import plan, recipes
+from asc_kit.common.errors import InputError
 from asc_kit.data.corpus import read
-from asc_kit.errors import InputError
+from asc_kit.run import plan, recipes
 
 REPORT = recipes.load("config/report.yaml")
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 from test_folding import CLASSES, FOLDED, trained
 
-from asc_kit import benchmark, network
-from asc_kit.deploy import compact, speed
+from asc_kit import network
+from asc_kit.common.errors import InputError
+from asc_kit.deploy import compact
 from asc_kit.deploy.quick import quickened
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
+from asc_kit.run.recipes import Recipe
+from benchmarks import scoring as speed
+from benchmarks import training as benchmark
 
 
 def saved(tmp_path, submission, **features):

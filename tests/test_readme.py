@@ -5,14 +5,14 @@ import re
 import pandas as pd
 from conftest import ROOT
 
-from asc_kit.report import readme
+from tools import readme
 
 
 def test_the_readmes_results_are_those_of_the_committed_tables():
     text = readme.README.read_text()
     assert text.count(readme.MARKS[0]) == text.count(readme.MARKS[1]) == 1
     between = text.partition(readme.MARKS[0])[2].partition(readme.MARKS[1])[0]
-    assert between == f"\n{readme.results(ROOT / 'results')}\n", "run: python -m asc_kit.report.readme"
+    assert between == f"\n{readme.results(ROOT / 'results')}\n", "run: python -m tools.readme"
 
 
 def test_its_numbers_are_the_tables_own():

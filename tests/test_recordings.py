@@ -20,10 +20,10 @@ from test_own import fake_ffmpeg
 
 from asc_kit import network
 from asc_kit.__main__ import app
+from asc_kit.common.errors import InputError
 from asc_kit.data import audio, own
 from asc_kit.deploy import calibration, compact, recordings, show
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
+from asc_kit.run.recipes import Recipe
 
 CLASSES = tuple("airport bus metro metro_station park public_square shopping_mall street_pedestrian".split())
 RATE = 44100

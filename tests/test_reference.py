@@ -8,9 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from asc_kit import metrics, reference
-from asc_kit.errors import InputError
-from asc_kit.reference import fit_predict, statistics
+from asc_kit import metrics
+from asc_kit.common.errors import InputError
+from asc_kit.run import floors as reference
+from asc_kit.run.floors import fit_predict, statistics
 
 CLASSES = ("a", "b", "c", "d", "e")
 

@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 from test_recordings import CLASSES, model_file, record  # noqa: F401  (a fixture)
 
+from asc_kit.common.errors import InputError
 from asc_kit.deploy import manifest
-from asc_kit.errors import InputError
 
 
 def workflow(tmp_path, model_file, *more, **options):  # noqa: F811

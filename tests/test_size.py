@@ -4,10 +4,9 @@ import pytest
 import torch
 from test_folding import CLASSES, trained
 
-from asc_kit import network
+from asc_kit import complexity, network
 from asc_kit.deploy import compact, size
-from asc_kit.recipes import Recipe
-from asc_kit.report import complexity
+from asc_kit.run.recipes import Recipe
 
 # parameters, with statistics, folded; multiply-accumulates of 1 s; FACTS of the report and of the baseline's authors
 COUNTS = {

@@ -14,12 +14,14 @@ from conftest import write_corpus
 
 from asc_kit import network
 from asc_kit.__main__ import app
+from asc_kit.common.errors import InputError
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store
-from asc_kit.deploy import compact, submission, validator
+from asc_kit.deploy import compact
 from asc_kit.deploy.predict import as_text
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
+from asc_kit.report import package as submission
+from asc_kit.report import validator
+from asc_kit.run.recipes import Recipe
 
 CLASSES, DEVICES = submission.CLASSES, ("a", "b", "c", "s1", "s2", "s3")
 LABEL = "Kit_ASC_task1a"

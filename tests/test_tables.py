@@ -13,10 +13,11 @@ import pytest
 import soundfile
 from conftest import ROOT
 
+from asc_kit import complexity
+from asc_kit.common.errors import InputError
 from asc_kit.data import corpus
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe, load
-from asc_kit.report import ablation, beyond, complexity, evaluation, figures, page, tables
+from asc_kit.report import ablation, beyond, evaluation, figures, page, tables
+from asc_kit.run.recipes import Recipe, load
 
 CLASSES = ["airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall", "street_pedestrian",
            "street_traffic", "tram"]  # fmt: skip

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from asc_kit import trainer as trainers
+from asc_kit.common.errors import InputError
 from asc_kit.config import Training, generator
-from asc_kit.errors import InputError
 from asc_kit.trainer import Average, Trainer, write_history
 
 STEPS = 4

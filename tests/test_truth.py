@@ -5,9 +5,9 @@ import json
 import pandas as pd
 import pytest
 
-from asc_kit import truth
+from asc_kit.common.errors import InputError
 from asc_kit.data.corpus import Corpus
-from asc_kit.errors import InputError
+from asc_kit.run import truth
 
 FOLD = {"fold": 1, "folds": 2, "split_seed": 0}
 

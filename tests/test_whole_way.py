@@ -10,12 +10,13 @@ import soundfile
 import torch
 from conftest import real
 
-from asc_kit import experiment
 from asc_kit.__main__ import app
 from asc_kit.data import corpus as corpora
-from asc_kit.deploy import calibration, compact, submission
-from asc_kit.lab_recording import Listener
-from asc_kit.runs import Run
+from asc_kit.deploy import calibration, compact
+from asc_kit.lab.recording import Listener
+from asc_kit.report import package as submission
+from asc_kit.run import experiment
+from asc_kit.run.runs import Run
 
 # TUT 2017's classes under the names of the ten that a package must have: four are the same scenes, the others stand in.
 NAMES = {"bus": "bus", "tram": "tram", "metro_station": "metro_station", "park": "park", "train": "metro",

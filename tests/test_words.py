@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from conftest import write_corpus
 
-from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables, words
 from asc_kit.report.evaluation import Results
-from asc_kit.runs import Run
+from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import Run
 
 NOTHING = Results(home=None, recipe=Recipe("toy"), classes=(), scored={})
 MADE_UP = dataclasses.replace(NOTHING, synthetic=True)

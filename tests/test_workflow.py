@@ -13,13 +13,14 @@ import pytest
 import yaml
 from conftest import ROOT, write_corpus
 
-from asc_kit import batch, config, recipes
+from asc_kit import config
 from asc_kit.__main__ import _value
+from asc_kit.common.errors import InputError
 from asc_kit.config import TRAINING_VALUES
 from asc_kit.data.corpus import COLUMNS
-from asc_kit.errors import InputError
-from asc_kit.experiment import train
-from asc_kit.runs import Run
+from asc_kit.run import batch, recipes
+from asc_kit.run.experiment import train
+from asc_kit.run.runs import Run
 
 RECIPE = {
     "folds": 3, "submissions": [1, "logistic"], "augmentation": {"crop_seconds": 0.5},

@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from asc_kit.errors import InputError
-from asc_kit.files import ARCHIVE_FAULTS, replacing
-from asc_kit.progress import progress, say
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import ARCHIVE_FAULTS, replacing
+from asc_kit.common.progress import progress, say
 
 BLOCK = 4096  # a file takes whole blocks of the disk
 CHUNK = 2**16  # bytes; a broken connection loses less than one

@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from asc_kit.errors import InputError
+from asc_kit.common.errors import InputError
 
 RATES = (4000, 768000)  # Hz; beyond them a header is damaged, and resampling would fill the memory
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".caf", ".opus", ".w64"}  # libsndfile's

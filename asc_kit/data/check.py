@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common.progress import progress
 from asc_kit.data import audio
 from asc_kit.data import corpus as corpora
 from asc_kit.data.corpus import Corpus
-from asc_kit.progress import progress
 
 DEVICES = ("a", "b", "c", "s1", "s2", "s3", "s4", "s5", "s6")
 # TAU Urban Acoustic Scenes 2020 Mobile, development, by its lists. First release: training clips of device a by class;

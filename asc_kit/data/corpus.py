@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common.errors import InputError
+from asc_kit.common.progress import say
 from asc_kit.data import own
-from asc_kit.errors import InputError
-from asc_kit.progress import say
 
 COLUMNS = ["filename", "scene_label", "identifier", "source_label"]
 # TAU 2020 Mobile: scene-city-location-segment-device; TAU 2022 Mobile has the second before the device

@@ -22,10 +22,10 @@ from numpy.random import default_rng
 from scipy import fft, signal
 from scipy.io import wavfile
 
-from asc_kit.checked import Checked, at_least
+from asc_kit.common.checked import Checked, at_least
+from asc_kit.common.errors import InputError
+from asc_kit.common.progress import progress
 from asc_kit.data.sounds import CITIES, RATE, SCENES, Segment, curve, synthesise
-from asc_kit.errors import InputError
-from asc_kit.progress import progress
 
 TRAINING, UNSEEN = ("a", "b", "c", "s1", "s2", "s3"), ("s4", "s5", "s6")  # devices
 

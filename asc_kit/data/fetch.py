@@ -15,10 +15,10 @@ import pandas as pd
 import pooch
 import requests
 
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import FULL, locked
+from asc_kit.common.progress import progress, say
 from asc_kit.data.archives import CHUNK, amount, cause, members_of, size_of, space, unpack
-from asc_kit.errors import InputError
-from asc_kit.files import FULL, locked
-from asc_kit.progress import progress, say
 
 REGISTRY = Path(__file__).with_name("tau_registry.tsv")
 FORMS = {

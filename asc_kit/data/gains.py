@@ -12,9 +12,9 @@ import torch
 
 from asc_kit import config
 from asc_kit.augmentations import HOP, WINDOW, Loudness
+from asc_kit.common.files import locked, replacing
+from asc_kit.common.progress import progress
 from asc_kit.data.store import Store
-from asc_kit.files import locked, replacing
-from asc_kit.progress import progress
 
 CLIPS = 16  # at a time
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import soundfile
 
 from asc_kit import config
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import locked
+from asc_kit.common.progress import progress, say
 from asc_kit.data import audio
-from asc_kit.errors import InputError
-from asc_kit.files import locked
-from asc_kit.progress import progress, say
 
 COLUMNS = ("filename", "scene_label", "identifier", "source_label")
 SECONDS = (1.0, 10.0)  # shortest clip, and the usual one: TAU's

@@ -24,11 +24,11 @@ import pandas as pd
 import torch
 
 from asc_kit import config
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import locked
+from asc_kit.common.progress import progress, say
 from asc_kit.data import audio
 from asc_kit.data.corpus import Corpus
-from asc_kit.errors import InputError
-from asc_kit.files import locked
-from asc_kit.progress import progress, say
 
 FORMAT = 1  # of the store's files; a change builds anew
 TOLERANCE = 0.1  # a clip may differ this much from the usual length; it is cut or padded with silence

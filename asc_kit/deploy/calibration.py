@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from asc_kit import metrics
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import replacing
 from asc_kit.config import Config
-from asc_kit.errors import InputError
-from asc_kit.files import replacing
 
 NAME = "temperature.json"
 RANGE = (0.05, 20.0)  # of the temperature

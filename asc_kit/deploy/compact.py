@@ -19,11 +19,11 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from asc_kit import network
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import write_tensors
 from asc_kit.config import Config
 from asc_kit.deploy.folding import fold
-from asc_kit.errors import InputError
 from asc_kit.features import LogMel
-from asc_kit.files import write_tensors
 from asc_kit.metrics import softmax
 
 FLAT = "weights"

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import replacing
 from asc_kit.config import digest
-from asc_kit.errors import InputError
-from asc_kit.files import replacing
 
 
 def read(file: Path) -> list[str]:

@@ -17,11 +17,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from asc_kit.blocks import FusedMBConv4, SqueezeExcite, _Inverted
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import check_writable, replacing
 from asc_kit.deploy.compact import LICENCE, Model
 from asc_kit.deploy.folding import fold
-from asc_kit.errors import InputError
 from asc_kit.features import LogMel, filterbank
-from asc_kit.files import check_writable, replacing
 from asc_kit.network import Baseline, Network
 
 OPSET, IR = 17, 8  # what ONNX Runtime 1.12 (2022) reads

@@ -7,15 +7,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from asc_kit import config as configuration
-from asc_kit.data import corpus as corpora
-from asc_kit.data.corpus import Corpus
-from asc_kit.data.store import Store, open_store
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import replacing
+from asc_kit.common.progress import progress
+from asc_kit.data.store import Store
 from asc_kit.deploy import compact
-from asc_kit.errors import InputError
-from asc_kit.files import replacing
-from asc_kit.progress import progress, say
-from asc_kit.runs import Run
 
 SCORING_BATCH = 8  # whole clips at a time
 
@@ -44,31 +40,6 @@ def scores(model: compact.Model, store: Store, rows: pd.DataFrame, device: torch
 def predict(model: compact.Model, store: Store, rows: pd.DataFrame, file: Path, device: torch.device) -> None:
     """Write a model's probabilities of whole clips in the DCASE output format."""
     write_predictions(file, rows, scores(model, store, rows, device), model.classes)
-
-
-def predict_other(run: Run, root: str | Path) -> tuple[Path, Corpus]:
-    """Let a trained run predict every clip of another data set, labelled or not.
-
-    Returns
-    -------
-    ``predictions_<name of the data set>.tsv`` in the run's folder, and the data set
-
-    Raises
-    ------
-    InputError : the run has no model, or the data set cannot be read.
-    """
-    model = compact.load(run.folder / "model.safetensors")
-    corpus = corpora.read(configuration.path(root))
-    if strange := sorted(set(corpus.classes) - set(model.classes)):
-        say(f"{corpus.root}: has scenes that the model does not know: {', '.join(strange)}")
-    torch.set_num_threads(run.config.training.threads)
-    file = run.folder / f"predictions_{corpus.root.resolve().name}.tsv"
-    store = open_store(corpus, model.config.features.sample_rate)
-    if run.about and run.about["data"]["fingerprint"] == store.fingerprint:
-        say(f"{corpus.root}: is what the run was trained on; scores of it say nothing of other recordings")
-    rows = corpus.table[corpus.table.filename.isin(corpus.used())]
-    predict(model, store, rows, file, processing_device(run.config.training.device))
-    return file, corpus
 
 
 def as_text(rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> str:

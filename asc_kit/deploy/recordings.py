@@ -19,11 +19,11 @@ import soundfile
 import soxr
 import torch
 
+from asc_kit.common.errors import InputError
 from asc_kit.data import audio
 from asc_kit.data.own import sound_files
 from asc_kit.deploy.calibration import tempered
 from asc_kit.deploy.compact import Model
-from asc_kit.errors import InputError
 
 WINDOW = 10.0  # seconds, as the clips of the challenge
 WINDOWS = (1.0, 60.0)  # what may be asked for instead

@@ -13,13 +13,13 @@ import numpy as np
 from tqdm import tqdm
 
 from asc_kit import kernels
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import check_writable, replacing
+from asc_kit.common.progress import progress, say
 from asc_kit.config import digest
 from asc_kit.deploy import calibration, compact, manifest, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import Scored
-from asc_kit.errors import InputError
-from asc_kit.files import check_writable, replacing
-from asc_kit.progress import progress, say
 
 ESCAPED = str.maketrans(
     {"\t": "\\t", "\n": "\\n", "\r": "\\r"}

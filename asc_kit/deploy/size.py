@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from asc_kit import network
+from asc_kit import complexity, network
 from asc_kit.deploy import compact
-from asc_kit.report import complexity
 
 BYTES = 128_000  # the limit of every year since 2021; the report counts 128 KB as 131,072 bytes
 MACS = 30_000_000  # for one inference, of 1 s, since 2022

@@ -9,12 +9,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
+from asc_kit import complexity
 from asc_kit.blocks import FusedMBConv4, MBConv4
 from asc_kit.config import Features
 from asc_kit.lab.explorer import Explorer, choose, dropdown, slider
 from asc_kit.lab.shown import grid, picture
 from asc_kit.network import TABLE_1, Network, Row
-from asc_kit.report import complexity, figures
+from asc_kit.report import figures
 
 LIMIT = 128 * 1024  # bytes, as the report counts them
 OUTER = ("norm", "stem", "stem_norm", "head", "head_norm", "classifier")  # what stands around the blocks

@@ -8,13 +8,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
+from asc_kit.common.errors import InputError
 from asc_kit.data.corpus import COLUMNS
-from asc_kit.errors import InputError
 from asc_kit.lab.explorer import ANY, Explorer, dropdown
 from asc_kit.lab.shown import grid, picture
 from asc_kit.report.evaluation import SCORES, Scored, score_file
 from asc_kit.report.tables import pretty
-from asc_kit.runs import flat
+from asc_kit.run.runs import flat
 
 
 def find(results: Path) -> dict[str, Path]:

@@ -9,10 +9,10 @@ import pandas as pd
 import seaborn as sns
 import torch
 
+from asc_kit.common.errors import InputError
 from asc_kit.config import Features
 from asc_kit.data.corpus import TAU_NAME, Corpus
 from asc_kit.data.store import Store
-from asc_kit.errors import InputError
 from asc_kit.features import LogMel, filterbank
 from asc_kit.lab.explorer import ANY, Explorer, choose, dropdown, slider
 from asc_kit.lab.shown import limits, picture, player, show_mel

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import ipywidgets as widgets
 
-from asc_kit.errors import InputError
+from asc_kit.common.errors import InputError
 
 ANY = "any"
 WRAP = widgets.Layout(flex_flow="row wrap", grid_gap="0 1em")

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from asc_kit import complexity
 from asc_kit.config import Features
 from asc_kit.features import LogMel, filterbank
 from asc_kit.lab.explorer import Explorer, slider
 from asc_kit.lab.shown import grid, picture, show_mel
 from asc_kit.network import Network
-from asc_kit.report import complexity
 
 REPORT = Features()
 

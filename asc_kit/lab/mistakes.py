@@ -13,15 +13,15 @@ import pandas as pd
 import torch
 from matplotlib.colors import to_hex
 
+from asc_kit.common.errors import InputError
 from asc_kit.config import Config
 from asc_kit.data.audio import decode
-from asc_kit.errors import InputError
 from asc_kit.features import LogMel
 from asc_kit.lab.explorer import ANY, Explorer, choose, dropdown
 from asc_kit.lab.shown import grid, picture, player, show_mel
 from asc_kit.report import figures
 from asc_kit.report.words import at_hand
-from asc_kit.runs import Run
+from asc_kit.run.runs import Run
 
 NEAREST = 3  # clips that sound alike, shown beside the one chosen
 FREQUENT = 5  # confusions listed

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
+from asc_kit.common.errors import InputError
 from asc_kit.report import evaluation, tables
+from asc_kit.run.recipes import Recipe
 
 COLUMNS = ["experiment", "data", "runs", "submission", "clips scored", "accuracy", "log loss", "page"]
 

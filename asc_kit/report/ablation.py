@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import replacing
 from asc_kit.config import PREDICTIONS
 from asc_kit.data.corpus import COLUMNS, Corpus
-from asc_kit.errors import InputError
-from asc_kit.files import replacing
-from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables
 from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored
-from asc_kit.runs import Run, differences
+from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import Run, differences
 
 AS_IT_STANDS = "the recipe"
 VALIDATION = "truth_validation"

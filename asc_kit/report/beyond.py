@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common.errors import InputError
 from asc_kit.data.demo import DEVICES
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables
 from asc_kit.report.evaluation import DIFFERENCES, NETWORKS, SCORES, Scored
+from asc_kit.run.recipes import Recipe
 
 ALONE = "alone"
 COLUMNS = ["way", "submission", "size_kb", *SCORES, "n", "seeds", *DIFFERENCES]

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from asc_kit import config as configuration
-from asc_kit import metrics, recipes
+from asc_kit import metrics
+from asc_kit.common.errors import InputError
 from asc_kit.config import FLOORS, PARTS, Config
 from asc_kit.data.check import DEVICES
 from asc_kit.data.corpus import COLUMNS
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
+from asc_kit.run import recipes
+from asc_kit.run.recipes import Recipe
 
 NETWORKS = ("1", "2", "3", "4")
 EVEN = "even guess"  # the same probability for every class

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from torch import nn
 
 from asc_kit.blocks import FusedMBConv4, MBConv4, SqueezeExcite
-from asc_kit.files import replacing
+from asc_kit.common.files import replacing
 from asc_kit.report.evaluation import Results
 
 OURS, REPORT = "measured here", "report (TAU 2020)"

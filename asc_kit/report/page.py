@@ -15,15 +15,15 @@ import pandas as pd
 import soundfile
 from markupsafe import Markup
 
+from asc_kit.common.files import replacing
 from asc_kit.config import MEL_BINS, PREDICTIONS, ROOT
 from asc_kit.data import demo
 from asc_kit.data.sounds import RATE, synthesise
-from asc_kit.files import replacing
-from asc_kit.recipes import Recipe
 from asc_kit.report import words
 from asc_kit.report.ablation import AS_IT_STANDS
 from asc_kit.report.evaluation import NETWORKS, Results
 from asc_kit.report.tables import TABLES, pretty
+from asc_kit.run.recipes import Recipe
 
 CAPTIONS = {
     "mel_bins": "Accuracy and log loss against the number of mel bins, with 95 % intervals.",

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import replacing
+from asc_kit.common.progress import say
 from asc_kit.data.corpus import COLUMNS, completed
-from asc_kit.errors import InputError
-from asc_kit.files import replacing
-from asc_kit.progress import say
-from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation, tables
+from asc_kit.run.recipes import Recipe
 
 
 def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit import network
+from asc_kit import complexity, network
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import replacing
 from asc_kit.config import FLOORS, MEL_BINS, path
-from asc_kit.errors import InputError
-from asc_kit.files import replacing
-from asc_kit.recipes import Recipe
-from asc_kit.report import complexity
 from asc_kit.report.evaluation import DEVICES, EVEN, NETWORKS, SCORES, Results, devices, paired
+from asc_kit.run.recipes import Recipe
 
 PUBLISHED = Path(__file__).parent / "published"
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common.errors import InputError
 from asc_kit.config import MEL_BINS, Augmentation, Config
 from asc_kit.data import corpus as corpora
 from asc_kit.data.check import TRAINING_A
 from asc_kit.data.corpus import Corpus
-from asc_kit.errors import InputError
-from asc_kit.experiment import open_corpus
-from asc_kit.recipes import Recipe
 from asc_kit.report.evaluation import DEVICES, NETWORKS, Results, difference
-from asc_kit.runs import Run
+from asc_kit.run.experiment import open_corpus
+from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import Run
 
 REAL, SIMULATED, UNSEEN = DEVICES[:3], DEVICES[3:6], DEVICES[6:]  # in TAU 2020
 WHOLE = ("average", "all")  # last rows

@@ -23,7 +23,7 @@ import soundfile
 from conftest import ROOT
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from asc_kit import batch
+from asc_kit.run import batch
 
 pytestmark = pytest.mark.browser
 SHOTS = ROOT / "build" / "screenshots"

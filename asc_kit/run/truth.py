@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from asc_kit import config as configuration
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import locked, replacing
 from asc_kit.data.corpus import COLUMNS, Corpus
-from asc_kit.errors import InputError
-from asc_kit.files import locked, replacing
 
 
 def write(home: Path, corpus: Corpus, rows: pd.DataFrame) -> None:

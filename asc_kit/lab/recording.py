@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from scipy.io import wavfile
 
 from asc_kit import config as configuration
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import replacing
 from asc_kit.data import demo
 from asc_kit.data.sounds import CITIES, RATE, Segment, synthesise
 from asc_kit.deploy import calibration, compact, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import WINDOW, Scored
-from asc_kit.errors import InputError
-from asc_kit.files import replacing
 from asc_kit.lab import listen, show_mel
 from asc_kit.lab.explorer import WRAP, dark
 

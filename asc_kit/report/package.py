@@ -19,17 +19,17 @@ from typing import Any
 import torch
 import yaml
 
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import check_writable, replacing
+from asc_kit.common.progress import say
 from asc_kit.data import corpus as corpora
 from asc_kit.data.check import DEVICES, TRAINING_A
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.store import open_store
 from asc_kit.deploy import compact, predict
-from asc_kit.errors import InputError
-from asc_kit.files import check_writable, replacing
-from asc_kit.progress import say
-from asc_kit.recipes import Recipe
 from asc_kit.report import evaluation
 from asc_kit.report.evaluation import NETWORKS
+from asc_kit.run.recipes import Recipe
 
 CLASSES = tuple(TRAINING_A)
 COLUMNS = ["filename", "scene_label", *CLASSES]

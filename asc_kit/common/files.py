@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asc_kit.errors import InputError
+from asc_kit.common.errors import InputError
 
 if TYPE_CHECKING:
     import torch

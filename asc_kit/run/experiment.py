@@ -19,8 +19,12 @@ import torch
 from torch import nn
 
 from asc_kit import config as configuration
-from asc_kit import kernels, metrics, network, reference, truth
-from asc_kit.augmentations import FreqMixStyle, Mixup, Recorder, SpecAugment, TemporalCrop
+from asc_kit import kernels, metrics, network
+from asc_kit.augmentations import Mixup, SpecAugment, TemporalCrop
+from asc_kit.beyond import FreqMixStyle, Recorder
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import locked, replacing
+from asc_kit.common.progress import say
 from asc_kit.config import FLOORS, Config, generator
 from asc_kit.data import corpus as corpora
 from asc_kit.data import demo
@@ -29,12 +33,11 @@ from asc_kit.data.gains import Gains
 from asc_kit.data.store import Store, open_store
 from asc_kit.deploy import calibration, compact
 from asc_kit.deploy.predict import clips, predict, processing_device, write_predictions
-from asc_kit.errors import InputError
 from asc_kit.features import LogMel
-from asc_kit.files import locked, replacing
-from asc_kit.progress import say
-from asc_kit.recipes import Recipe
-from asc_kit.runs import Run
+from asc_kit.run import floors as reference
+from asc_kit.run import truth
+from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import Run
 from asc_kit.trainer import NotFinite, Trainer, autocast, write_history
 
 DRAWS = ("crop", "recorder", "mixup", "mixstyle", "spec_augment")  # each from a generator of its own

@@ -1,4 +1,4 @@
-"""The README's results, from the committed tables: `python -m asc_kit.report.readme` writes them between its two marks.
+"""The README's results, from the committed tables: `python -m tools.readme` writes them between its two marks.
 
 A test holds the README against this, so that no number in that part is older than its table.
 """
@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from asc_kit import config as configuration
+from asc_kit.common.files import replacing
 from asc_kit.config import FLOORS, MEL_BINS
-from asc_kit.files import replacing
 from asc_kit.report import tables, words
 from asc_kit.report.evaluation import EVEN, NETWORKS
 
 README = configuration.ROOT / "README.md"
-MARKS = ("<!-- results: written by python -m asc_kit.report.readme -->", "<!-- end of results -->")
+MARKS = ("<!-- results: written by python -m tools.readme -->", "<!-- end of results -->")
 EXPERIMENTS = {
     "tut2017_full": "TUT 2017, one fold, three seeds",
     "tut2017": "TUT 2017, five folds",

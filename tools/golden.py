@@ -8,9 +8,9 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from asc_kit.files import replacing
+from asc_kit.common.files import replacing
 
-HERE = Path(__file__).parent
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"}}  # fmt: skip
@@ -20,7 +20,7 @@ def execute(file: Path) -> None:
     """In place, whole or not at all; with nothing of this machine or moment in it."""
     book = nbformat.read(file, as_version=4)
     NotebookClient(
-        book, kernel_name="python3", skip_cells_with_tag="", resources={"metadata": {"path": HERE}}
+        book, kernel_name="python3", skip_cells_with_tag="", resources={"metadata": {"path": NOTEBOOKS}}
     ).execute()
     for cell in book.cells:
         cell.metadata.pop("execution", None)
@@ -32,7 +32,7 @@ def execute(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    for notebook in sorted(HERE.glob("*.ipynb")):
+    for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
         if "nbval-check-output" in notebook.read_text():
             print(notebook.name)
             execute(notebook)

@@ -1,6 +1,6 @@
 """The pictures of 00_start_here: from the notebooks' own outputs and the committed results.
 
-    .venv/bin/python notebooks/pictures/make.py
+    .venv/bin/python tools/pictures.py
 
 01, 03, the ablation of 13 and the devices of 14 are made on the recipe's smoke part (a minute); the others show
 what is committed.
@@ -24,15 +24,18 @@ import yaml  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from asc_kit import batch, recipes  # noqa: E402
 from asc_kit.config import ROOT  # noqa: E402
 from asc_kit.data.demo import DEVICES  # noqa: E402
-from asc_kit.deploy import rescore  # noqa: E402
-from asc_kit.experiment import train  # noqa: E402
 from asc_kit.report import ablation, beyond, figures  # noqa: E402
-from asc_kit.runs import Run  # noqa: E402
+from asc_kit.run import (  # noqa: E402
+    batch,
+    recipes,
+    rescore,  # noqa: E402
+)
+from asc_kit.run.experiment import train  # noqa: E402
+from asc_kit.run.runs import Run  # noqa: E402
 
-HERE, TAU = Path(__file__).parent, ROOT / "results" / "tau2022"
+HERE, TAU = ROOT / "notebooks" / "pictures", ROOT / "results" / "tau2022"
 WIDTH = 320  # pixels
 FIGURES = {"06_evaluate": "confusion_matrix", "07_mel_bins": "mel_bins", "08_submissions": "learning_curves"}
 COMMITTED = {"02_features": 0, "04_architecture": 0, "09_audit": 0}  # which of a notebook's pictures

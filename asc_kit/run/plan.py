@@ -10,12 +10,12 @@ from statistics import median
 
 import pandas as pd
 
-from asc_kit import benchmark
+from asc_kit import complexity
 from asc_kit import config as configuration
+from asc_kit.common.errors import InputError
 from asc_kit.config import FLOORS, Config
 from asc_kit.data import fetch
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
+from asc_kit.run.recipes import Recipe
 
 MEASURED = "results/tut2017_full"  # whose runs tell the rates
 READ = 1655  # crops of 8 s a second that one core reads from the disk: results/performance/11_performance.ipynb
@@ -82,7 +82,7 @@ def trainings(recipe: Recipe) -> pd.DataFrame:
         batch = config.training.batch_size
         clips = config.training.epochs * _training_clips(recipe, config)
         seconds = config.augmentation.crop_seconds or _expected(recipe)["seconds"]
-        operations, kept = (work / 2 for work in benchmark.work_of_step(config, 10, 2, seconds))
+        operations, kept = (work / 2 for work in complexity.work_of_step(config, 10, 2, seconds))
         row = {"submission": name, "runs": runs, "epochs": config.training.epochs, "clips": clips,
                "gigaoperations": operations / 1e9, "gigabytes": 4 * kept / 1e9, "batch_gigabytes": batch * kept / 1e9,
                "hours on a core": runs * clips / rate / 3600 if (rate := measured(name)) else ""}  # fmt: skip

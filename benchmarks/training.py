@@ -15,15 +15,14 @@ import numpy as np
 import soundfile
 import torch
 
+from asc_kit import complexity, kernels, network
 from asc_kit import config as configuration
-from asc_kit import experiment, kernels, network
-from asc_kit.config import Config
+from asc_kit.common.errors import InputError
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import Store, open_store
-from asc_kit.errors import InputError
-from asc_kit.recipes import Recipe
-from asc_kit.report.complexity import multiply_accumulates
-from asc_kit.trainer import Trainer, autocast
+from asc_kit.run import experiment
+from asc_kit.run.recipes import Recipe
+from asc_kit.trainer import Trainer
 
 RATE = 44100
 FILES = 64  # different ones; all other names are links to them, so that a corpus of any size costs little disk
@@ -47,10 +46,10 @@ def random_corpus(folder: Path, clips: int, seconds: float) -> Path:
     return folder
 
 
-def alone(function: str, *values: Any, module: str = "asc_kit.benchmark") -> Any:
+def alone(function: str, *values: Any, module: str = "benchmarks.training") -> Any:
     """Run a module's function in a new process of one thread; its result, which JSON can hold."""
     code = f"import json; import {module} as b; print(json.dumps(b.{function}(*{values!r})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=configuration.ROOT)
     if done.returncode:
         raise InputError(f"{function}: failed ({done.stderr.splitlines()[-1:]}); is there memory enough?")
     return json.loads(done.stdout.splitlines()[-1])
@@ -189,30 +188,6 @@ def profile(root: str, submission: str, batch_size: int, seconds: float, precisi
     return {**spent, "the rest": whole - sum(spent.values())}
 
 
-def work_of_step(config: Config, classes: int, batch_size: int, seconds: float) -> tuple[float, float]:
-    """What a training step of the network must at least do.
-
-    Returns
-    -------
-    operations : three times the forward pass's multiply-accumulates, two each
-    bytes kept : of every tensor that the backward pass needs
-    """
-    net = network.build(config.submission, config.features, classes).to(memory_format=torch.channels_last)
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    frames = config.features.frames(round(seconds * config.features.sample_rate))
-    with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        autocast(torch.device("cpu"), config.training.precision),
-    ):
-        net(torch.zeros(batch_size, 1, frames, config.features.n_mels))
-    return 3 * 2 * batch_size * multiply_accumulates(net, config.features, seconds), sum(kept.values())
-
-
 def floor(submission: str, batch_size: int, seconds: float) -> dict[str, float]:
     """How fast this core does alone what a training step must at least do.
 
@@ -226,7 +201,7 @@ def floor(submission: str, batch_size: int, seconds: float) -> dict[str, float]:
     torch.set_num_threads(1)
     kernels.keep_memory()
     config = Recipe("benchmark").config(submission, precision="bfloat16")
-    operations, kept = work_of_step(config, 10, batch_size, seconds)
+    operations, kept = complexity.work_of_step(config, 10, batch_size, seconds)
     moved = 4 * kept
     side, block = torch.randn(2048, 2048).bfloat16(), torch.empty(2**28, dtype=torch.uint8)
     product = _least(lambda: side @ side)
@@ -247,10 +222,10 @@ def _least(work: Callable[[], Any], repeats: int = 5) -> float:
 
 def starting(root: str) -> dict[str, float]:
     """Seconds from nothing to the first batch of a run on a built store, with the imports."""
-    code = ("import torch; torch.set_num_threads(1); from asc_kit import benchmark as b; "
+    code = ("import torch; torch.set_num_threads(1); from benchmarks import training as b; "
             f"next(b._ways({root!r}, '2', 1, 64, 8.0, 'bfloat16')[0])")  # fmt: skip
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=configuration.ROOT)
     return {"seconds": time.perf_counter() - started}
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 
 from asc_kit import metrics
+from asc_kit.common.errors import InputError
 from asc_kit.data.corpus import fold_numbers
 from asc_kit.deploy import calibration
-from asc_kit.errors import InputError
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

@@ -13,8 +13,8 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from asc_kit import config
-from asc_kit.errors import InputError
-from asc_kit.files import replacing
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import replacing
 
 CELL_HOURS = 240  # the longest cell of those that decode, train or score a data set of any size
 LONG = ("01", "05", "06", "14")

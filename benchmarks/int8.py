@@ -19,13 +19,13 @@ from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationDataReader, QuantType
 
 from asc_kit import metrics
+from asc_kit.common.files import replacing
 from asc_kit.config import ROOT, path
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store
 from asc_kit.deploy import compact
 from asc_kit.deploy import onnx as exporting
-from asc_kit.experiment import processor
-from asc_kit.files import replacing
+from asc_kit.run.experiment import processor
 
 CALIBRATION = 32  # training clips
 ACTIVATIONS = {"uint8": QuantType.QUInt8, "uint16": QuantType.QUInt16}

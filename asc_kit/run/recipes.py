@@ -7,9 +7,9 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from asc_kit.checked import fits
+from asc_kit.common.checked import fits
+from asc_kit.common.errors import InputError
 from asc_kit.config import MEL_BINS, OWN, PARTS, PREDICTIONS, TRAINING_VALUES, Config, build, known, path
-from asc_kit.errors import InputError
 
 EXPECTED = ("dataset", "clips", "training", "evaluation", "seconds", "bytes_a_sample")
 

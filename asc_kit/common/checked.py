@@ -5,7 +5,7 @@ from math import inf
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from asc_kit.errors import InputError
+from asc_kit.common.errors import InputError
 
 
 def fits(value: Any, hint: Any) -> bool:

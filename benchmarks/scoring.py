@@ -16,12 +16,12 @@ import torch
 import torchaudio
 
 from asc_kit import kernels, network
-from asc_kit.benchmark import alone
+from asc_kit.common.errors import InputError
 from asc_kit.config import ROOT, Features
 from asc_kit.deploy import compact, recordings
 from asc_kit.deploy.quick import quickened
-from asc_kit.errors import InputError
 from asc_kit.features import LogMel
+from benchmarks.training import alone
 
 RATE, SECONDS = 44100, 10.0
 CLOCKS = ("milliseconds", "processor_milliseconds")  # on the wall; the processor's, which other work does not stretch

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from asc_kit.common.files import ARCHIVE_FAULTS
 from asc_kit.data import corpus as corpora
-from asc_kit.deploy.submission import AUTHOR, CLASSES, COLUMNS, FIELDS, LABEL, LIMIT, meta, runs, shown
-from asc_kit.files import ARCHIVE_FAULTS
+from asc_kit.report.package import AUTHOR, CLASSES, COLUMNS, FIELDS, LABEL, LIMIT, meta, runs, shown
 
 SUM = 1e-3  # what a row of rounded probabilities may be off
 NEAR = 0.01  # what a number may differ from the experiment's: per cent, log loss, KB
