@@ -180,7 +180,7 @@ rule corpus:
 for run in RUNS:
     own = f"{run.folder.parent.name.removeprefix('submission_')}_{run.folder.name}"
     files = ["predictions.tsv", "run.json"]
-    if run.config.submission not in kit.FLOORS:
+    if run.config.architecture.network not in kit.FLOORS:
         files += ["model.safetensors", "compact.safetensors", "history.csv"]
 
     rule:

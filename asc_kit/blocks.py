@@ -9,7 +9,7 @@ from torch import nn
 
 from asc_kit import kernels
 
-EXPANSION = 4
+ACTIVATIONS = {"swish": nn.functional.silu, "relu": nn.functional.relu, "hardswish": nn.functional.hardswish}
 
 
 class SqueezeExcite(nn.Module):
@@ -38,14 +38,26 @@ class Depthwise(nn.Conv2d):
         return kernels.depthwise(x, self.weight, self.stride, self.padding)
 
 
-class _Inverted(nn.Module):
-    """What both blocks share: expand -> squeeze-excite -> reduce, and the shortcut."""
+class InvertedBottleneck(nn.Module):
+    """What both blocks share: expand -> squeeze-excite -> reduce, and the shortcut.
 
-    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int]):
+    Parameters
+    ----------
+    inputs, outputs : channels I and O
+    stride : time x frequency
+    expansion : inner channels, in multiples of I
+    squeeze_excite : whether the inner channels are weighted
+    activation : one of `ACTIVATIONS`
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: tuple[int, int], expansion: int, squeeze_excite: bool,
+        activation: str,
+    ):  # fmt: skip
         super().__init__()
-        self.stride = stride
-        self.wide = EXPANSION * inputs
-        self.squeeze_excite = SqueezeExcite(self.wide, inputs // 4)
+        self.stride, self.activation = stride, ACTIVATIONS[activation]
+        self.wide = expansion * inputs
+        self.squeeze_excite = SqueezeExcite(self.wide, max(1, inputs // 4)) if squeeze_excite else nn.Identity()
         self.reduce = nn.Conv2d(self.wide, outputs, 1, bias=False)
         self.reduce_norm = nn.BatchNorm2d(outputs)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
@@ -56,34 +68,54 @@ class _Inverted(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, I, time, mel) to (batch, O, ceil(time / stride), ceil(mel / stride))."""
         inner = self.reduce_norm(self.reduce(self.squeeze_excite(self.expanded(x))))
-        # Sliced before an unstrided convolution: the strided one's backward pass in channels_last corrupts memory.
+        # Sliced before an unstrided convolution: PyTorch's strided one corrupts memory on the CPU, see kernels.
         return inner + self.shortcut(kernels.subsample(x, self.stride))
 
 
-class MBConv4(_Inverted):
-    """Figure 1, left [8]: 1x1 expansion, depthwise convolution (the stride sits here), SE, 1x1 reduction."""
+class MBConv4(InvertedBottleneck):
+    """Figure 1, left [8]: 1x1 expansion, depthwise convolution (the stride sits here), SE, reduction.
 
-    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1), kernel: tuple[int, int] = (3, 3)):
-        super().__init__(inputs, outputs, stride)
-        padding = (kernel[0] // 2, kernel[1] // 2)
-        self.expand = nn.Conv2d(inputs, self.wide, 1, bias=False)
-        self.expand_norm = nn.BatchNorm2d(self.wide)
-        self.depthwise = Depthwise(self.wide, self.wide, kernel, stride, padding, groups=self.wide, bias=False)
-        self.depthwise_norm = nn.BatchNorm2d(self.wide)
+    >>> MBConv4(12, 18, stride=(2, 1))(torch.zeros(1, 12, 64, 32)).shape
+    torch.Size([1, 18, 32, 32])
+    >>> sum(p.numel() for p in MBConv4(12, 18).parameters())  # Table 6
+    2655
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1),
+        kernel: tuple[int, int] = (3, 3), expansion: int = 4, squeeze_excite: bool = True,
+        activation: str = "swish",
+    ):  # fmt: skip
+        super().__init__(inputs, outputs, stride, expansion, squeeze_excite, activation)
+        wide, padding = self.wide, (kernel[0] // 2, kernel[1] // 2)
+        self.expand = nn.Conv2d(inputs, wide, 1, bias=False)
+        self.expand_norm = nn.BatchNorm2d(wide)
+        self.depthwise = Depthwise(wide, wide, kernel, stride, padding, groups=wide, bias=False)
+        self.depthwise_norm = nn.BatchNorm2d(wide)
 
     def expanded(self, x: torch.Tensor) -> torch.Tensor:
-        x = nn.functional.silu(self.expand_norm(self.expand(x)))  # batch, 4 I, time, mel
-        return nn.functional.silu(self.depthwise_norm(self.depthwise(x)))
+        x = self.activation(self.expand_norm(self.expand(x)))  # batch, 4 I, time, mel
+        return self.activation(self.depthwise_norm(self.depthwise(x)))
 
 
-class FusedMBConv4(_Inverted):
-    """Figure 1, right [9]: one 3x3 expansion in place of the 1x1 and the depthwise convolution."""
+class FusedMBConv4(InvertedBottleneck):
+    """Figure 1, right [9]: one 3x3 expansion in place of the 1x1 and the depthwise convolution.
 
-    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1), kernel: tuple[int, int] = (3, 3)):
-        super().__init__(inputs, outputs, stride)
+    >>> FusedMBConv4(6, 12, stride=(2, 2))(torch.zeros(1, 6, 64, 32)).shape
+    torch.Size([1, 12, 32, 16])
+    >>> sum(p.numel() for p in FusedMBConv4(6, 12).parameters())  # Table 6
+    1801
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1),
+        kernel: tuple[int, int] = (3, 3), expansion: int = 4, squeeze_excite: bool = True,
+        activation: str = "swish",
+    ):  # fmt: skip
+        super().__init__(inputs, outputs, stride, expansion, squeeze_excite, activation)
         padding = (kernel[0] // 2, kernel[1] // 2)
         self.expand = nn.Conv2d(inputs, self.wide, kernel, stride, padding, bias=False)
         self.expand_norm = nn.BatchNorm2d(self.wide)
 
     def expanded(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.silu(self.expand_norm(self.expand(x)))  # batch, 4 I, time, mel
+        return self.activation(self.expand_norm(self.expand(x)))  # batch, 4 I, time, mel

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from asc_kit import network
-from asc_kit.blocks import FusedMBConv4, MBConv4, _Inverted
+from asc_kit.blocks import FusedMBConv4, InvertedBottleneck, MBConv4
 from asc_kit.config import Config, Features
 from asc_kit.deploy.folding import fold
 from asc_kit.network import TABLE_1, Network
@@ -159,7 +159,7 @@ def peak_activations(net: nn.Module, features: Features, seconds: float = 10.0) 
         sums.append(x[0].numel() + y.numel() + shortcut)
 
     for module in net.modules():
-        if isinstance(module, _Inverted):
+        if isinstance(module, InvertedBottleneck):
             hooks.append(module.register_forward_pre_hook(lambda _, inputs: held.append(inputs[0])))
             hooks.append(module.register_forward_hook(lambda *_: held.append(None)))
         elif isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -176,7 +176,7 @@ def work_of_step(config: Config, classes: int, batch_size: int, seconds: float) 
     operations : three times the forward pass's multiply-accumulates, two each
     bytes kept : of every tensor that the backward pass needs
     """
-    net = network.build(config.submission, config.features, classes).to(memory_format=torch.channels_last)
+    net = network.build(config, classes).to(memory_format=torch.channels_last)
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 ROOT = Path(__file__).resolve().parents[1]  # relative paths count from here, wherever a kernel starts
-MEL_BINS = {"baseline": 40, "1": 32, "2": 64, "3": 128, "4": 160}  # submission -> M, Table 7
 FLOORS = ("logistic", "svm")  # what a network must beat: scikit-learn's on log-mel statistics
-MEL_BINS |= dict.fromkeys(FLOORS, 64)
 
 
 def path(name: str | Path) -> Path:
@@ -131,31 +129,61 @@ class Training(Checked):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-# The 2021 baseline's own features and recipe [18], read in its repository's task1a.yaml and dcase_util.
-BASELINE = {
-    "features": dict(window=1764, hop=882, n_fft=2048, window_function="hamming", power=1, f_min=0.0,
-                     f_max=22050.0, log="ln", amin=2.0**-52, last_frame=False),
-    "augmentation": dict(crop_seconds=None, mixup=None, time_masks=0, mel_masks=0),
-    "training": dict(epochs=200, batch_size=16, optimizer="adam", schedule="constant", max_lr=1e-3,
-                     weight_decay=0.0, ema_decay=None, validation_fraction=0.3, watch="accuracy", patience=None,
-                     best_after=50),
+@dataclass(frozen=True)
+class Network(Checked):
+    """Section 2.3: the report's network, in what may differ from Table 1; or a class of anyone's."""
+
+    network: str = "report"  # or baseline, logistic, svm, or package.module:Class
+    options: dict = field(default_factory=dict)  # what such a class is called with, besides n_mels and n_classes
+    rows: list | None = None  # of Table 1, each block, repeats, stride, kernel, channels; None: the report's
+    expansion: int = at_least(1, 4)
+    squeeze_excite: bool = True
+    activation: Literal["swish", "relu", "hardswish"] = "swish"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        own = [f.name for f in fields(self) if f.name not in ("network", "options")]
+        if self.network != "report" and (strange := [n for n in own if getattr(self, n) != getattr(Network, n)]):
+            raise InputError(f"{strange[0]}: is the report's network's, not {self.network}'s; give it under options")
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is a class of someone else's."""
+        return ":" in self.network
+
+
+PARTS = {"features": Features, "architecture": Network, "augmentation": Augmentation, "training": Training}
+SETTINGS = {f.name: part for part, kind in PARTS.items() for f in fields(kind)}  # -> its part; no name is in two
+
+# The systems that every recipe knows, by name: what differs from the defaults above. 1 to 4 are Table 7's.
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "logistic": {"network": "logistic", "n_mels": 64, "selection": "none"},
+    "svm": {"network": "svm", "n_mels": 64, "selection": "none"},
+    # The 2021 baseline's own features and recipe [18], read in its repository's task1a.yaml and dcase_util.
+    "baseline": {
+        "network": "baseline", "n_mels": 40, "window": 1764, "hop": 882, "n_fft": 2048, "window_function": "hamming",
+        "power": 1, "f_min": 0.0, "f_max": 22050.0, "log": "ln", "amin": 2.0**-52, "last_frame": False,
+        "crop_seconds": None, "mixup": None, "time_masks": 0, "mel_masks": 0,
+        "epochs": 200, "batch_size": 16, "optimizer": "adam", "schedule": "constant", "max_lr": 1e-3,
+        "weight_decay": 0.0, "ema_decay": None, "validation_fraction": 0.3, "watch": "accuracy", "patience": None,
+        "best_after": 50,
+    },
+    "1": {"n_mels": 32}, "2": {"n_mels": 64}, "3": {"n_mels": 128}, "4": {"n_mels": 160},
 }  # fmt: skip
-OWN = {"baseline": BASELINE} | {name: {"training": dict(selection="none")} for name in FLOORS}
-PARTS = {"features": Features, "augmentation": Augmentation, "training": Training}
+MEL_BINS = {name: values["n_mels"] for name, values in SYSTEMS.items()}
+TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))
 # The modules that a run's numbers depend on.
 CODE = ("features", "augmentations", "blocks", "network", "trainer", "metrics", "beyond", "kernels", "data/audio",
         "data/corpus", "data/gains", "data/store", "deploy/calibration", "deploy/compact", "deploy/folding",
         "deploy/predict", "run/floors", "run/experiment")  # fmt: skip
 PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validation"}  # a run's files, by clips
-# What a notebook or the command line may change one by one.
-TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fields(part))
 
 
 @dataclass(frozen=True)
 class Config:
     """One run, resolved: all that its numbers depend on besides data and code."""
 
-    submission: str
+    submission: str  # the system's name, and no more than that
     seed: int
     fold: int
     folds: int  # how many are drawn where the data set brings no split
@@ -163,6 +191,7 @@ class Config:
     features: Features
     augmentation: Augmentation
     training: Training
+    architecture: Network
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dictionary, for JSON."""
@@ -170,14 +199,26 @@ class Config:
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that name this configuration."""
-        return digest(json.dumps(self.as_dict(), sort_keys=True))
+        """Twelve hexadecimal digits that name this configuration.
+
+        An architecture that the system's name implies does not count: runs made before it was a setting keep theirs.
+        """
+        values = self.as_dict()
+        if self.architecture == _implied(self.submission):
+            del values["architecture"]
+        return digest(json.dumps(values, sort_keys=True))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Config":
         """The inverse of `as_dict`; unknown keys raise."""
+        values = {"architecture": asdict(_implied(values["submission"]))} | values
         parts = {name: build(part, values[name], name) for name, part in PARTS.items()}
         return cls(**{k: values[k] for k in ("submission", "seed", "fold", "folds", "split_seed")}, **parts)
+
+
+def _implied(system: str) -> Network:
+    """The architecture of a system that does not tell it."""
+    return Network(SYSTEMS.get(system, {}).get("network", "report"))
 
 
 def build(kind: type, values: dict[str, Any], where: str) -> Any:

@@ -1,12 +1,16 @@
-"""Table 1 as a list of rows, the network built from it, and the 2021 baseline [18]."""
+"""Table 1 as a list of rows, the network built from it, the 2021 baseline [18], and anyone's own."""
 
+import importlib
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from asc_kit.blocks import FusedMBConv4, MBConv4
-from asc_kit.config import Features
+from asc_kit.blocks import ACTIVATIONS, FusedMBConv4, MBConv4
+from asc_kit.common.errors import InputError
+from asc_kit.config import ROOT, Config
 
 BLOCKS = {"Fused-MBConv4": FusedMBConv4, "MBConv4": MBConv4}
 
@@ -41,13 +45,22 @@ class Network(nn.Module):
     n_classes : outputs
     rows : Table 1; its first row is the stem, its last the head
     axis_order : "frequency_time" reads kernels and strides the other way round
+    activation : of the stem, the head and the blocks, one of `blocks.ACTIVATIONS`
+    style : what else the blocks differ in: ``expansion``, ``squeeze_excite``
+
+    >>> net = Network(n_mels=160, n_classes=10)
+    >>> net(torch.zeros(2, 1, 640, 160)).shape
+    torch.Size([2, 10])
+    >>> sum(p.numel() for p in net.parameters())  # Table 6
+    62346
     """
 
     def __init__(
-        self, n_mels: int, n_classes: int, rows: tuple[Row, ...] = TABLE_1, axis_order: str = "time_frequency"
-    ):
+        self, n_mels: int, n_classes: int, rows: tuple[Row, ...] = TABLE_1,
+        axis_order: str = "time_frequency", activation: str = "swish", **style: int | bool,
+    ):  # fmt: skip
         super().__init__()
-        self.axis_order = axis_order
+        self.axis_order, self.activation = axis_order, ACTIVATIONS[activation]
         stem, *middle, head = rows
         self.norm = nn.BatchNorm1d(n_mels)
         padding = (stem.kernel[0] // 2, stem.kernel[1] // 2)
@@ -57,7 +70,10 @@ class Network(nn.Module):
         for row in middle:
             for i in range(row.repeats):
                 stride = row.stride if i == 0 else (1, 1)
-                blocks.append(BLOCKS[row.block](channels, row.channels, stride, row.kernel))
+                block = BLOCKS[row.block](
+                    channels, row.channels, stride, row.kernel, activation=activation, **style
+                )
+                blocks.append(block)
                 channels = row.channels
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Conv2d(channels, head.channels, head.kernel, head.stride)
@@ -76,10 +92,11 @@ class Network(nn.Module):
         (batch, classes)
         """
         x = self.norm(x.squeeze(1).transpose(1, 2))  # batch, mel, time
-        x = x[:, None] if self.axis_order == "frequency_time" else x.transpose(1, 2)[:, None]  # batch, 1, time, mel
-        x = nn.functional.silu(self.stem_norm(self.stem(x)))  # batch, 6, time, mel
+        if self.axis_order == "time_frequency":
+            x = x.transpose(1, 2)  # batch, time, mel
+        x = self.activation(self.stem_norm(self.stem(x[:, None])))  # batch, 6, time, mel
         x = self.blocks(x)  # batch, 30, time / 16, mel / 8
-        x = nn.functional.silu(self.head_norm(self.head(x)))  # batch, 100, time / 16, mel / 8
+        x = self.activation(self.head_norm(self.head(x)))  # batch, 100, time / 16, mel / 8
         x = x.amax((2, 3)) + x.mean((2, 3))  # batch, 100
         return self.classifier(x)
 
@@ -109,6 +126,10 @@ class Baseline(nn.Module):
             nn.init.uniform_(layer.weight, -0.05, 0.05)
             nn.init.zeros_(layer.bias)
 
+    def standardise(self, mean: torch.Tensor, deviation: torch.Tensor) -> None:
+        """Take the training fold's statistics, (mel,) each; any network with this method is given them."""
+        self.mean, self.deviation = mean, deviation
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, 1, time, mel) to (batch, classes)."""
         x = ((x - self.mean) / self.deviation).transpose(2, 3)  # batch, 1, mel, time
@@ -121,8 +142,85 @@ class Baseline(nn.Module):
         return self.classifier(self.dropout(nn.functional.relu(self.dense(x))))
 
 
-def build(submission: str, features: Features, n_classes: int) -> nn.Module:
-    """The network of a submission, randomly initialised from torch's global generator."""
-    if submission == "baseline":
-        return Baseline(features.n_mels, n_classes)
-    return Network(features.n_mels, n_classes, axis_order=features.axis_order)
+NETWORKS = {"report": Network, "baseline": Baseline}
+PLACES: list[Path] = [ROOT]  # where a module of someone else's is looked for, before what is installed
+TRUSTED: set[str] = set()  # "package.module:Class" that a recipe at work names
+
+
+def trust(name: str, folder: Path = ROOT) -> None:
+    """Let a class be imported that a model file or a recipe names, from ``folder`` too."""
+    TRUSTED.add(name)
+    if folder not in PLACES:
+        PLACES.append(folder)
+
+
+def build(config: Config, n_classes: int) -> nn.Module:
+    """The network of a configuration, randomly initialised from torch's global generator.
+
+    Raises
+    ------
+    InputError : its rows are none, or its class cannot be imported or takes other arguments.
+    """
+    settings, n_mels = config.architecture, config.features.n_mels
+    if settings.network == "report":
+        rows = TABLE_1 if settings.rows is None else tuple(map(_row, settings.rows))
+        return Network(n_mels, n_classes, rows, config.features.axis_order, settings.activation,
+                       expansion=settings.expansion, squeeze_excite=settings.squeeze_excite)  # fmt: skip
+    kind = NETWORKS.get(settings.network) or _imported(settings.network)
+    try:
+        return kind(n_mels=n_mels, n_classes=n_classes, **settings.options)
+    except Exception as error:  # anything: it is someone else's
+        raise InputError(f"network: {settings.network} cannot be built with n_mels={n_mels}, n_classes={n_classes}, "
+                         f"{settings.options} ({_line(error)})") from None  # fmt: skip
+
+
+def probe(config: Config, n_classes: int = 10, seconds: float = 1.0) -> None:
+    """Raise `InputError` where a network cannot be built, has no parameters, or gives another shape than logits."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        name, net = config.architecture.network, build(config, n_classes)
+        if not isinstance(net, nn.Module) or not any(True for _ in net.parameters()):
+            raise InputError(f"network: {name} is no torch.nn.Module with parameters")
+        rate = config.features.sample_rate
+        frames = config.features.frames(round((config.augmentation.crop_seconds or seconds) * rate))
+        shape = (2, 1, frames, config.features.n_mels)
+        try:
+            logits = net.eval()(torch.zeros(shape))
+        except Exception as error:
+            raise InputError(f"network: {name} fails at features of shape {shape} ({_line(error)})") from None
+        if getattr(logits, "shape", None) != (2, n_classes):
+            given = tuple(getattr(logits, "shape", ())) or type(logits).__name__
+            raise InputError(f"network: {name} gives {given} for features of shape {shape}; it must give logits of "
+                             f"shape {(2, n_classes)}")  # fmt: skip
+
+
+def _row(row: object) -> Row:
+    try:
+        block, repeats, stride, kernel, channels = row.values() if isinstance(row, dict) else row
+        counts = (repeats, channels, *stride, *kernel)
+        if len(counts) != 6 or block not in ("Conv2d", *BLOCKS) or not all(type(n) is int and n > 0 for n in counts):
+            raise ValueError
+        return Row(block, repeats, tuple(stride), tuple(kernel), channels)
+    except (TypeError, ValueError):
+        raise InputError(f"rows: {row!r} is no row of Table 1; give block, repeats, stride, kernel, channels, such as "
+                         "[MBConv4, 3, [2, 1], [3, 3], 18]") from None  # fmt: skip
+
+
+def _imported(name: str) -> type:
+    module, _, kind = name.partition(":")
+    sys.path += [str(place) for place in PLACES if str(place) not in sys.path]
+    try:
+        found = importlib.import_module(module)
+        made = getattr(found, kind)
+    except Exception as error:
+        raise InputError(f"network: {name} cannot be imported ({_line(error)}); give report, baseline, logistic, svm, "
+                         "or package.module:Class") from None  # fmt: skip
+    file = Path(*module.split(".")).with_suffix(".py")
+    beside = next((place / file for place in reversed(PLACES) if (place / file).is_file()), None)
+    if beside and not beside.samefile(found.__file__):
+        raise InputError(f"network: {name} is meant to be {beside}, but {found.__file__} goes by that name, too; "
+                         "rename the module")  # fmt: skip
+    return made
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]

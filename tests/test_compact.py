@@ -20,7 +20,7 @@ CLASSES = tuple("abcdefghij")
 def trained(submission="1"):
     settings = Recipe("test").config(submission)
     torch.manual_seed(0)
-    net = network.build(submission, settings.features, 10)
+    net = network.build(settings, 10)
     net.train()(torch.randn(4, 1, 64, settings.features.n_mels) * 20 - 40)  # running statistics of their own
     return net, settings
 
@@ -89,6 +89,13 @@ def foreign(kind, file):
         net, settings = trained()
         inside = json.dumps({"config": settings.as_dict(), "classes": CLASSES})
         save_file({"x": torch.zeros(3)}, file, {"asc_kit": inside})
+    elif kind in ("one too many", "statistics left out"):
+        compact.save(*trained(), CLASSES, file)
+        with safe_open(file, "pt") as handle:
+            about, tensors = handle.metadata(), {key: handle.get_tensor(key) for key in handle.keys()}
+        more = tensors | {"more": torch.zeros(1)}
+        tensors.pop("blocks.3.expand_norm.running_var")
+        save_file(more if kind == "one too many" else tensors, file, about)
     elif kind == "other shape":
         compact.save(*trained(), CLASSES[:5], file)
 
@@ -96,8 +103,9 @@ def foreign(kind, file):
 @pytest.mark.parametrize(
     ("kind", "what"),
     [("missing", "no such model"), ("pickle", "no whole safetensors"), ("truncated", "no whole safetensors"),
-     ("other safetensors", "no asc_kit configuration"), ("other weights", "do not fit submission 1"),
-     ("other shape", "do not fit submission 1")],
+     ("other safetensors", "no asc_kit configuration"), ("other weights", "blocks.0.expand.weight is missing"),
+     ("other shape", r"classifier.bias has the shape \(10,\) for \(5,\)"), ("one too many", "more belongs to no layer"),
+     ("statistics left out", "blocks.3.expand_norm.running_var is missing")],
 )  # fmt: skip
 def test_foreign_file_is_one_line(tmp_path, kind, what):
     file = tmp_path / "m.safetensors"

@@ -63,7 +63,7 @@ def test_none_keeps_the_recipes_value(tmp_path):
      ("training: {epochs: 0}\n", "epochs: 0 is out of range; give 1 or more"), ("training: {epochs: many}\n", "epochs: 'many'"),
      ("training: {selection: best}\n", "selection: 'best'"), ("submissions: [5]\n", "submission: '5' is unknown"),
      ("training: [1\n", "not YAML"), ("- 1\n", "give names and values"), ("augmentation: {mixup_alpha: 0}\n", "mixup_alpha"),
-     ("augmentation: {crop_seconds: -1}\n", "crop_seconds"), ("baseline: {epochs: 3}\n", "unknown parameter 'epochs'"),
+     ("augmentation: {crop_seconds: -1}\n", "crop_seconds"), ("systems: {baseline: {epoch: 3}}\n", "unknown parameter 'epoch'"),
      ("training: {ema_decay: 1.0}\n", "ema_decay"), ("training: {max_lr: .nan}\n", "max_lr"),
      ("training: {patience: 0}\n", "patience"), ("augmentation: {mask_fraction: 3}\n", "mask_fraction"),
      ("training: 5\n", "training: 5 is of the wrong kind"), ("folds: x\n", "folds: 'x' is of the wrong kind"),
@@ -71,9 +71,9 @@ def test_none_keeps_the_recipes_value(tmp_path):
      (f"expected: {EXPECTED | {'clips': 'many'}}\n", "expected: clips: 'many'; give"), (f"expected: {EXPECTED | {'seconds': 0}}\n", "seconds: 0; give"),
      ("submissions: []\n", "submissions: []; give one or more"), ("synthetic: {sconds: 1}\n", "unknown parameter 'sconds'"),
      ("seeds: [0, 0]\n", "seeds: [0, 0]; give one or more, and none twice"), ("submissions: [1, '1']\n", "and none twice"),
-     ("features: {n_mels: 80}\n", "recipe: n_mels: follows from the submission"), ("title: 2021-13-45\n", "not YAML"),
-     ("ablation: {few: {n_mels: 32}}\n", "recipe: n_mels: follows"), ("beyond: [zz]\n", "beyond: unknown parameter 'zz'; known are a, b"),
-     ("baseline: {training: 5}\n", "baseline: training: holds 5; give names and values"),
+     ("features: {n_mels: 80}\n", "features: n_mels: is a system's; give it under systems"), ("title: 2021-13-45\n", "not YAML"),
+     ("systems: {../x: {n_mels: 32}}\n", "systems: '../x' names a folder"), ("beyond: [zz]\n", "beyond: unknown parameter 'zz'; known are a, b"),
+     ("systems: {baseline: 5}\n", "systems: baseline: holds 5; give names and values"),
      ("augmentation: {crop_seconds: .inf}\n", "crop_seconds: inf is not possible"), ("features: {power: true}\n", "power: True is not"),
      ("ablation: {off: {mixup: off}}\n", "ablation: YAML reads a name as False; put it in quotes"),
      ("split_seed: 5000000000\n", "split_seed: 5, 5000000000; give")],
@@ -92,8 +92,8 @@ def test_off_and_scientific_numbers_are_read(tmp_path):
 
 
 def test_headings_with_nothing_under_them_are_not_there(tmp_path):
-    r = recipe(tmp_path, "title:\nname:\nseeds:\nbeyond:\nfeatures:\nbaseline:\n  training:\nablation:\n  as_it_is:\n")
-    assert r == recipes.Recipe("recipe", ablation={"as_it_is": {}}, baseline={"training": {}})
+    r = recipe(tmp_path, "title:\nname:\nseeds:\nbeyond:\nfeatures:\nsystems:\n  baseline:\nablation:\n  as_it_is:\n")
+    assert r == recipes.Recipe("recipe", ablation={"as_it_is": {}}, systems={"baseline": {}})
 
 
 def test_what_is_given_beside_a_recipe_is_checked_like_it(tmp_path):

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from asc_kit import complexity, network
 from asc_kit.common.errors import InputError
 from asc_kit.deploy import compact
-from asc_kit.deploy.folding import fold, folded
+from asc_kit.deploy.folding import fold
 from asc_kit.run.recipes import Recipe
 
 CLASSES = tuple("abcdefghij")
@@ -23,7 +23,7 @@ FOLDED = {"1": 60252, "2": 60316, "3": 60444, "4": 60508, "baseline": 46070}
 def trained(submission, classes=CLASSES):
     settings = Recipe("test").config(submission)
     torch.manual_seed(0)
-    net = network.build(submission, settings.features, len(classes))
+    net = network.build(settings, len(classes))
     for _ in range(20):
         net.train()(torch.randn(4, 1, 64, settings.features.n_mels) * 12 - 50)  # running statistics of their own
     with torch.no_grad():
@@ -55,7 +55,6 @@ def test_folding_changes_rounding_alone_and_leaves_the_network(submission):
     with torch.no_grad():
         assert torch.allclose(without(x), net(x), atol=2e-4, rtol=1e-4)
         assert torch.equal(fold(without)(x), without(x))  # folded twice is folded once
-    assert folded(without) and not folded(net)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in without.modules())
 
@@ -79,7 +78,7 @@ def test_compact_model_is_the_folded_network_in_halves(files):
     assert model.config == source.config and model.classes == source.classes
     want = fold(source.network).state_dict()
     for name, value in model.network.state_dict().items():
-        if name.startswith(compact.FIRST):  # with what rounding left
+        if name.startswith(("norm.", "stem.", "mean", "deviation", "conv1.")):  # with what rounding left
             assert torch.allclose(value, want[name], rtol=2**-21, atol=2**-24)
         else:
             assert torch.equal(value, want[name].half().float())
@@ -120,7 +119,7 @@ def test_fifteen_classes_fit_too(tmp_path):
     classes = tuple(f"a_scene_with_a_name_{n}" for n in range(15))
     compact.save(*trained("4", classes), classes, tmp_path / "m")
     compact.save_folded(compact.load(tmp_path / "m"), tmp_path / "c")
-    assert (tmp_path / "c").stat().st_size < 128_000
+    assert (tmp_path / "c").stat().st_size < 126_000
 
 
 def test_float16_arithmetic_is_kept(tmp_path):
@@ -140,7 +139,7 @@ def test_flat_tensor_of_another_length_is_one_line(tmp_path, change, what):
     with safe_open(tmp_path / "c", "pt") as handle:
         about, flat = handle.metadata(), handle.get_tensor("weights")
     save_file({"weights": torch.cat([flat, flat])[: len(flat) + change].clone()}, tmp_path / "c", about)
-    with pytest.raises(InputError, match=what + " where submission 1 has 60412") as caught:
+    with pytest.raises(InputError, match=what + " where its network has 60412") as caught:
         compact.load(tmp_path / "c")
     assert "\n" not in str(caught.value)
 

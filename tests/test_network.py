@@ -13,8 +13,8 @@ NET = network.Network(160, 10)
 
 
 def build(name):
-    settings = RECIPE.config(name).features
-    return network.build(name, settings, 10), settings
+    settings = RECIPE.config(name)
+    return network.build(settings, 10), settings.features
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("1", 62090), ("2", 62154), ("3", 62282), ("4", 62346)])

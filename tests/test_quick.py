@@ -23,7 +23,7 @@ def saved(tmp_path, submission, **features):
     net, settings = trained(submission)
     if features:
         settings = dataclasses.replace(settings, features=dataclasses.replace(settings.features, **features))
-        net = network.build(submission, settings.features, len(CLASSES))
+        net = network.build(settings, len(CLASSES))
     compact.save(net, settings, CLASSES, tmp_path / "model.safetensors")
     compact.save_folded(compact.load(tmp_path / "model.safetensors"), tmp_path / "compact.safetensors")
     return compact.load(tmp_path / "model.safetensors"), compact.load(tmp_path / "compact.safetensors")

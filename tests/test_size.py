@@ -81,6 +81,6 @@ def test_years(tmp_path, submission, met):
 
 def test_table_is_aligned(tmp_path):
     rows = size.table(list(lines(tmp_path, "1").values())).splitlines()
-    assert rows[0].startswith("submission")
+    assert rows[0].startswith("system")
     start = rows[0].index("1  ")
     assert all(row[start - 1] == " " and row[start] != " " for row in rows)

@@ -24,7 +24,8 @@ def _words(hint: Any) -> str:
         return " or ".join(map(repr, get_args(hint)))
     if get_origin(hint) is UnionType:
         return " or ".join(map(_words, get_args(hint)))
-    words = {int: "a whole number", float: "a number", bool: "True or False", str: "text", NoneType: "None"}
+    words = {int: "a whole number", float: "a number", bool: "True or False", str: "text", NoneType: "None",
+             list: "a list", dict: "names and values"}  # fmt: skip
     return words[hint]
 
 

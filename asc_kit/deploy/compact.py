@@ -2,9 +2,9 @@
 
 ``model.safetensors`` holds every tensor by name, as it was trained. ``compact.safetensors`` is made from it and stays
 below 128,000 bytes: batch norms folded, all numbers in one flat float16 tensor in the order of the folded network's
-``state_dict``, because a name costs some 90 bytes. Behind them lies what rounding took from the layers before the first
-activation: dB of up to 100 are multiplied there by numbers that float16 holds to 0.05 %, and without the rest a
-probability moves by up to 0.006.
+``state_dict``, because a name costs some 90 bytes. Behind them lies what rounding took from the network's beginning, up
+to its first convolution: dB of up to 100 are multiplied there by numbers that float16 holds to 0.05 %, and without the
+rest a probability moves by up to 0.006. Whole numbers, such as an index, lie beside it by name.
 """
 
 import json
@@ -27,7 +27,7 @@ from asc_kit.features import LogMel
 from asc_kit.metrics import softmax
 
 FLAT = "weights"
-FIRST = ("norm.", "stem.", "mean", "deviation", "conv1.")  # before the first activation, of either network
+COUNTS = "num_batches_tracked"  # of batches that a norm has seen, which scoring does not use
 LICENCE = {
     True: "MIT; trained on synthetic recordings",
     False: "kit: MIT; weights: as the training recordings' licence allows (TAU and TUT: not for commerce)",
@@ -74,12 +74,13 @@ def save(trained: nn.Module, config: Config, classes: tuple[str, ...], file: Pat
     InputError : a weight does not fit into float16.
     """
     tensors = {}
-    for name, value in trained.state_dict().items():
-        if not value.is_floating_point():
-            continue  # the count of batches, which scoring does not use
-        tensors[name] = value.detach().cpu().half().contiguous()
-        if not torch.isfinite(tensors[name]).all():
-            raise InputError(f"{file}: {name} does not fit into float16 (largest {value.abs().max():.3g}); not written")
+    for name, value in _tensors(trained).items():
+        tensors[name] = value.detach().cpu().contiguous()
+        if value.is_floating_point():
+            tensors[name] = tensors[name].half()
+            if not torch.isfinite(tensors[name]).all():
+                raise InputError(f"{file}: {name} does not fit into float16 (largest {value.abs().max():.3g}); not "
+                                 "written")  # fmt: skip
     write_tensors(tensors, file, json.dumps({"config": config.as_dict(), "classes": classes}, sort_keys=True))
 
 
@@ -90,7 +91,8 @@ def save_folded(model: Model, file: Path) -> None:
     ------
     InputError : a folded weight does not fit into float16.
     """
-    numbers, first = _laid_out(fold(model.network))
+    net = fold(model.network)
+    numbers, first = _laid_out(net)
     whole = torch.cat([value.flatten() for value in numbers])
     halves = whole.half()
     if not torch.isfinite(halves).all():
@@ -99,15 +101,21 @@ def save_folded(model: Model, file: Path) -> None:
     rest = torch.cat([value.flatten() for value in first])
     flat = torch.cat([halves, (rest - rest.half()).half()])
     about = {"config": model.config.as_dict(), "classes": model.classes, "origin": model.origin}
-    write_tensors({FLAT: flat}, file, json.dumps(about, sort_keys=True))
+    others = {name: value for name, value in _tensors(net).items() if not value.is_floating_point()}
+    write_tensors({FLAT: flat} | others, file, json.dumps(about, sort_keys=True))
 
 
-def load(file: str | Path) -> Model:
+def load(file: str | Path, allow_code: bool = False) -> Model:
     """Read ``model.safetensors`` or ``compact.safetensors``. Nothing but safetensors is ever read.
+
+    Parameters
+    ----------
+    allow_code : import the class that the file names, where it is none of the kit's; one that a recipe at work names
+        is imported in any case
 
     Raises
     ------
-    InputError : the file is missing, damaged, of another kind, or of another network.
+    InputError : the file is missing, damaged, of another kind, of another network, or of one that may not be imported.
     """
     file = Path(file)
     about, tensors = _read(file)
@@ -116,12 +124,20 @@ def load(file: str | Path) -> Model:
         config, classes = Config.from_dict(inside["config"]), tuple(inside["classes"])
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{file}: holds no asc_kit configuration; give a model.safetensors of this kit") from None
-    net = network.build(config.submission, config.features, len(classes))
+    foreign = config.architecture.network
+    if config.architecture.foreign and not (allow_code or foreign in network.TRUSTED):
+        raise InputError(f"{file}: is a network of the class {foreign}, which does not come with the kit; give "
+                         "--allow-code to import it, if you trust it")  # fmt: skip
+    try:
+        net = network.build(config, len(classes))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
     if FLAT in tensors:
         net = fold(net)
-        _fill(net, tensors[FLAT], file, config)
-    else:
-        _fill_by_name(net, tensors, file, config)
+        _fill(net, tensors.pop(FLAT), file)
+        tensors |= {name: value for name, value in _tensors(net).items() if value.is_floating_point()}
+    _check(net, tensors, file)
+    net.load_state_dict(tensors, strict=False)  # but for the norms' counts
     parameters = [value.half() for value in net.parameters()]
     if config.training.float16 == "arithmetic":
         net.half()
@@ -130,18 +146,25 @@ def load(file: str | Path) -> Model:
                  inside.get("origin") or _beside(file))  # fmt: skip
 
 
+def _tensors(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in net.state_dict().items() if not name.endswith(COUNTS)}
+
+
 def _laid_out(net: nn.Module) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """The numbers of a folded network in the flat tensor's order, and those whose rest follows behind."""
-    tensors = net.state_dict()
-    return list(tensors.values()), [value for name, value in tensors.items() if name.startswith(FIRST)]
+    """The numbers of a folded network in the flat tensor's order, and those to the first convolution, as registered."""
+    numbers = {name: value for name, value in net.state_dict().items() if value.is_floating_point()}
+    layers = (name for name, module in net.named_modules() if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)))
+    first, names = next(layers, ""), list(numbers)
+    end = max((place for place, name in enumerate(names) if name.startswith(f"{first}.")), default=-1)
+    return list(numbers.values()), list(numbers.values())[: end + 1]
 
 
-def _fill(net: nn.Module, flat: torch.Tensor, file: Path, config: Config) -> None:
+def _fill(net: nn.Module, flat: torch.Tensor, file: Path) -> None:
     numbers, first = _laid_out(net)
     sizes = [value.numel() for value in [*numbers, *first]]
     if flat.shape != (sum(sizes),):
-        raise InputError(f"{file}: holds {flat.numel()} numbers where submission {config.submission} has {sum(sizes)}; "
-                         "it is damaged, or of another network")  # fmt: skip
+        raise InputError(f"{file}: holds {flat.numel()} numbers where its network has {sum(sizes)}; it is damaged, or "
+                         "of another network")  # fmt: skip
     parts = [part.float() for part in flat.split(sizes)]
     for value, part in zip(numbers, parts):
         value.copy_(part.view_as(value))
@@ -149,14 +172,15 @@ def _fill(net: nn.Module, flat: torch.Tensor, file: Path, config: Config) -> Non
         value.add_(rest.view_as(value))
 
 
-def _fill_by_name(net: nn.Module, tensors: dict[str, torch.Tensor], file: Path, config: Config) -> None:
-    missing = [name for name, value in net.state_dict().items() if value.is_floating_point() and name not in tensors]
-    try:
-        net.load_state_dict(tensors, strict=False)
-    except RuntimeError:
-        missing = ["of another shape"]
-    if missing:
-        raise InputError(f"{file}: its weights do not fit submission {config.submission} ({missing[0]} ...)")
+def _check(net: nn.Module, tensors: dict[str, torch.Tensor], file: Path) -> None:
+    """Raise `InputError` where a tensor is missing, one too many, or of another shape."""
+    wanted = {name: tuple(value.shape) for name, value in _tensors(net).items()}
+    there = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in sorted(wanted.keys() | there.keys()):
+        if wanted.get(name) != there.get(name):
+            fault = ("is missing" if name not in there else "belongs to no layer of it" if name not in wanted else
+                     f"has the shape {there[name]} for {wanted[name]}")  # fmt: skip
+            raise InputError(f"{file}: does not fit its network: {name} {fault}; is it damaged, or the code another?")
 
 
 def _beside(file: Path) -> dict[str, Any]:

@@ -1,56 +1,91 @@
-"""Batch norms taken into the convolutions before them; the first, which has none, becomes an affine per mel bin."""
+"""Batch norms taken into the layers before them; what is left of them becomes an affine per channel.
+
+Which layer stands before a norm follows from the order in which the network's modules run, as torch.fx traces it, not
+from their names. A network that cannot be traced keeps its norms as affines.
+"""
 
 import copy
+import math
 
 import torch
-from torch import nn
+from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import fuse_conv_bn_weights
+
+from asc_kit import kernels
+from asc_kit.blocks import Depthwise
+
+FOLDABLE = (nn.Conv1d, nn.Conv2d, Depthwise)  # these very classes: a subclass may do more with its weight
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class Affine(nn.Module):
-    """What a batch norm does under eval(): each mel bin scaled and shifted."""
+    """What a batch norm does under eval(): each channel scaled and shifted."""
 
-    def __init__(self, norm: nn.BatchNorm1d):
+    def __init__(self, norm: _BatchNorm):
         super().__init__()
-        scale, shift = _affine(norm)
-        self.scale, self.shift = nn.Parameter(scale.to(norm.weight)), nn.Parameter(shift.to(norm.weight))
+        norm = copy.deepcopy(norm).double()
+        scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+        shift = (0 if norm.bias is None else norm.bias) - norm.running_mean * scale
+        self.scale, self.shift = nn.Parameter(scale.float()), nn.Parameter(shift.float())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, mel, time) to the same."""
-        return x * self.scale[:, None] + self.shift[:, None]
+        """(batch, channels, ...) to the same."""
+        shape = (-1, *[1] * (x.dim() - 2))
+        return x * self.scale.view(shape) + self.shift.view(shape)
 
 
-def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
-    """scale, shift: (channels,) float64."""
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    return scale, norm.bias.double() - norm.running_mean.double() * scale
+class Tracer(fx.Tracer):
+    """Takes the kit's kernels as one operation each, and the layers that can be folded as one module each."""
 
+    def __init__(self) -> None:
+        super().__init__(autowrap_modules=(math, kernels))
 
-def folded(net: nn.Module) -> bool:
-    """Whether no batch norm is left."""
-    return not any(isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) for module in net.modules())
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return type(module) in FOLDABLE or super().is_leaf_module(module, name)
 
 
 @torch.no_grad()
 def fold(net: nn.Module) -> nn.Module:
     """A network without batch norms that gives, up to rounding, what ``net`` gives under eval(); ``net`` stays.
 
-    Computed in float64. A norm is called as the convolution before it: ``stem_norm`` after ``stem``, and in the
-    baseline ``norm1`` after ``conv1``. A folded network is copied as it is.
+    Computed in float64. A folded network is copied as it is.
     """
-    net = copy.deepcopy(net).float()
-    modules = dict(net.named_modules())
-    for name, norm in modules.items():
-        if isinstance(norm, nn.BatchNorm1d):
-            net.set_submodule(name, Affine(norm))
-        elif isinstance(norm, nn.BatchNorm2d):
-            before = name.replace("norm", "conv") if name[-1].isdigit() else name.removesuffix("_norm")
-            _into(modules[before], norm)
-            net.set_submodule(name, nn.Identity())
-    return net.eval().requires_grad_(False)
+    net = copy.deepcopy(net).float().eval()
+    for layer, norm in _pairs(net):
+        _into(net.get_submodule(layer), net.get_submodule(norm))
+        net.set_submodule(norm, nn.Identity())
+    for name, module in list(net.named_modules()):
+        if type(module) in NORMS and module.running_mean is not None:
+            net.set_submodule(name, Affine(module))
+    return net.requires_grad_(False)
 
 
-def _into(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    scale, shift = _affine(norm)
-    bias = 0 if conv.bias is None else conv.bias.double() * scale
-    conv.bias = nn.Parameter((bias + shift).to(conv.weight))
-    conv.weight.copy_(conv.weight.double() * scale.view(-1, 1, 1, 1))
+def _pairs(net: nn.Module) -> list[tuple[str, str]]:
+    """Names of layers and of the norms that take their output, and alone take it; each runs once."""
+    try:
+        graph = Tracer().trace(net)
+    except Exception:  # whatever a network does that a trace cannot follow
+        return []
+    calls = [node for node in graph.nodes if node.op == "call_module"]
+    once = {node.target for node in calls if sum(other.target == node.target for other in calls) == 1}
+    pairs = []
+    for node in calls:
+        before = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+        if before in calls and len(before.users) == 1 and {node.target, before.target} <= once:
+            layer, norm = net.get_submodule(before.target), net.get_submodule(node.target)
+            if type(norm) in NORMS and norm.running_mean is not None and _foldable(layer):
+                pairs.append((before.target, node.target))
+    return pairs
+
+
+def _foldable(layer: nn.Module) -> bool:
+    """Whether a layer's output is linear in its weight, and nothing else looks at it."""
+    return type(layer) in FOLDABLE and not layer._forward_hooks and not layer._forward_pre_hooks
+
+
+def _into(layer: nn.Module, norm: _BatchNorm) -> None:
+    fused, norm = copy.deepcopy(layer).double(), copy.deepcopy(norm).double()
+    weight, bias = fuse_conv_bn_weights(fused.weight, fused.bias, norm.running_mean, norm.running_var, norm.eps,
+                                        norm.weight, norm.bias)  # fmt: skip
+    layer.weight, layer.bias = nn.Parameter(weight.float()), nn.Parameter(bias.float())

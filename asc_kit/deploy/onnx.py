@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from asc_kit.blocks import FusedMBConv4, SqueezeExcite, _Inverted
+from asc_kit.blocks import FusedMBConv4, InvertedBottleneck, SqueezeExcite
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import check_writable, replacing
 from asc_kit.deploy.compact import LICENCE, Model
@@ -154,7 +154,7 @@ def _squeeze_excite(graph: Graph, x: str, layer: SqueezeExcite) -> str:
     return graph("Mul", x, graph("Sigmoid", _convolution(graph, gate, layer.expand)))
 
 
-def _block(graph: Graph, x: str, block: _Inverted) -> str:
+def _block(graph: Graph, x: str, block: InvertedBottleneck) -> str:
     inner = _swish(graph, _convolution(graph, x, block.expand))
     if not isinstance(block, FusedMBConv4):
         inner = _swish(graph, _convolution(graph, inner, block.depthwise))

@@ -10,7 +10,7 @@ import dataclasses
 import torch
 from torch import nn
 
-from asc_kit.blocks import FusedMBConv4, SqueezeExcite, _Inverted
+from asc_kit.blocks import FusedMBConv4, InvertedBottleneck, SqueezeExcite
 from asc_kit.deploy.compact import Model
 from asc_kit.deploy.folding import fold
 from asc_kit.network import Network
@@ -62,7 +62,7 @@ def _convolution(layer: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor | None 
     return nn.functional.conv2d(x, weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
-def _block(block: _Inverted, x: torch.Tensor) -> torch.Tensor:
+def _block(block: InvertedBottleneck, x: torch.Tensor) -> torch.Tensor:
     wide = _swish(_convolution(block.expand, x))  # 1, 4 I, time, mel
     if not isinstance(block, FusedMBConv4):
         wide = _swish(block.depthwise(wide))

@@ -29,21 +29,21 @@ class Size:
     note: str = ""
 
 
-def measure(file: Path) -> list[Size]:
+def measure(file: Path, allow_code: bool = False) -> list[Size]:
     """Size, work and memory of a model file.
 
     Raises
     ------
     InputError : as `compact.load`.
     """
-    model = compact.load(file)
+    model = compact.load(file, allow_code)
     features = model.config.features
-    net = network.build(model.config.submission, features, len(model.classes)).eval()
+    net = network.build(model.config, len(model.classes)).eval()
     counts = complexity.sizes(net)
     macs = {seconds: complexity.multiply_accumulates(net, features, seconds) for seconds in (1, 10)}
     peaks = {seconds: complexity.peak_activations(net, features, seconds) for seconds in (1, 10)}
     return [
-        Size("submission", model.config.submission, f"{features.n_mels} mel bins, {len(model.classes)} classes"),
+        Size("system", model.config.submission, f"{features.n_mels} mel bins, {len(model.classes)} classes"),
         Size("file", f"{Path(file).stat().st_size:,} bytes", str(file)),
         _numbers("parameters", counts["parameters"], "the report's count, without running statistics"),
         _numbers("parameters with statistics", counts["with_statistics"], "the challenge's counter for Keras"),

@@ -106,7 +106,7 @@ def size_kb(name: str, classes: int) -> float | str:
     """Of a submission's built network, for that many classes; a floor has none."""
     if name in FLOORS:
         return ""
-    return complexity.size_kb(network.build(name, Recipe("size").config(name).features, classes))
+    return complexity.size_kb(network.build(Recipe("size").config(name), classes))
 
 
 def _beside(table: pd.DataFrame, keys: pd.Series, number: int, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -110,16 +110,16 @@ def _train(run: Run, work: "Work", started: float) -> None:
     averaged = [] if run.variant else run.home.glob(f"averaged_{run.config.submission}/seed_*/predictions.tsv")
     for file in chain(stale, (file for file in averaged if file.parent.name.partition("_fold_")[1:] == fold)):
         file.unlink(missing_ok=True)
-    result = (_fit_reference if run.config.submission in FLOORS else _train_network)(run, work)
+    result = (_fit_reference if run.config.architecture.network in FLOORS else _train_network)(run, work)
     _write_about(run, work, started, result)
 
 
 def _train_network(run: Run, work: "Work") -> dict[str, Any]:
     config, folder = run.config, run.folder
     torch.manual_seed(generator(config.seed, "weights").initial_seed())
-    net = network.build(config.submission, config.features, len(work.classes)).to(work.device)
-    if isinstance(net, network.Baseline):
-        net.mean, net.deviation = work.statistics()
+    net = network.build(config, len(work.classes)).to(work.device)
+    if hasattr(net, "standardise"):  # a network may ask for the mean and deviation of every mel bin
+        net.standardise(*work.statistics())
     identity = f"{config.hash} on {work.store.fingerprint}"
     trainer = Trainer(net, config.training, config.seed, work.steps, folder / "checkpoint", identity, code())
     try:
@@ -166,7 +166,8 @@ def _post_mortem(file: Path, trainer: Trainer, work: "Work") -> str:
 def _fit_reference(run: Run, work: "Work") -> dict[str, Any]:
     sides = [reference.statistics(map(work.features, work.clips(rows, "measuring clips")))
              for rows in (work.training, work.evaluation)]  # fmt: skip
-    scores, chosen = reference.fit_predict(run.config.submission, sides[0], work.training, sides[1], work.classes)
+    kind = run.config.architecture.network
+    scores, chosen = reference.fit_predict(kind, sides[0], work.training, sides[1], work.classes)
     write_predictions(run.folder / "predictions.tsv", work.evaluation, scores, work.classes)
     return chosen
 

@@ -76,7 +76,7 @@ def trainings(recipe: Recipe) -> pd.DataFrame:
     rows = []
     for name in dict.fromkeys([*recipe.submissions, *(one.submission for _, one in recipe.variants())]):
         config = recipe.config(name)
-        if name in FLOORS:
+        if config.architecture.network in FLOORS:
             continue  # seconds
         runs = sum(one.submission == name for one in [*recipe.configs(), *(one for _, one in recipe.variants())])
         batch = config.training.batch_size

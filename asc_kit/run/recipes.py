@@ -1,6 +1,7 @@
 """Recipes: which runs an experiment has, on what data, and what differs from the report (``config/*.yaml``)."""
 
 import os
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -9,7 +10,7 @@ import yaml
 
 from asc_kit.common.checked import fits
 from asc_kit.common.errors import InputError
-from asc_kit.config import MEL_BINS, OWN, PARTS, PREDICTIONS, TRAINING_VALUES, Config, build, known, path
+from asc_kit.config import FLOORS, PARTS, PREDICTIONS, SETTINGS, SYSTEMS, Config, Network, build, known, path
 
 EXPECTED = ("dataset", "clips", "training", "evaluation", "seconds", "bytes_a_sample")
 
@@ -31,7 +32,7 @@ class Recipe:
     features: dict = field(default_factory=dict)
     augmentation: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
-    baseline: dict = field(default_factory=dict)  # the same three parts again, for the baseline alone
+    systems: dict = field(default_factory=dict)  # name -> settings: systems of its own, or what differs in a known one
     ablation: dict = field(default_factory=dict)  # variant -> the only values in which it differs
     ablation_submission: str = "2"  # whose variants they are
     ablation_clips: str = "evaluation"  # which compare them; validation: those held out of the training fold, to choose
@@ -45,39 +46,44 @@ class Recipe:
 
         Parameters
         ----------
-        submission : "baseline" or 1 to 4, as in Table 7.
+        submission : a system's name: 1 to 4, baseline, logistic, svm, or one of `systems`
         seed, fold : of the run.
         variant : of the recipe's ablation; None is the recipe as it stands.
-        changes : any of `TRAINING_VALUES`; None means the recipe's value.
+        changes : any of `SETTINGS`; None means the recipe's value.
 
         Raises
         ------
         InputError : unknown submission or parameter, or a value out of range.
         """
         name = str(submission)
-        if name not in MEL_BINS:
-            raise InputError(f"submission: {submission!r} is unknown; give one of {', '.join(MEL_BINS)}")
         if type(seed) is not int or type(fold) is not int or seed < 0 or fold < 1:
             raise InputError(f"seed, fold: {seed!r}, {fold!r}; give a seed from 0 and a fold from 1")
-        known(changes, TRAINING_VALUES, "parameters")
-        changes = {k: v for k, v in changes.items() if v is not None}
+        values = {**self.features, **self.augmentation, **self.training, **self.system(name)}
         if variant is not None:
             known({variant: {}}, self.ablation, "variant")
-            changes = {k: "off" if v is None else v for k, v in self.ablation[variant].items()} | changes
-        own = OWN.get(name, {})
+            values |= {k: "off" if v is None else v for k, v in self.ablation[variant].items()}
+        known(changes, SETTINGS, "parameters")
+        values |= {k: v for k, v in changes.items() if v is not None}
         parts = {}
         for part, kind in PARTS.items():
-            values = {**getattr(self, part), **own.get(part, {})}
-            if name == "baseline":
-                values |= self.baseline.get(part, {})
-            names = [f.name for f in fields(kind)]
-            values |= {k: v for k, v in changes.items() if k in names}
-            if part == "features":
-                if "n_mels" in values:
-                    raise InputError(f"{self.name}: n_mels: follows from the submission; choose another")
-                values["n_mels"] = MEL_BINS[name]
-            parts[part] = build(kind, values, f"{self.name}: {part}")
+            of_part = {key: value for key, value in values.items() if SETTINGS[key] == part}
+            parts[part] = build(kind, of_part, f"{self.name}: {name}: {part}")
         return Config(name, seed, fold, self.folds, self.split_seed, **parts)
+
+    def system(self, name: str) -> dict[str, Any]:
+        """A system's own settings, those of the recipe before the kit's; `InputError` where there is none such."""
+        if name not in self.names:
+            raise InputError(f"submission: {name!r} is unknown; give one of {', '.join(self.names)}")
+        own = SYSTEMS.get(name, {}) | self.systems.get(name, {})
+        if own.get("network", "report") == "report":  # whose options are settings
+            own |= own.pop("options", {})
+            known(own, SETTINGS, f"{self.name}: systems: {name}: options")
+        return own
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every system that it knows."""
+        return tuple(SYSTEMS | self.systems)
 
     def configs(self) -> list[Config]:
         """Every run of the recipe, in Table 7's order."""
@@ -128,13 +134,18 @@ def load(recipe: str | Path, **overrides: Any) -> Recipe:
         values[name] = tuple(map(str, given) if name == "submissions" else given)
         if not given or len(set(map(str, given))) < len(given):
             raise InputError(f"{file}: {name}: {given!r}; give one or more, and none twice")
-    known(values.get("baseline", {}), PARTS, f"{file}: baseline")
-    for part in ("baseline", "ablation"):
+    for part in ("features", "augmentation", "training"):
+        known(values.get(part, {}), [name for name in SETTINGS if SETTINGS[name] == part], f"{file}: {part}")
+    if "n_mels" in values.get("features", {}):
+        raise InputError(f"{file}: features: n_mels: is a system's; give it under systems")
+    for part in ("systems", "ablation"):
         for name, changes in values.get(part, {}).items():
             if not isinstance(name, str):
                 raise InputError(f"{file}: {part}: YAML reads a name as {name!r}; put it in quotes")
+            if not re.fullmatch(r"\w[\w.-]*", name):
+                raise InputError(f"{file}: {part}: {name!r} names a folder; give letters, digits, _ . or -")
             values[part][name] = changes or {}
-            known(values[part][name], [f.name for p in PARTS.values() for f in fields(p)], f"{file}: {part}: {name}")
+            known(values[part][name], SETTINGS, f"{file}: {part}: {name}")
     result = Recipe(**values)
     if result.folds < 2 or not 0 <= result.split_seed < 2**32:
         raise InputError(
@@ -150,11 +161,23 @@ def load(recipe: str | Path, **overrides: Any) -> Recipe:
             f"{file}: chosen_on: {path(result.chosen_on)} is not there; name a table with a column filename"
         )
     known({result.ablation_clips: {}}, PREDICTIONS, f"{file}: ablation_clips")
-    result.configs()  # every run is checked before any starts
-    result.variants()
+    _check_networks(file, [*result.configs(), *(config for _, config in result.variants())])
     from asc_kit.data.demo import DEVICES, Demo  # here: the corpus of a recipe is no part of a configuration
 
     known(dict.fromkeys(map(str, result.beyond or ())), DEVICES, f"{file}: beyond")
     known(result.synthetic or {}, [f.name for f in fields(Demo)], f"{file}: synthetic")
     Demo(**(result.synthetic or {}))
     return result
+
+
+def _check_networks(file: Path, configs: list[Config]) -> None:
+    """Build every network that is not the kit's own, before any run starts."""
+    usual = [Network(), Network("baseline"), *map(Network, FLOORS)]
+    for name, config in {c.submission: c for c in configs if c.architecture not in usual}.items():
+        from asc_kit import network  # here: a recipe of the kit's own networks is read without torch
+
+        network.trust(config.architecture.network, file.parent)
+        try:
+            network.probe(config)
+        except InputError as error:
+            raise InputError(f"{file}: systems: {name}: {error}") from None
