@@ -123,7 +123,7 @@ class Training(Checked):
     watch: Literal["log_loss", "accuracy"] = "log_loss"  # open
     patience: int | None = at_least(1, 100)  # open: epochs without a better value; None: the whole schedule
     best_after: int = at_least(0, 0)  # epochs before which no epoch is taken as the best
-    precision: Literal["float32", "bfloat16"] = "float32"  # autocast; the weights stay float32
+    precision: Literal["float32", "bfloat16"] = "float32"  # autocast, where the processor has it; weights stay float32
     float16: Literal["storage", "arithmetic"] = "storage"  # open: scoring in float32 on stored halves, or in float16
     threads: int = at_least(1, 1)  # two single-thread runs beat one with two threads
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -9,6 +9,7 @@ import copy
 import json
 import math
 import os
+import platform
 import signal
 import threading
 import time
@@ -294,7 +295,17 @@ class Trainer:
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """bfloat16 for convolutions and products where asked for; everything else stays float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    enabled = precision == "bfloat16" and computes_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device has bfloat16 arithmetic; a processor without it takes twelve times float32's time."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if platform.machine() in ("x86_64", "AMD64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def write_history(file: Path, history: list[dict[str, Any]]) -> None:

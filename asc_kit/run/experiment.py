@@ -38,7 +38,7 @@ from asc_kit.run import floors as reference
 from asc_kit.run import truth
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import Run
-from asc_kit.trainer import NotFinite, Trainer, autocast, write_history
+from asc_kit.trainer import NotFinite, Trainer, autocast, computes_bfloat16, write_history
 
 DRAWS = ("crop", "recorder", "mixup", "mixstyle", "spec_augment")  # each from a generator of its own
 LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "safetensors", "pandas")
@@ -193,7 +193,7 @@ def _write_about(run: Run, work: "Work", started: float, result: dict[str, Any])
         "data": data, "classes": work.classes, **result,
         "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
         "machine": {"system": platform.platform(), "processor": processor(), "device": str(work.device),
-                    "threads": torch.get_num_threads()},
+                    "threads": torch.get_num_threads(), "precision": work.precision},
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "seconds": round(time.time() - started, 1),
     }  # fmt: skip
@@ -215,6 +215,10 @@ class Work:
                              "or more (is meta.csv missing, or a folder level too many?)")  # fmt: skip
         training = config.training
         self.device = processing_device(training.device)
+        self.precision = training.precision
+        if self.precision == "bfloat16" and not computes_bfloat16(self.device):
+            self.precision = "float32"
+            say("precision: this processor has no bfloat16 arithmetic; float32 is used, which is faster here")
         self.store: Store = open_store(corpus, config.features.sample_rate)
         self.training, self.evaluation = corpus.split(config.fold, config.folds, config.split_seed)
         if training.training_devices is not None:
