@@ -68,7 +68,7 @@ class InvertedBottleneck(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, I, time, mel) to (batch, O, ceil(time / stride), ceil(mel / stride))."""
         inner = self.reduce_norm(self.reduce(self.squeeze_excite(self.expanded(x))))
-        # Sliced before an unstrided convolution: PyTorch's strided one corrupts memory on the CPU, see kernels.
+        # Sliced before an unstrided convolution, and not strided: see kernels.subsample.
         return inner + self.shortcut(kernels.subsample(x, self.stride))
 
 

@@ -62,7 +62,7 @@ class LogMel(nn.Module):
         """
         with torch.autocast(waveforms.device.type, enabled=False):  # 16 bits cannot hold a power spectrum
             mel = torch.stack([self._mel(clip) for clip in waveforms])  # clip by clip: frames stay in the cache
-        return self._log(mel)[:, None]
+        return self.log(mel)[:, None]
 
     def _mel(self, clip: torch.Tensor) -> torch.Tensor:
         half = self.n_fft // 2
@@ -80,10 +80,11 @@ class LogMel(nn.Module):
         mel = [power[:, band] @ getattr(self, f"filters{number}") for number, band in enumerate(self.bands)]
         return torch.cat(mel, dim=1)
 
-    def _log(self, mel: torch.Tensor) -> torch.Tensor:
+    def log(self, mel: torch.Tensor) -> torch.Tensor:
+        """Power in the mel filters, (batch, time, mel), to its logarithm."""
         if self.config.log == "ln":
             return torch.log(mel + self.config.amin)
-        level = 10 * torch.log10(mel.clamp_(min=self.config.amin))
+        level = 10 * torch.log10(mel.clamp(min=self.config.amin))
         if self.config.top_db is not None:
             level = level.maximum(level.amax((-2, -1), keepdim=True) - self.config.top_db)
         return level

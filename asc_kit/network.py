@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.fx
 from torch import nn
 
 from asc_kit.blocks import ACTIVATIONS, FusedMBConv4, MBConv4
@@ -101,6 +102,12 @@ class Network(nn.Module):
         return self.classifier(x)
 
 
+@torch.fx.wrap  # a trace takes it as one operation, whatever the length
+def pool_5(x: torch.Tensor) -> torch.Tensor:
+    """Maxima of 5 x 5; of what there is where a clip has fewer than five frames."""
+    return nn.functional.max_pool2d(x, 5, ceil_mode=bool(x.shape[3] < 5))
+
+
 class Baseline(nn.Module):
     """The DCASE 2021 Task 1A baseline [18]: three 7x7 convolutions, 46,246 numbers with the running statistics.
 
@@ -135,9 +142,9 @@ class Baseline(nn.Module):
         x = ((x - self.mean) / self.deviation).transpose(2, 3)  # batch, 1, mel, time
         x = nn.functional.relu(self.norm1(self.conv1(x)))  # batch, 16, mel, time
         x = nn.functional.relu(self.norm2(self.conv2(x)))
-        x = self.dropout(nn.functional.max_pool2d(x, 5, ceil_mode=x.shape[3] < 5))  # batch, 16, mel / 5, time / 5
+        x = self.dropout(pool_5(x))  # batch, 16, mel / 5, time / 5
         x = nn.functional.relu(self.norm3(self.conv3(x)))  # batch, 32, mel / 5, time / 5
-        x = nn.functional.max_pool2d(x, (4, x.shape[3]))  # batch, 32, mel / 20, 1
+        x = nn.functional.max_pool2d(x, (4, 1)).amax(3)  # batch, 32, mel / 20
         x = self.dropout(x).flatten(1)
         return self.classifier(self.dropout(nn.functional.relu(self.dense(x))))
 

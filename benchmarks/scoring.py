@@ -26,7 +26,6 @@ from benchmarks.training import alone
 RATE, SECONDS = 44100, 10.0
 CLOCKS = ("milliseconds", "processor_milliseconds")  # on the wall; the processor's, which other work does not stretch
 MODEL = ROOT / "results" / "tau2022" / "submission_4" / "seed_0" / "model.safetensors"  # 160 mel bins
-WAYS = ("asc_kit", "plain", "ONNX Runtime")
 NEAR = 2e-3  # what a probability may differ between the ways
 
 
@@ -138,9 +137,9 @@ def labelling(rounds: int, repeats: int, model_file: str = str(MODEL)) -> dict[s
     ------
     InputError : the ways differ by more than 2e-3 in a probability.
     """
-    tries = {name: [alone("timed", name, repeats, model_file, module=__name__)] for name in WAYS}
+    tries = {name: [alone("timed", name, repeats, model_file, module=__name__)] for name in MAKERS}
     for _ in range(rounds - 1):
-        for name in WAYS:
+        for name in MAKERS:
             tries[name].append(alone("timed", name, repeats, model_file, module=__name__))
     found = {name: np.array(some[0]["probabilities"]) for name, some in tries.items()}
     off = max(float(np.abs(values - found["plain"]).max()) for values in found.values())
@@ -152,36 +151,46 @@ def labelling(rounds: int, repeats: int, model_file: str = str(MODEL)) -> dict[s
 
 
 def timed(name: str, repeats: int, model_file: str = str(MODEL)) -> dict[str, Any]:
-    """One of `WAYS` in this process: its probabilities, and its medians by `CLOCKS`."""
+    """One of `MAKERS` in this process: its probabilities, and its medians by `CLOCKS`."""
     torch.set_num_threads(1)
     if name == "asc_kit":
         kernels.keep_memory()
     with noise() as file:
-        way = _ways(compact.load(model_file), file)[name]
+        way = MAKERS[name](compact.load(model_file), file)
         return {"probabilities": way().tolist(), **turns({name: way}, repeats)[name]}
 
 
-def _ways(model: compact.Model, file: Path) -> dict[str, Callable[[], np.ndarray]]:
-    import onnxruntime  # here: predict has no use for it
-
-    from asc_kit.deploy import onnx
-
-    log_mel = torchaudios(model.config.features)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    graph = onnx.build(model).SerializeToString()
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+def _kit(model: compact.Model, file: Path) -> Callable[[], np.ndarray]:
     folded = file.with_name("compact.safetensors")
     compact.save_folded(model, folded)
     quick = quickened(compact.load(folded))
+    return lambda: recordings.score(quick, file).probabilities
+
+
+def _plain(model: compact.Model, file: Path) -> Callable[[], np.ndarray]:
+    log_mel = torchaudios(model.config.features)
 
     @torch.no_grad()  # where the blocks are PyTorch's own operations
     def plain() -> np.ndarray:
         features = log_mel(torch.from_numpy(_read(file)))  # 1, mel, time
         return model.network(features.transpose(1, 2)[:, None]).softmax(1)[0].numpy()
 
-    return {"asc_kit": lambda: recordings.score(quick, file).probabilities, "plain": plain,
-            "ONNX Runtime": lambda: session.run(None, {"waveform": _read(file)})[0][0]}  # fmt: skip
+    return plain
+
+
+def _onnx(model: compact.Model, file: Path) -> Callable[[], np.ndarray]:
+    import onnxruntime  # here: predict has no use for it
+
+    from asc_kit.deploy import onnx
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    graph = onnx.build(model).SerializeToString()
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"waveform": _read(file)})[0][0]
+
+
+MAKERS = {"asc_kit": _kit, "plain": _plain, "ONNX Runtime": _onnx}  # of a way, from a model and a sound file
 
 
 def _read(file: Path) -> np.ndarray:
@@ -204,6 +213,6 @@ def rows(times: dict[str, Any], start: dict[str, float]) -> list[dict[str, objec
          "clips_a_second": 1000 / times[name]["milliseconds"],
          "of_plain": times[name]["milliseconds"] / plain["milliseconds"],
          "of_plain_processor": times[name]["processor_milliseconds"] / plain["processor_milliseconds"]}
-        for name in WAYS
+        for name in MAKERS
     ]  # fmt: skip
     return [*table, {"what": "cold start of predict", **start}]

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from test_folding import CLASSES, FOLDED, trained
+from torch import nn
 
 from asc_kit import network
 from asc_kit.common.errors import InputError
 from asc_kit.deploy import compact
-from asc_kit.deploy.quick import quickened
+from asc_kit.deploy.folding import Affine, fold
+from asc_kit.deploy.quick import in_place, quickened
 from asc_kit.run.recipes import Recipe
 from benchmarks import scoring as speed
 from benchmarks import training as benchmark
@@ -42,14 +44,41 @@ def test_logits_move_by_rounding_alone_for_any_length_and_batch(tmp_path, submis
         assert np.array_equal(again, quick.probabilities(waves))  # nothing that it keeps is overwritten
 
 
-def test_the_features_are_not_overwritten_and_a_clip_does_not_depend_on_its_batch(tmp_path):
+def test_the_features_are_not_overwritten(tmp_path):
     quick = quickened(saved(tmp_path, "1")[1])
     features = torch.randn(4, 1, 64, 32) * 12 - 50
     kept = features.clone()
     with torch.inference_mode():
-        together = quick.network(features)
-        alone = torch.cat([quick.network(features[i : i + 1]) for i in range(4)])
-    assert torch.equal(features, kept) and torch.equal(together, alone) and together.std(0).min() > 0
+        first = quick.network(features)
+        assert torch.equal(features, kept) and torch.equal(quick.network(features), first) and first.std(0).min() > 0
+
+
+class Branches(nn.Module):
+    """What reads a layer's output twice, and what a trace cannot follow where ``loop``."""
+
+    def __init__(self, loop):
+        super().__init__()
+        self.conv, self.norm, self.loop = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), loop
+        self.end = nn.Linear(4, 10)
+
+    def forward(self, x):
+        y = self.conv(x)
+        if self.loop and y.mean() > 1e9:
+            return y
+        z = nn.functional.silu(y) + self.norm(y)  # y is read twice: neither folded nor overwritten
+        return self.end((nn.functional.relu(z) * z).mean((2, 3)))
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_what_is_read_twice_is_neither_folded_nor_overwritten(loop):
+    torch.manual_seed(0)
+    net, x = Branches(loop), torch.randn(2, 1, 20, 8)
+    net.train()(3 * torch.randn(8, 1, 20, 8) + 1)
+    with torch.no_grad():
+        want = net.eval()(x)
+        made = in_place(fold(net))
+        assert torch.allclose(made(x), want, atol=1e-5)
+    assert isinstance(fold(net).norm, Affine)
 
 
 def test_the_other_axis_order(tmp_path):

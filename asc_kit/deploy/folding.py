@@ -42,7 +42,7 @@ class Tracer(fx.Tracer):
         super().__init__(autowrap_modules=(math, kernels))
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return type(module) in FOLDABLE or super().is_leaf_module(module, name)
+        return type(module) in (*FOLDABLE, Affine) or super().is_leaf_module(module, name)
 
 
 @torch.no_grad()

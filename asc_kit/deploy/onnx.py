@@ -1,55 +1,32 @@
-"""A model as one ONNX file: waveform in, probabilities out, log-mel inside.
+"""A model as one ONNX file: waveform in, probabilities out, log-mel inside; by torch's own exporter.
 
-The graph is written node by node, from the folded network: twelve kinds of layers are less than an exporter's own
-graph, and nothing but onnx is needed. ONNX Runtime's STFT and DFT take 240 ms for a clip of 10 s, and its product with
-a dense basis 31 ms and 22 MB; so the DFT of n = P Q points is taken in two products, as Cooley and Tukey do: over P
-for every remainder, then over Q for those frequencies alone that a mel filter uses.
+ONNX Runtime's STFT and DFT take 240 ms for a clip of 10 s, and its product with a dense basis 31 ms and 22 MB; so the
+DFT of n = P Q points is taken in two products, as Cooley and Tukey do: over P for every remainder, then over Q for
+those frequencies alone that a mel filter uses.
 """
 
+import io
 import json
+import logging
 import math
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+import onnxscript  # noqa: F401  torch's exporter needs it; here, so that its absence shows at once
+import torch
 from torch import nn
 
-from asc_kit.blocks import FusedMBConv4, InvertedBottleneck, SqueezeExcite
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import check_writable, replacing
 from asc_kit.deploy.compact import LICENCE, Model
 from asc_kit.deploy.folding import fold
 from asc_kit.features import LogMel, filterbank
-from asc_kit.network import Baseline, Network
 
-OPSET, IR = 17, 8  # what ONNX Runtime 1.12 (2022) reads
+OPSET, IR = 18, 8  # what ONNX Runtime 1.14 (2023) reads
 SECONDS = 1.0  # the shortest recording
-
-
-class Graph:
-    """Nodes and constants, added one by one; a value is known by its name."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self.part = ""  # prefix of the names
-
-    def constant(self, value: Any, kind: type = np.float32) -> str:
-        """A tensor, whole numbers as int64."""
-        name = f"{self.part}constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=kind), name))
-        return name
-
-    def whole(self, *values: int) -> str:
-        """A list of whole numbers."""
-        return self.constant(values, np.int64)
-
-    def __call__(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        name = output or f"{self.part}{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=f"{name}_node", **attributes))
-        return name
 
 
 def split(points: int, used: int) -> tuple[int, int]:
@@ -82,113 +59,62 @@ def dft(points: int, used: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return first, second, np.where(frequencies < 0, -1, bins)
 
 
-def log_mel(graph: Graph, wave: str, features: LogMel) -> str:
-    """(batch, samples) to (batch, time, mel)."""
-    config, points, used = features.config, features.n_fft, features.bands[-1].stop
-    first, second, bins = dft(points, used)
-    rests, wide, _ = second.shape
-    frames = _frames(graph, wave, points, config.hop, config.last_frame)  # batch, time, n_fft / g, g
-    frames = graph("Reshape", frames, graph.whole(0, 0, first.shape[1], wide // 2))  # batch, time, P, Q
-    window = graph.constant(features.window.numpy().reshape(first.shape[1], wide // 2))
-    parts = graph("MatMul", graph.constant(first), graph("Mul", frames, window))  # batch, time, 2 R, Q
-    parts = graph("Reshape", parts, graph.whole(0, 0, 2, rests, wide // 2))
-    parts = graph("Transpose", parts, perm=[3, 0, 1, 2, 4])  # R, batch, time, 2, Q
-    parts = graph("Reshape", parts, graph.whole(rests, -1, wide))  # R, batch time, 2 Q
-    spectrum = graph("MatMul", parts, graph.constant(second))  # R, batch time, 2 L
-    power = _power(graph, spectrum, bins.shape[1])
-    if config.power == 1:
-        power = graph("Sqrt", power)
-    filters = np.where((bins >= 0)[..., None], filterbank(config).numpy()[bins], 0)  # R, L, mel
-    power = graph("Reshape", graph("Transpose", power, perm=[1, 0, 2]), graph.whole(-1, bins.size))
-    mel = graph("MatMul", power, graph.constant(filters.reshape(bins.size, -1)))  # batch time, mel
-    batch = graph("Slice", graph("Shape", wave), graph.whole(0), graph.whole(1))
-    shape = graph("Concat", batch, graph.whole(-1, config.n_mels), axis=0)
-    return _log(graph, graph("Reshape", mel, shape), config)
+class ProductLogMel(nn.Module):
+    """`LogMel` by matrix products, for a runtime whose Fourier transform is slow.
+
+    Parameters
+    ----------
+    features : whose window, filters and logarithm it takes
+    """
+
+    def __init__(self, features: LogMel):
+        super().__init__()
+        self.features, config = features, features.config
+        first, second, bins = dft(features.n_fft, features.bands[-1].stop)
+        self.shape = first.shape[1], second.shape[1] // 2  # P, Q
+        self.block = math.gcd(features.n_fft, config.hop)  # samples are read in blocks, which divide frame and hop
+        filters = np.where((bins >= 0)[..., None], filterbank(config).numpy()[bins], 0)  # R, L, mel
+        constants = {"first": first, "second": second, "filters": filters.reshape(bins.size, -1),
+                     "window": features.window.numpy().reshape(self.shape)}  # fmt: skip
+        for name, value in constants.items():
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
+
+    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """(batch, samples) to (batch, 1, time, mel)."""
+        batch, config, (p, q) = waveforms.shape[0], self.features.config, self.shape  # not len(): any batch
+        rests = self.second.shape[0]
+        frames = self._frames(waveforms)  # batch, time, n_fft
+        time = frames.shape[1]
+        parts = self.first @ (frames.reshape(batch, time, p, q) * self.window)  # batch, time, 2 R, Q
+        parts = parts.reshape(batch, time, 2, rests, q).permute(3, 0, 1, 2, 4).reshape(rests, -1, 2 * q)
+        real, imaginary = (parts @ self.second).chunk(2, dim=2)  # R, batch time, L
+        power = real * real + imaginary * imaginary
+        if config.power == 1:
+            power = power.sqrt()
+        mel = power.permute(1, 0, 2).reshape(-1, len(self.filters)) @ self.filters  # batch time, mel
+        return self.features.log(mel.reshape(batch, time, config.n_mels))[:, None]
+
+    def _frames(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """Centred on every hop, the ends mirrored: (batch, time, n_fft)."""
+        config, points, block = self.features.config, self.features.n_fft, self.block
+        padded = nn.functional.pad(waveforms[:, None], (points // 2, points // 2), mode="reflect")[:, 0]
+        odd = points % 2 if config.last_frame else 0  # as many whole frames as torch.unfold gives
+        time = (waveforms.shape[1] - odd) // config.hop + int(config.last_frame)
+        blocks = padded[:, : (time - 1) * config.hop + points].reshape(waveforms.shape[0], -1, block)
+        places = torch.arange(time)[:, None] * (config.hop // block) + torch.arange(points // block)
+        return blocks[:, places].reshape(waveforms.shape[0], time, points)
 
 
-def _frames(graph: Graph, wave: str, points: int, hop: int, last_frame: bool) -> str:
-    """Frames centred on every hop, the ends mirrored; read in blocks of g samples, which divides frame and hop."""
-    block = math.gcd(points, hop)
-    half = graph.whole(0, points // 2, 0, points // 2)
-    padded = graph("Pad", wave, half, mode="reflect")
-    samples = graph("Slice", graph("Shape", wave), graph.whole(1), graph.whole(2))
-    odd = graph("Sub", samples, graph.whole(int(last_frame and points % 2)))  # as many whole frames as torch.unfold
-    count = graph("Add", graph("Div", odd, graph.whole(hop)), graph.whole(int(last_frame)))
-    end = graph("Add", graph("Mul", graph("Sub", count, graph.whole(1)), graph.whole(hop)), graph.whole(points))
-    used = graph("Slice", padded, graph.whole(0), end, graph.whole(1))
-    blocks = graph("Reshape", used, graph.whole(0, -1, block))  # batch, blocks, g
-    numbers = graph("Range", graph.constant(0, np.int64), graph("Squeeze", count), graph.constant(1, np.int64))
-    starts = graph("Mul", graph("Unsqueeze", numbers, graph.whole(1)), graph.whole(hop // block))  # time, 1
-    return graph("Gather", blocks, graph("Add", starts, graph.whole(*range(points // block))), axis=1)
+class Classifier(nn.Module):
+    """Waveforms to probabilities: (batch, samples) to (batch, classes)."""
 
+    def __init__(self, features: nn.Module, network: nn.Module, temperature: float):
+        super().__init__()
+        self.features, self.network, self.temperature = features, network, temperature
 
-def _power(graph: Graph, spectrum: str, width: int) -> str:
-    real = graph("Slice", spectrum, graph.whole(0), graph.whole(width), graph.whole(2))
-    imaginary = graph("Slice", spectrum, graph.whole(width), graph.whole(2 * width), graph.whole(2))
-    return graph("Add", graph("Mul", real, real), graph("Mul", imaginary, imaginary))
-
-
-def _log(graph: Graph, mel: str, config: Any) -> str:
-    if config.log == "ln":
-        return graph("Log", graph("Add", mel, graph.constant(config.amin)))
-    level = graph("Log", graph("Max", mel, graph.constant(config.amin)))
-    level = graph("Mul", level, graph.constant(10 / math.log(10)))
-    if config.top_db is not None:
-        floor = graph("Sub", graph("ReduceMax", level, axes=[1, 2], keepdims=1), graph.constant(config.top_db))
-        level = graph("Max", level, floor)
-    return level
-
-
-def _convolution(graph: Graph, x: str, layer: nn.Conv2d, stride: tuple[int, int] | None = None) -> str:
-    weights = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
-    return graph("Conv", x, *(graph.constant(value.numpy()) for value in weights), strides=stride or layer.stride,
-                 kernel_shape=layer.kernel_size, pads=[*layer.padding, *layer.padding], group=layer.groups)  # fmt: skip
-
-
-def _swish(graph: Graph, x: str) -> str:
-    return graph("Mul", x, graph("Sigmoid", x))
-
-
-def _squeeze_excite(graph: Graph, x: str, layer: SqueezeExcite) -> str:
-    gate = _swish(graph, _convolution(graph, graph("GlobalAveragePool", x), layer.reduce))
-    return graph("Mul", x, graph("Sigmoid", _convolution(graph, gate, layer.expand)))
-
-
-def _block(graph: Graph, x: str, block: InvertedBottleneck) -> str:
-    inner = _swish(graph, _convolution(graph, x, block.expand))
-    if not isinstance(block, FusedMBConv4):
-        inner = _swish(graph, _convolution(graph, inner, block.depthwise))
-    inner = _convolution(graph, _squeeze_excite(graph, inner, block.squeeze_excite), block.reduce)
-    bare = isinstance(block.shortcut, nn.Identity)  # only where the stride is 1 too
-    return graph("Add", inner, x if bare else _convolution(graph, x, block.shortcut, block.stride))
-
-
-def _dense(graph: Graph, x: str, layer: nn.Linear) -> str:
-    return graph("Gemm", x, graph.constant(layer.weight.numpy()), graph.constant(layer.bias.numpy()), transB=1)
-
-
-def _network(graph: Graph, x: str, net: Network) -> str:
-    x = graph("Add", graph("Mul", x, graph.constant(net.norm.scale)), graph.constant(net.norm.shift))
-    if net.axis_order == "frequency_time":
-        x = graph("Transpose", x, perm=[0, 2, 1])
-    x = graph("Unsqueeze", x, graph.whole(1))  # batch, 1, time, mel
-    x = _swish(graph, _convolution(graph, x, net.stem))
-    for block in net.blocks:
-        x = _block(graph, x, block)
-    x = _swish(graph, _convolution(graph, x, net.head))  # batch, 100, time / 16, mel / 8
-    x = graph("Add", graph("GlobalMaxPool", x), graph("GlobalAveragePool", x))
-    return _dense(graph, graph("Flatten", x), net.classifier)
-
-
-def _baseline(graph: Graph, x: str, net: Baseline) -> str:
-    x = graph("Div", graph("Sub", x, graph.constant(net.mean)), graph.constant(net.deviation))
-    x = graph("Unsqueeze", graph("Transpose", x, perm=[0, 2, 1]), graph.whole(1))  # batch, 1, mel, time
-    x = graph("Relu", _convolution(graph, x, net.conv1))
-    x = graph("Relu", _convolution(graph, x, net.conv2))
-    x = graph("MaxPool", x, kernel_shape=[5, 5], strides=[5, 5])
-    x = graph("Relu", _convolution(graph, x, net.conv3))
-    x = graph("ReduceMax", graph("MaxPool", x, kernel_shape=[4, 1], strides=[4, 1]), axes=[3])
-    return _dense(graph, graph("Relu", _dense(graph, graph("Flatten", x), net.dense)), net.classifier)
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        logits = self.network(self.features(waveform))
+        return (logits if self.temperature == 1 else logits / self.temperature).softmax(-1)
 
 
 def build(model: Model, temperature: float | None = None) -> onnx.ModelProto:
@@ -209,33 +135,46 @@ def build(model: Model, temperature: float | None = None) -> onnx.ModelProto:
         raise InputError(f"n_fft: {model.features.n_fft} samples are too many for recordings of {SECONDS:g} s")
     if temperature is not None and not 0 < temperature < float("inf"):
         raise InputError(f"temperature: {temperature} is not possible; give a number above 0")
-    graph, net = Graph(), fold(model.network)
-    graph.part = "features/"
-    x = log_mel(graph, "waveform", model.features)
-    graph.part = "network/"
-    x = (_baseline if isinstance(net, Baseline) else _network)(graph, x, net)
-    if temperature is not None:
-        x = graph("Div", x, graph.constant(temperature))
-    graph("Softmax", x, output="probabilities", axis=-1)
-    made = _finished(graph, model, temperature)
+    whole = Classifier(ProductLogMel(model.features), fold(model.network), temperature or 1.0)
+    made = exported(whole, config.features.sample_rate)
+    made.doc_string = (f"waveform: float32, batch x samples, {config.features.sample_rate} Hz, mono, in [-1, 1], "
+                       f"{SECONDS:g} s or longer; probabilities: batch x classes")  # fmt: skip
+    name = f"asc_kit {config.submission}"
+    about = {"name": name, "classes": json.dumps(model.classes), "sample_rate": str(config.features.sample_rate),
+             "licence": model.origin.get("licence", LICENCE[False]), "config": json.dumps(config.as_dict()),
+             "origin": json.dumps(model.origin), "temperature": str(temperature or 1.0)}  # fmt: skip
+    made.graph.name, made.producer_name = name, "asc_kit"
+    onnx.helper.set_model_props(made, about)
     onnx.checker.check_model(made, full_check=True)
     return made
 
 
-def _finished(graph: Graph, model: Model, temperature: float | None) -> onnx.ModelProto:
-    config, name = model.config, f"asc_kit submission {model.config.submission}"
-    wave = helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", "samples"])
-    out = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(model.classes)])
-    made = helper.make_model(
-        helper.make_graph(graph.nodes, name, [wave], [out], graph.constants),
-        producer_name="asc_kit", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR,
-        doc_string=f"waveform: float32, batch x samples, {config.features.sample_rate} Hz, mono, in [-1, 1], "
-                   f"{SECONDS:g} s or longer; probabilities: batch x classes",
-    )  # fmt: skip
-    about = {"name": name, "classes": json.dumps(model.classes), "sample_rate": str(config.features.sample_rate),
-             "licence": model.origin.get("licence", LICENCE[False]), "config": json.dumps(config.as_dict()),
-             "origin": json.dumps(model.origin), "temperature": str(temperature or 1.0)}  # fmt: skip
-    helper.set_model_props(made, about)
+def exported(whole: nn.Module, sample_rate: int, out: str = "probabilities") -> onnx.ModelProto:
+    """A module of waveforms (batch, samples) as an ONNX graph for any number and length of them.
+
+    Raises
+    ------
+    InputError : torch cannot export it.
+    """
+    example = torch.zeros(2, round(1.7 * SECONDS * sample_rate) + 1)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # of libraries that are not needed
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                whole.eval(), (example,), dynamo=True, opset_version=OPSET, input_names=["waveform"],
+                output_names=[out], dynamic_shapes=({0: "batch", 1: "samples"},), verbose=False,
+            )  # fmt: skip
+    except Exception as error:  # whatever of a network the exporter does not know
+        while error.__cause__ is not None:
+            error = error.__cause__
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"export: torch cannot write this network as ONNX ({reason})") from None
+    made = program.model_proto
+    made.ir_version = IR
+    for part in (made.graph, *made.graph.node, *made.graph.value_info, *made.graph.input, *made.graph.output,
+                 *made.graph.initializer):  # fmt: skip
+        del part.metadata_props[:]  # paths of the machine it was made on
     return made
 
 
