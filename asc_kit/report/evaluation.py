@@ -334,7 +334,7 @@ def of_classes(table: pd.DataFrame, truth: pd.DataFrame, file: Path, named: Iter
     for name in others:
         if not complete and numbers[name].notna().any():
             raise InputError(f"{file}: column {name!r} is no class of the truth, and its numbers may be scores; leave "
-                             "it out, or name all classes")  # fmt: skip
+                             "it out, or name all classes (--classes, or the run.json beside it)")  # fmt: skip
         say(f"{file}: column {name!r} is no class and is left out")
     return classes
 
