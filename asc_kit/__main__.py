@@ -91,11 +91,13 @@ def score(
     against: Annotated[
         Path | None, typer.Option(help="another system's predictions: differences from it, paired")
     ] = None,
+    classes: Annotated[str | None, typer.Option(help="all classes, as bus,park: where the truth has not all")] = None,
 ) -> None:
     """Score any system's predictions: overall, by class and by device, with intervals."""
     from asc_kit.report import score as scoring
 
-    for name, value in scoring.score(predictions, truth, out, against).items():
+    named = tuple(classes.split(",")) if classes else ()
+    for name, value in scoring.score(predictions, truth, out, against, named).items():
         print(f"{name}\t{value}")
 
 

@@ -47,7 +47,7 @@ def home(tmp_path):
 
 def test_differences_are_paired_means_over_seeds(home):
     right = {(v, s): write_run(home, v, s, c) for v, c in ((None, 0.9), ("crop", 0.7)) for s in (0, 1)}
-    table = ablation.write(home, RECIPE).set_index("variant")
+    table = ablation.write(home, RECIPE)[0].set_index("variant")
     assert list(table.index) == [ablation.AS_IT_STANDS, "crop", "short"]
     means = {v: (right[v, 0].astype(float) + right[v, 1]) / 2 for v in (None, "crop")}
     assert table.accuracy["crop"] == pytest.approx(means["crop"].mean())
@@ -82,7 +82,7 @@ def test_a_variant_whose_seed_is_missing_says_so(home):
     for variant, seeds in ((None, (0, 1)), ("crop", (0,))):
         for seed in seeds:
             write_run(home, variant, seed, 0.8)
-    table = ablation.table(home, RECIPE).set_index("variant")
+    table = ablation.write(home, RECIPE)[0].set_index("variant")
     assert table.note.to_dict() == {
         "the recipe": "",
         "crop": "1 of 2 runs are missing",
@@ -106,7 +106,7 @@ def test_the_clips_that_compare_are_not_overwritten_from_other_data(home):
 def test_equal_runs_differ_by_nothing(home):
     for variant in (None, "crop"):
         write_run(home, variant, 0, 0.8)
-    row = ablation.table(home, RECIPE).set_index("variant").loc["crop"]
+    row = ablation.write(home, RECIPE)[0].set_index("variant").loc["crop"]
     assert (row[evaluation.DIFFERENCES] == 0).all()
 
 
@@ -116,7 +116,7 @@ def test_a_run_from_before_a_switch_was_there_has_its_default(home):
     about = json.loads(file.read_text())
     del about["config"]["augmentation"]["roll"]
     file.write_text(json.dumps(about))
-    assert ablation.table(home, RECIPE).n[0] == 80
+    assert ablation.write(home, RECIPE)[0].n[0] == 80
 
 
 @pytest.mark.parametrize("variant", [None, "crop"])
@@ -124,7 +124,7 @@ def test_a_run_that_differs_in_something_undeclared_is_refused(home, variant):
     write_run(home, None if variant else "crop", 0, 0.8)
     write_run(home, variant, 0, 0.8, batch_size=7)
     with pytest.raises(InputError, match="training.batch_size.*does not declare"):
-        ablation.table(home, RECIPE)
+        ablation.write(home, RECIPE)[0]
 
 
 def test_a_variant_changes_what_it_declares_and_has_a_folder_of_its_own(tmp_path):
@@ -193,10 +193,10 @@ def test_validation_clips_are_compared_where_the_recipe_says_so(home):
         )
         folder = home / (f"ablation_{variant}" if variant else "submission_2") / "seed_0"
         table.to_csv(folder / "predictions_validation.tsv", sep="\t", index=False)
-    assert ablation.table(home, recipe).n.eq(0).all()  # their truth is not there yet
+    assert ablation.write(home, recipe)[0].n.eq(0).all()  # their truth is not there yet
     ablation.write_truth(home, Corpus(home, pd.concat([other, held]), {}))
     assert (home / "truth_validation.tsv").read_text() == held.to_csv(sep="\t", index=False)
-    table = ablation.write(home, recipe).set_index("variant")
+    table = ablation.write(home, recipe)[0].set_index("variant")
     assert table.n["crop"] == 16 and table.accuracy_difference["crop"] == -1
     assert table.log_loss_difference["crop"] == pytest.approx(np.log(0.9 / 0.2))
     assert "scored on the clips that chose" in (home / "tables" / "ablation.md").read_text()

@@ -124,6 +124,73 @@ def test_faults_are_one_line_and_nothing_is_written(tmp_path, change, what):
     assert "\n" not in str(caught.value) and "p.csv" in str(caught.value) and not (tmp_path / "out").exists()
 
 
+def test_a_numeric_column_that_is_no_class_is_left_out_and_said(tmp_path, capsys):
+    """fold, max_prob, an index: the classes' scores add up to one without it."""
+    truth, table = case(3)
+    expected = score(*write(tmp_path, truth, table))
+    extra = {"fold": 1, "max_prob": table[CLASSES].max(axis=1), "target": range(len(table)), "city": "oslo"}
+    for name, values in extra.items():
+        assert score(*write(tmp_path, truth, table.assign(**{name: values}))) == expected
+        assert f"p.csv: column '{name}' is no class and is left out" in capsys.readouterr().err
+    for place in (0, 1, 3):  # wherever it stands
+        moved = table.copy()
+        moved.insert(place, "fold", 9)
+        assert score(*write(tmp_path, truth, moved)) == expected
+    truth, table = case(3, scale=True)  # whose rows do not add up to one
+    for name in ("fold", "index", "garden"):
+        with pytest.raises(InputError, match=f"p.csv: column '{name}' is no class of the truth.*; leave it out, or name"):
+            score(*write(tmp_path, truth, table.assign(**{name: 1})))
+    with pytest.warns(UserWarning, match="do not sum to one"):
+        named = score(*write(tmp_path, truth, table.assign(fold=1)), classes=CLASSES)
+    with pytest.warns(UserWarning, match="do not sum to one"):
+        assert named == score(*write(tmp_path, truth, table))
+
+
+def test_a_class_that_no_clip_has_is_named_or_the_models(tmp_path):
+    """Probabilities of five classes, of which the truth has four: a fifth of every one is the garden's."""
+    truth, table = case(3)
+    five = table.assign(garden=0.2, **{name: 0.8 * table[name] for name in CLASSES})
+    files = write(tmp_path, truth, five)
+    with pytest.raises(InputError, match="column 'garden' is no class of the truth"):
+        score(*files)
+    named = score(*files, classes=(*CLASSES, "Garden"))
+    assert named["log_loss"] == pytest.approx(score(*write(tmp_path, truth, table))["log_loss"] - np.log(0.8))
+    (tmp_path / "run.json").write_text(json.dumps({"classes": [*CLASSES, "garden"]}))
+    assert score(*write(tmp_path, truth, five)) == named
+    with pytest.raises(InputError, match="no column for the class 'garden' .no class are 'fold'."):
+        score(*write(tmp_path, truth, table.assign(fold=1)))
+
+
+def test_messages_name_what_is_wrong_and_what_to_do(tmp_path):
+    truth, table = case(5)
+    p, t, out = write(tmp_path, truth, table.rename(columns={"filename": "file"}))
+    with pytest.raises(InputError, match="p.csv: its first line names no column 'filename' .it begins 'file' and has 6"):
+        score(p, t, out)
+    table.to_csv(p, sep="\t", header=False)
+    with pytest.raises(InputError, match="p.csv: its first line names no column 'filename' .it begins '0' and has 7 cells"):
+        score(p, t, out)
+    expected = score(*write(tmp_path, truth, table))
+    table.to_csv(p, sep="\t")  # an index
+    truth.to_csv(t, sep="\t")
+    assert score(p, t, out) == expected
+    write(tmp_path, truth, table.assign(filename=table.filename.str.removeprefix("audio/")))
+    with pytest.raises(InputError, match="40 clips are missing: audio/c0.wav, .*; it names c0.wav, which the truth has"):
+        score(p, t, out)
+    write(tmp_path, truth.assign(scene_label=["", *truth.scene_label[1:]]), table)
+    with pytest.raises(InputError, match="truth.csv: audio/c0.wav is without a scene_label .1 such"):
+        score(p, t, out)
+    write(tmp_path, truth, table.assign(park=["0,5", *table.park[1:]]))
+    with pytest.raises(InputError, match="p.csv: column 'park' holds '0,5' at audio/c0.wav; scores must be numbers"):
+        score(p, t, out)
+    p.write_text("\n".join(line.rpartition("\t")[0] if number == 3 else line
+                           for number, line in enumerate(table.to_csv(sep="\t", index=False).splitlines())))  # fmt: skip
+    with pytest.raises(InputError, match="column 'street_pedestrian' holds '' at audio/c2.wav"):
+        score(p, t, out)
+    p.write_text(table.to_csv(sep="\t", index=False) + "x\t" * 9)
+    with pytest.raises(InputError, match="p.csv: cannot be read .no table of text: .*Expected 6 fields"):
+        score(p, t, out)
+
+
 def test_a_truth_with_a_column_twice_and_a_quote_without_end(tmp_path):
     p, truth, out = write(tmp_path, *case(5))
     good = truth.read_text()

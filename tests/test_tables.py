@@ -255,7 +255,7 @@ def break_(file, kind):
 
 @pytest.mark.parametrize(("kind", "what"), [("unknown", "nobody.wav is not in the truth"), ("twice", "there twice"),
                                             ("class", "no column for the class 'bus'"), ("NaN", "predictions.tsv: .*row 3 holds NaN"),
-                                            ("words", "is no predictions.tsv"), ("other table", "is no predictions.tsv")])  # fmt: skip
+                                            ("words", "column 'bus' holds 'much' at audio/.*; scores must be numbers"), ("other table", "is no predictions.tsv")])  # fmt: skip
 def test_predictions_that_do_not_fit_are_refused(tmp_path, kind, what):
     experiment(tmp_path, {("4", "seed_0"): 0})
     break_(tmp_path / "submission_4" / "seed_0" / "predictions.tsv", kind)
@@ -332,7 +332,7 @@ def test_the_page_says_what_its_tables_show(tmp_path):
     results = evaluation.load(tmp_path, RECIPE)
     made = tables.write(results)
     text = page.render(results, made)
-    assert re.search(r"<p>Hardest here: <b>\w+</b> \(\d+\.\d%\); easiest: ", text)
+    assert re.search(r"<p>4 against logistic, paired by clip: accuracy [-+]\d+\.\d points \[", text)
     assert re.search(r"<p>Against <b>logistic</b>\. Accuracy: .*\bfor 4\.", text) and "**" not in text
     assert page._html("a **b** < c  \nd") == "a <b>b</b> &lt; c<br>d"
 
@@ -367,7 +367,7 @@ def test_the_page_plays_synthetic_scenes_of_a_synthetic_experiment(tmp_path):
     recipe = Recipe("toy", submissions=("4",), synthetic={"seconds": 0.5})
     results = replace(evaluation.load(tmp_path, recipe), synthetic=True)
     played = page.sounds(results)
-    assert [name for name, _ in played] == list(page.HEARD)
+    assert [name for name, _ in played] == list(page.PLAYED)
     waves = [soundfile.read(io.BytesIO(base64.b64decode(address.split(",")[1]))) for _, address in played]
     assert all(rate == 44100 and len(wave) == 22050 and np.abs(wave).max() > 0.99 for wave, rate in waves)
     assert page.sounds(replace(results, synthetic=False)) == []
@@ -432,6 +432,103 @@ def test_results_are_committed():
     assert COMMITTED  # or the test above looks green with nothing to test
 
 
+OWN = {"small": {"n_mels": 48}, "bare": {"n_mels": 64, "squeeze_excite": False}, "line": {"network": "logistic"}}
+NET = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, n_mels, n_classes, width=8):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(3))
+        self.body, self.out = torch.nn.Linear(n_mels, width), torch.nn.Linear(width, n_classes)
+
+    def forward(self, x):
+        return self.out(self.body(x.mean((1, 2))))
+"""
+
+
+def test_predictions_of_any_system_have_their_tables(tmp_path):
+    """Of a system that no recipe knows: truth.tsv and predictions.tsv are enough."""
+    truth = experiment(tmp_path, {("resnet", "seed_0"): 1, ("logistic", "seed_0"): 2})
+    results = evaluation.load(tmp_path, RECIPE)
+    made = tables.write(results)
+    row = made[7].set_index("submission").loc["resnet"]
+    assert row.accuracy == pytest.approx(by_hand(tmp_path, truth, "resnet")[0].mean())
+    assert (row.mel_bins, row.model_size_kb, row.note) == ("", "", "") and pd.isna(row.report_accuracy)
+    assert made[7].submission.tolist() == ["logistic", "baseline", "1", "2", "3", "4", "resnet"]
+    assert made[3].submission.eq("resnet").all() and made[4].n.tolist() == [20] * 9 + [180]
+    assert made[2].mel_bins.tolist() == [32, 64, 128, 160] and made[2].n.eq(0).all()
+    floors = pd.read_csv(tmp_path / "tables" / "floors.csv").submission.tolist()
+    assert floors == ["resnet", "logistic", "resnet"]
+    figures.write(results, made)
+    text = page.write(results, made).read_text()
+    assert 'href="submission_resnet/seed_0/predictions.tsv"' in text
+    assert "resnet against logistic, paired by clip" in text and "nothing to compare" not in text
+    beyond.write(tmp_path, RECIPE)
+    assert pd.read_csv(tmp_path / "tables" / "beyond.csv").submission.tolist() == ["resnet"]
+
+
+def test_a_network_that_is_not_here_has_what_its_run_says(tmp_path):
+    experiment(tmp_path, {("resnet", "seed_0"): 1})
+    recipe = Recipe("toy", systems={"resnet": {"network": "nowhere:Net", "n_mels": 48, "options": {"width": 9}}})
+    about(tmp_path, recipe.config("resnet"))
+    file = tmp_path / "submission_resnet" / "seed_0" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"parameters": 1000}))
+    for known in (RECIPE, recipe):
+        row = tables.table_7(evaluation.load(tmp_path, known)).set_index("submission").loc["resnet"]
+        assert (row.mel_bins, row.model_size_kb) == (48, 1000 * 2 / 1024)
+
+
+def test_a_recipes_own_systems_are_listed_by_what_they_are(tmp_path):
+    """A fifth number of mel bins, a network without squeeze-and-excitation, a floor, and someone's own class."""
+    (tmp_path / "mine_for_tables.py").write_text(NET)
+    systems = OWN | {"mine": {"network": "mine_for_tables:Net", "n_mels": 20, "crop_seconds": 1.0}}
+    text = {"systems": systems, "submissions": ["2", *systems]}
+    (tmp_path / "toy.yaml").write_text(json.dumps(text))
+    recipe = load(tmp_path / "toy.yaml")
+    home = tmp_path / "home"
+    experiment(home, {(name, "seed_0"): seed for seed, name in enumerate(text["submissions"])})
+    for name in text["submissions"]:
+        about(home, recipe.config(name))
+    results = evaluation.load(home, recipe)
+    made = tables.write(results)
+    assert made[2].mel_bins.tolist() == [32, 48, 64, 128, 160] and (made[2].n > 0).tolist() == [0, 1, 1, 0, 0]
+    assert made[2].report_accuracy.isna().tolist() == [False, True, False, False, False]
+    seven = made[7].set_index("submission")
+    assert list(seven.index) == ["line", "baseline", "1", "2", "3", "4", "small", "bare", "mine"]
+    assert seven.mel_bins[["small", "bare", "mine"]].tolist() == [48, 64, 20] and seven.model_size_kb["line"] == ""
+    assert results.best == "2" and seven.report_accuracy.dropna().index.tolist() == ["baseline", "1", "2", "3", "4"]
+    assert set(pd.read_csv(home / "tables" / "floors.csv").against) == {"line", evaluation.EVEN}
+    listed = {name: pd.read_csv(home / "tables" / f"table_6_{name}.csv") for name in ("small", "bare", "mine")}
+    assert {file.stem for file in (home / "tables").glob("table_6_*.md")} == {f"table_6_{name}" for name in listed}
+    for name, table in listed.items():
+        assert table.parameters[:-1].sum() == table.parameters.iloc[-1] and table.name.iloc[-1] == "Total"
+        assert seven.model_size_kb[name] == table.size_bytes.iloc[-1] / 1024
+    rows = [("body", 20 * 8 + 8), ("out", 8 * 10 + 10), ("scale", 3), ("Total", 261)]
+    assert list(listed["mine"].drop(columns="size_bytes").itertuples(index=False, name=None)) == rows
+    assert listed["small"].parameters.iloc[-1] == 62154 - 2 * 16 > listed["bare"].parameters.iloc[-1]
+
+
+def test_own_systems_may_differ_in_what_the_recipe_says_of_them_alone(tmp_path):
+    recipe = Recipe("toy", systems={"bare": OWN["bare"] | {"epochs": 3}}, submissions=("2", "bare"))
+    experiment(tmp_path, {("2", "seed_0"): 0, ("bare", "seed_0"): 1})
+    for name in recipe.submissions:
+        about(tmp_path, recipe.config(name))
+    assert evaluation.load(tmp_path, recipe).note("bare") == ""
+    about(tmp_path, recipe.config("bare", batch_size=7))
+    with pytest.raises(InputError, match="submission_2/seed_0 and submission_bare/seed_0 differ in training.batch_size"):
+        evaluation.load(tmp_path, recipe)
+
+
+def test_an_extra_column_of_predictions_is_no_class(tmp_path, capsys):
+    truth = experiment(tmp_path, {("resnet", "seed_0"): 1})
+    before = tables.table_7(evaluation.load(tmp_path, RECIPE))
+    file = tmp_path / "submission_resnet" / "seed_0" / "predictions.tsv"
+    pd.read_csv(file, sep="\t").assign(fold=1).to_csv(file, sep="\t", index=False)
+    pd.testing.assert_frame_equal(tables.table_7(evaluation.load(tmp_path, RECIPE)), before)
+    assert "column 'fold' is no class and is left out" in capsys.readouterr().err and len(truth) == 180
+
+
 def test_a_run_from_before_a_switch_has_its_default(tmp_path):
     """What a later kit can turn on was off: such runs stay the recipe's, and stand beside new ones in a table."""
     runs = {("4", "seed_0"): 0, ("4", "seed_1"): 1}
@@ -445,4 +542,4 @@ def test_a_run_from_before_a_switch_has_its_default(tmp_path):
     file.write_text(json.dumps(old))
     assert tables.table_7(evaluation.load(tmp_path, recipe)).set_index("submission").note["4"] == ""
     changed = replace(recipe, augmentation={"roll": True})
-    assert "a run is not as the recipe has it" in evaluation.load(tmp_path, changed).remarks["4"]
+    assert "a run is not as the recipe has it" in evaluation.load(tmp_path, changed).note("4")

@@ -81,7 +81,7 @@ def ablated() -> bytes:
         for variant in (None, *variants):
             train(Run.of(str(file), "1", results_dir=folder, variant=variant))
         settings = recipes.load(file)
-        table = ablation.table(Path(folder) / settings.name, settings)[1:]
+        table = ablation.write(Path(folder) / settings.name, settings)[0][1:]
         figures.differences(table, Path(folder) / settings.name)
         return (Path(folder) / settings.name / "figures" / "ablation.png").read_bytes()
 

@@ -28,8 +28,8 @@ def find(results: Path) -> dict[str, Path]:
 def scores(folder: Path) -> dict[str, float]:
     """Accuracy and log loss of a run with their 95 % limits, and its number of clips."""
     truth = pd.read_csv(folder.parents[1] / "truth.tsv", sep="\t", dtype=str, keep_default_na=False)
-    rows, confusion, _ = score_file(folder / "predictions.tsv", truth[COLUMNS].set_index("filename"))
-    row = Scored(folder.name, rows, {0: rows}, confusion).row()
+    rows, _ = score_file(folder / "predictions.tsv", truth[COLUMNS].set_index("filename"))
+    row = Scored(folder.name, {0: rows}).row()
     return {"clips": row["n"]} | {name: row[name] for name in SCORES if not name.endswith("_std")}
 
 

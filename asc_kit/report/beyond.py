@@ -1,6 +1,7 @@
 """What the report does not have, from predictions alone: other ways of scoring, ensembles, simulated devices."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ COLUMNS = ["way", "submission", "size_kb", *SCORES, "n", "seeds", *DIFFERENCES]
 
 
 def ways(home: Path, recipe: Recipe) -> pd.DataFrame:
-    """Each network alone, over crops, as the mean of its seeds; and the four together.
+    """Each network alone, over crops, as the mean of its seeds; and the report's four together.
 
     Differences are from the network alone, of the four from submission 4 alone, paired by clip, a clip's scores being
     means over seeds.
@@ -27,23 +28,22 @@ def ways(home: Path, recipe: Recipe) -> pd.DataFrame:
     """
     results = evaluation.load(home, recipe)
     over_crops = evaluation.load(home, recipe, name="predictions_crops").scored
-    there = [name for name in NETWORKS if name in results.scored]
+    sizes = {name: tables.size_kb(results, name) for name in results.ran("network")}
     rows = []
-    for name in there:
-        alone, size = results.scored[name], tables.size_kb(name, len(results.classes))
-        rows.append(_row(ALONE, name, size, alone))
-        rows.append(_row("mean over crops", name, size, over_crops.get(name), alone))
+    for name, size in sizes.items():
+        alone, seeds = results.scored[name], len(results.scored[name].seeds)
         weights = evaluation.load(home, recipe, f"averaged_{name}/seed_*").scored.get(f"averaged_{name}")
-        rows.append(_row("mean of its seeds' weights", name, size, weights, alone))
-        if (count := len(alone.seeds)) > 1:
-            mean = _mean(home, (name,), over_seeds=True)
-            rows.append(_row(f"mean of its {count} seeds' probabilities", name, count * size, mean, alone))
-    if len(there) == len(NETWORKS) and (mean := _mean(home, NETWORKS, over_seeds=False)):
-        size = sum(tables.size_kb(name, len(results.classes)) for name in there)
+        mean = _mean(home, (name,), over_seeds=True) if seeds > 1 else None
+        probabilities = f"mean of its {seeds} seeds' probabilities"
+        rows += [_row(ALONE, name, size, alone), _row("mean over crops", name, size, over_crops.get(name), alone),
+                 _row("mean of its seeds' weights", name, size, weights, alone),
+                 _row(probabilities, name, size and seeds * size, mean, alone)]  # fmt: skip
+    if sizes.keys() >= set(NETWORKS) and (mean := _mean(home, NETWORKS, over_seeds=False)):
         fourth = results.scored["4"]
-        same = evaluation.gather("4", {seed: [fourth.seeds[seed]] for seed in mean.seeds}, fourth.confusion, home)
+        same = replace(fourth, seeds={seed: fourth.seeds[seed] for seed in mean.seeds})
+        size = sum(sizes[name] for name in NETWORKS)
         rows.append(_row("mean of the four's probabilities, against 4 alone", "1 to 4", size, mean, same))
-    return pd.DataFrame([row for row in rows if row is not None]).reindex(columns=COLUMNS)
+    return pd.DataFrame([row for row in rows if row]).reindex(columns=COLUMNS)
 
 
 def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
@@ -53,12 +53,11 @@ def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
     -------
     submission, device, scores, n, seeds, differences from the clips as they are
     """
-    rows = []
-    usual = evaluation.load(home, recipe).scored
-    heard = {device: evaluation.load(home, recipe, name=f"predictions_simulated_{device}").scored for device in DEVICES}
-    for name, device in itertools.product(NETWORKS, DEVICES):
-        if (scored := heard[device].get(name)) is not None:
-            differences = evaluation.difference(scored, usual[name])
+    rows, usual = [], evaluation.load(home, recipe)
+    through = {name: evaluation.load(home, recipe, name=f"predictions_simulated_{name}").scored for name in DEVICES}
+    for name, device in itertools.product(usual.ran("network"), DEVICES):
+        if scored := through[device].get(name):
+            differences = evaluation.difference(scored, usual.scored[name])
             rows.append({"submission": name, "device": device} | scored.row() | differences)
     return pd.DataFrame(rows, columns=["submission", "device", *SCORES, "n", "seeds", *DIFFERENCES])
 
@@ -72,7 +71,7 @@ def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
     return made
 
 
-def _row(way: str, name: str, size: float, scored: Scored | None, usual: Scored | None = None) -> dict | None:
+def _row(way: str, name: str, size: float | str, scored: Scored | None, usual: Scored | None = None) -> dict | None:
     if scored is None:
         return None
     differences = evaluation.difference(scored, usual) if usual else {}
@@ -86,25 +85,21 @@ def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored | None
     ------
     InputError : the networks of a seed and fold scored different clips.
     """
-    truth = pd.read_csv(home / "truth.tsv", sep="\t", dtype=str, keep_default_na=False).set_index("filename")
+    truth = evaluation.read_truth(home / "truth.tsv")
     groups: dict[tuple[int, int], list[Path]] = {}
     for file in sorted(file for name in names for file in home.glob(f"submission_{name}/seed_*/predictions.tsv")):
         seed, fold = evaluation.place(file)
         groups.setdefault((0 if over_seeds else seed, fold), []).append(file)
     seeds: dict[int, list[pd.DataFrame]] = {}
-    confusion = 0
-    whole = max(map(len, groups.values())) if over_seeds else len(names)
+    needed = max(map(len, groups.values())) if over_seeds else len(names)
     for (seed, _), files in sorted(groups.items()):
-        if len(files) < whole:
-            continue  # a run of it is missing
-        rows, counts = evaluation.score_table(_mean_table(files), truth, files[0])
-        seeds.setdefault(seed, []).append(rows)
-        confusion = confusion + counts
-    return evaluation.gather("mean", seeds, confusion, home) if seeds else None
+        if len(files) == needed:  # else a run of it is missing
+            seeds.setdefault(seed, []).append(evaluation.score_table(_mean_table(files, truth), truth, files[0]))
+    return Scored("mean", {seed: pd.concat(folds) for seed, folds in seeds.items()}) if seeds else None
 
 
-def _mean_table(files: list[Path]) -> pd.DataFrame:
-    parts = [pd.read_csv(file, sep="\t", index_col="filename").drop(columns="scene_label") for file in files]
+def _mean_table(files: list[Path], truth: pd.DataFrame) -> pd.DataFrame:
+    parts = [evaluation.read_probabilities(file, truth) for file in files]
     for file, part in zip(files, parts):
         if not part.index.equals(parts[0].index):
             raise InputError(f"{file}: has other clips than {files[0]}; their probabilities have no mean")

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import pandas as pd
 from asc_kit import config as configuration
 from asc_kit import metrics
 from asc_kit.common.errors import InputError
-from asc_kit.config import FLOORS, PARTS, Config
-from asc_kit.data.check import DEVICES
+from asc_kit.common.progress import say
+from asc_kit.config import FLOORS, PARTS, Config, Network
+from asc_kit.data.check import DEVICES, TRAINING_A
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.run import recipes
 from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import flat
 
 NETWORKS = ("1", "2", "3", "4")
 EVEN = "even guess"  # the same probability for every class
@@ -30,40 +33,49 @@ DIFFERENCES = [f"{name}_difference{part}" for name in ("accuracy", "log_loss") f
 
 @dataclass(frozen=True)
 class Scored:
-    """The scored clips of a submission.
+    """The scored clips of a system.
 
     Attributes
     ----------
-    clips : scene_label, source_label, identifier, label, correct, loss; means over seeds; a row a clip
-    seeds : seed -> its own rows, with the same columns
-    confusion : (class, class) counts over all seeds
+    seeds : seed -> scene_label, source_label, identifier, label, predicted, correct, loss; a row a clip
+    classes : in the order of the class numbers ``label`` and ``predicted``
     """
 
     submission: str
-    clips: pd.DataFrame
     seeds: dict[int, pd.DataFrame]
-    confusion: np.ndarray
+    classes: tuple[str, ...] = ()
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        """A row a clip, by its name: ``correct`` and ``loss`` are means over seeds."""
+        rows = pd.concat(self.seeds.values())
+        means = rows.groupby(level=0, sort=True)[["correct", "loss"]].mean()
+        return rows[~rows.index.duplicated()].loc[means.index].assign(correct=means.correct, loss=means.loss)
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """(true class, predicted class) counts over all seeds."""
+        rows, count = pd.concat(self.seeds.values()), len(self.classes)
+        return np.bincount(rows.label * count + rows.predicted, minlength=count**2).reshape(count, count)
 
     def where(self, column: str, *values: str) -> "Scored":
-        """The clips of some classes or devices, and the seeds that scored any of them."""
+        """The clips of some classes or devices, of the seeds that scored any of them."""
         keep = {seed: rows[rows[column].isin(values)] for seed, rows in self.seeds.items()}
-        keep = {seed: rows for seed, rows in keep.items() if len(rows)}
-        return replace(self, clips=self.clips[self.clips[column].isin(values)], seeds=keep)
+        return replace(self, seeds={seed: rows for seed, rows in keep.items() if len(rows)} or keep)
 
     def row(self, log_loss: str = "log_loss") -> dict[str, object]:
         """`SCORES`, the number of clips and of seeds; log_loss_macro takes the mean of the class-wise means."""
-        total = self._score(self.clips)
-        each = pd.DataFrame([{k: v.value for k, v in self._score(rows).items()} for rows in self.seeds.values()])
+        total, each = _score(self.clips), [_score(rows) for rows in self.seeds.values()]
         out: dict[str, object] = {}
         for name, key in (("accuracy", "accuracy"), ("log_loss", log_loss)):
             score = total[key]
-            spread = each[key].std() if len(each) > 1 else ""
+            spread = pd.Series([one[key].value for one in each]).std() if len(each) > 1 else ""
             out |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high, f"{name}_std": spread}
         return out | {"n": len(self.clips), "seeds": len(self.seeds)}
 
-    @staticmethod
-    def _score(rows: pd.DataFrame) -> dict[str, metrics.Score]:
-        return metrics.score(*(rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier")))
+
+def _score(rows: pd.DataFrame) -> dict[str, metrics.Score]:
+    return metrics.score(*(rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier")))
 
 
 def difference(scored: Scored, usual: Scored) -> dict[str, float]:
@@ -90,13 +102,11 @@ def paired(results: "Results", pairs: Iterable[tuple[str, str]]) -> pd.DataFrame
     `DIFFERENCES`
     """
     rows = []
-    for one, two in pairs:
-        mine, theirs = results.scored.get(one), results.scored.get(two)
-        if mine is not None and two == EVEN:
+    for one, two in [(one, two) for one, two in pairs if one in results.scored and two in (*results.scored, EVEN)]:
+        mine, theirs = results.scored[one], results.scored.get(two)
+        if theirs is None:
             guess = {"correct": 1 / len(results.classes), "loss": np.log(len(results.classes))}
-            theirs = replace(mine, clips=mine.clips.assign(**guess))
-        if mine is None or theirs is None:
-            continue
+            theirs = Scored(EVEN, {0: mine.clips.assign(**guess)})
         right = (mine.clips.correct - theirs.clips.correct).dropna()  # NaN where only one has a clip
         if len(right):
             disagree = "" if two == EVEN else right.ne(0).sum()
@@ -112,9 +122,10 @@ class Results:
     Attributes
     ----------
     classes : in the order of the probabilities; empty where nothing ran
-    scored : submission -> its scores
+    scored : system -> its scores
     synthetic : whether a run's data was the kit's own; the tables then say so in every row
-    remarks : submission -> what a reader must know of its runs
+    abouts : system -> its ``run.json`` files
+    whole : whether all runs were read, so that one that is not among them is missing
     """
 
     home: Path
@@ -122,17 +133,64 @@ class Results:
     classes: tuple[str, ...]
     scored: dict[str, Scored]
     synthetic: bool = False
-    remarks: dict[str, str] = field(default_factory=dict)
+    abouts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    whole: bool = False
 
-    def note(self, submission: str) -> str:
-        """The note beside a submission's numbers."""
-        return "; ".join(filter(None, ["synthetic data" if self.synthetic else "", self.remarks.get(submission)]))
+    def config(self, name: str) -> Config | None:
+        """A system's configuration: the recipe's, else its runs'; None where neither has it."""
+        if name in self.recipe.names:
+            return self.recipe.config(name)
+        return next((Config.from_dict(about["config"]) for about in self.abouts.get(name, [])), None)
+
+    def kind(self, name: str) -> str:
+        """floor, baseline or network, by a system's configuration."""
+        config = self.config(name)
+        network = config.architecture.network if config else ""
+        return "floor" if network in FLOORS else "baseline" if network == "baseline" else "network"
+
+    @cached_property
+    def systems(self) -> list[str]:
+        """Floors, baselines and networks, the report's first: its own, what the recipe plans, and whatever ran."""
+        names = dict.fromkeys((*FLOORS, "baseline", *NETWORKS, *self.recipe.submissions, *sorted(self.scored)))
+        there = {"baseline", *NETWORKS, *self.recipe.submissions, *self.scored}
+        kinds = ["floor", "baseline", "network"]
+        return sorted([name for name in names if name in there], key=lambda name: kinds.index(self.kind(name)))
+
+    def ran(self, kind: str) -> list[str]:
+        """The systems of a kind that have scores."""
+        return [name for name in self.systems if name in self.scored and self.kind(name) == kind]
+
+    @property
+    def by_mel_bins(self) -> list[str]:
+        """Table 2's systems: the report's four, and others of its network with other numbers of mel bins."""
+        bins = {name: config.features.n_mels for name in self.systems
+                if (config := self.config(name)) and config.architecture == Network()}  # fmt: skip
+        report = {bins[name] for name in NETWORKS}
+        return sorted([name for name in bins if name in NETWORKS or bins[name] not in report], key=bins.get)
 
     @property
     def best(self) -> str | None:
         """Submission 4, or the largest network that ran: whose Tables 3 and 4 are shown."""
-        order = ("4", "3", "2", "1", "baseline", *FLOORS, *self.scored)
+        order = (*NETWORKS[::-1], *self.ran("network"), *self.ran("baseline"), *self.ran("floor"))
         return next((name for name in order if name in self.scored), None)
+
+    def note(self, name: str) -> str:
+        """What a reader must know of a system's runs: whether they are the recipe's, all there, and chosen fairly."""
+        mine = [about["config"] for about in self.abouts.get(name, [])]
+        planned = {(config.seed, config.fold) for config in self.recipe.configs() if config.submission == name}
+        there = {(config["seed"], config["fold"]) for config in mine}
+        missing = len(planned - there) if self.whole and mine else 0
+        known = name in self.recipe.names
+        notes = {
+            "synthetic data": self.synthetic,
+            "a run is not as the recipe has it; see its run.json": known and any(
+                config != self.recipe.config(name, config["seed"], config["fold"]).as_dict() for config in mine),
+            f"{missing} of {len(planned)} runs are missing": missing,
+            "a run's seed or fold is not the recipe's": self.whole and planned and there - planned,
+            "best epoch chosen on these clips: optimistic": any(
+                config["training"]["selection"] == "test" for config in mine),
+        }  # fmt: skip
+        return "; ".join(note for note, holds in notes.items() if holds)
 
 
 def open_results(config: str, experiment: str | None = None, results_dir: str = "results") -> Results:
@@ -159,30 +217,30 @@ def load(
     files = sorted(home.glob(f"{runs}/{name}.tsv")) if truth_file.exists() else []
     if not files:
         return Results(home, recipe, (), {})
-    clips = pd.read_csv(truth_file, sep="\t", dtype=str, keep_default_na=False)
-    if missing := [column for column in COLUMNS if column not in clips]:
-        raise InputError(f"{truth_file}: has no column {missing[0]!r}; it needs {', '.join(COLUMNS)}, TAB separated, a "
-                         "cell blank where it is not known")  # fmt: skip
-    clips = clips[COLUMNS].set_index("filename")
+    clips = read_truth(truth_file)
     parts: dict[str, dict[int, list[pd.DataFrame]]] = {}
-    confusion: dict[str, np.ndarray] = {}
     classes: tuple[str, ...] = ()
     for file in files:
-        submission = file.parent.parent.name.removeprefix("submission_").removeprefix("ablation_")
-        seed = place(file)[0]
-        rows, counts, found = score_file(file, clips)
+        rows, found = score_file(file, clips)
         if classes and found != classes:
             raise InputError(f"{file}: has other classes than the other runs; they belong in another experiment")
         classes = found
-        parts.setdefault(submission, {}).setdefault(seed, []).append(rows)
-        confusion[submission] = confusion.get(submission, 0) + counts
-    scored = {name: gather(name, seeds, confusion[name], home) for name, seeds in parts.items()}
-    abouts = [about(file) for file in sorted(home.glob(f"{runs}/run.json"))]
-    _refuse_unlike(home, abouts)
-    synthetic = is_synthetic(home)
-    whole = runs == "submission_*/seed_*"
-    remarks = {name: _remarks(name, abouts, recipe, whole) for name in parts}
-    return Results(home, recipe, classes, scored, synthetic, remarks)
+        parts.setdefault(_system(file), {}).setdefault(place(file)[0], []).append(rows)
+    scored = {name: Scored(name, _put_together(name, seeds, home), classes) for name, seeds in parts.items()}
+    abouts: dict[str, list[dict[str, Any]]] = {}
+    for file in sorted(home.glob(f"{runs}/run.json")):
+        abouts.setdefault(_system(file), []).append(about(file))
+    _refuse_unlike(home, recipe, abouts)
+    return Results(home, recipe, classes, scored, is_synthetic(home), abouts, runs == "submission_*/seed_*")
+
+
+def read_truth(file: Path) -> pd.DataFrame:
+    """scene_label, identifier and source_label by clip."""
+    clips = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
+    if missing := [column for column in COLUMNS if column not in clips]:
+        raise InputError(f"{file}: has no column {missing[0]!r}; it needs {', '.join(COLUMNS)}, TAB separated, a "
+                         "cell blank where it is not known")  # fmt: skip
+    return clips[COLUMNS].set_index("filename")
 
 
 def is_synthetic(home: Path) -> bool:
@@ -196,6 +254,11 @@ def about(file: Path) -> dict[str, Any]:
     return values | {"config": Config.from_dict(values["config"]).as_dict()}
 
 
+def _system(file: Path) -> str:
+    """The system, or the variant of an ablation, of a file in a run's folder."""
+    return file.parent.parent.name.removeprefix("submission_").removeprefix("ablation_")
+
+
 def place(file: Path) -> tuple[int, int]:
     """Seed and fold of a file in a run's folder; `InputError` where the folder is not named as a run's."""
     found = re.fullmatch(r"seed_(\d+)(?:_fold_(\d+))?", file.parent.name)
@@ -204,56 +267,80 @@ def place(file: Path) -> tuple[int, int]:
     return int(found[1]), int(found[2] or 1)
 
 
-def _refuse_unlike(home: Path, abouts: list[dict]) -> None:
-    """Raise `InputError` where runs differ in more than submission, mel bins, seed and fold: no table may hold both."""
+def _refuse_unlike(home: Path, recipe: Recipe, abouts: dict[str, list[dict]]) -> None:
+    """Raise `InputError` where runs differ in more than they may; no table may hold both.
+
+    All have the same data. Runs of a system, or of systems of one network, differ in seed, fold and what the recipe
+    says of the systems.
+    """
     first: dict[str, tuple[str, dict]] = {}
-    for about in abouts:
+    for name, about in [(name, about) for name, runs in abouts.items() for about in runs]:
         config = about["config"]
-        same = {"data": about["data"].get("fingerprint"), "the features' code": about.get("features_code")}
-        values = {f"{part}.{key}": value for part in PARTS for key, value in config[part].items()}
-        values.pop("features.n_mels")
-        name = about.get("run", f"submission_{config['submission']}/seed_{config['seed']}")
-        kind = "network" if config["submission"] in NETWORKS else config["submission"]
-        for group, mine in (("all", same), (kind, values)):
-            other, theirs = first.setdefault(group, (name, mine))
-            for key in theirs | mine:
-                if theirs.get(key) != mine.get(key):
+        run = about.get("run", f"submission_{config['submission']}/seed_{config['seed']}")
+        data = {"data": about["data"].get("fingerprint"), "the features' code": about.get("features_code")}
+        values = flat({part: config[part] for part in PARTS})
+        network = config["architecture"]["network"]
+        own, group = (recipe.system(name), network) if name in recipe.names else ((), f"system {name}")
+        alike = {"all": data, group: {key: value for key, value in values.items() if key.split(".")[1] not in own}}
+        for group, mine in alike.items():
+            other, theirs = first.setdefault(group, (run, mine))
+            for key in theirs.keys() & mine.keys():
+                if theirs[key] != mine[key]:
                     raise InputError(
-                        f"{home}: {other} and {name} differ in {key} ({theirs.get(key)!r}, {mine.get(key)!r}); no "
-                        "table may hold both: move one to another experiment, or train it again"
+                        f"{home}: {other} and {run} differ in {key} ({theirs[key]!r}, {mine[key]!r}); no table may "
+                        "hold both: move one to another experiment, or train it again"
                     )
 
 
-def _remarks(name: str, abouts: list[dict], recipe: Recipe, whole: bool) -> str:
-    """Where a submission's runs are not the recipe's, not all there, or chosen on what they are scored on."""
-    mine = [about["config"] for about in abouts if about["config"]["submission"] == name]
-    planned = {(config.seed, config.fold) for config in recipe.configs() if config.submission == name}
-    there = {(config["seed"], config["fold"]) for config in mine}
-    remarks = []
-    if any(config != recipe.config(name, config["seed"], config["fold"]).as_dict() for config in mine):
-        remarks.append("a run is not as the recipe has it; see its run.json")
-    if whole and mine and planned - there:
-        remarks.append(f"{len(planned - there)} of {len(planned)} runs are missing")
-    if whole and planned and there - planned:
-        remarks.append("a run's seed or fold is not the recipe's")
-    if any(config["training"]["selection"] == "test" for config in mine):
-        remarks.append("best epoch chosen on these clips: optimistic")
-    return "; ".join(remarks)
+def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Rows of `Scored.seeds` for one ``predictions.tsv``, and its classes."""
+    table = read_probabilities(file, truth)
+    return score_table(table, truth, file), tuple(table.columns)
 
 
-def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, tuple[str, ...]]:
-    """Rows of `Scored.clips` for one ``predictions.tsv``, its confusion matrix and its classes."""
+def read_probabilities(file: Path, truth: pd.DataFrame) -> pd.DataFrame:
+    """The probabilities of a ``predictions.tsv``: a row a clip (its name is the index), a column a class."""
     try:
-        table = pd.read_csv(file, sep="\t").set_index("filename")
-        classes = tuple(table.columns[1:])
-        table = table[list(classes)].astype(np.float64)
+        table = pd.read_csv(file, sep="\t", index_col="filename").drop(columns="scene_label")
     except (KeyError, ValueError) as error:
         raise InputError(f"{file}: is no predictions.tsv ({' '.join(str(error).split())})") from None
-    return (*score_table(table, truth, file), classes)
+    return of_classes(table, truth, file)
 
 
-def score_table(table: pd.DataFrame, truth: pd.DataFrame, file: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Rows of `Scored.clips` and the confusion matrix.
+def of_classes(table: pd.DataFrame, truth: pd.DataFrame, file: Path, named: Iterable[str] = ()) -> pd.DataFrame:
+    """The columns of predictions that are classes, as numbers.
+
+    Classes are those of the truth, of TAU, those ``named`` and those of the model in the ``run.json`` beside the file.
+    Another column is left out, and that is said, where it cannot be a class: it is no number, the classes are all
+    named, or their scores add up to one without it.
+
+    Raises
+    ------
+    InputError : a column that may be a class; a class without a column; a score that is no number.
+    """
+    run = file.with_name("run.json")
+    named = {*named, *(json.loads(run.read_text()).get("classes", ()) if run.exists() else ())}
+    known = {*truth.scene_label, *TRAINING_A, *named}
+    others = [name for name in table if name not in known]
+    if missing := sorted({*truth.scene_label[truth.index.isin(table.index)], *named} - set(table)):
+        hint = f" (no class are {', '.join(map(repr, others))})" if others else ""
+        raise InputError(f"{file}: has no column for the class {missing[0]!r}{hint}")
+    numbers = table.apply(pd.to_numeric, errors="coerce")
+    classes = numbers.drop(columns=others)
+    for name in classes:
+        for clip, text in table[name][classes[name].isna() & table[name].notna()].items():
+            raise InputError(f"{file}: column {name!r} holds {text!r} at {clip}; scores must be numbers")
+    complete = bool(named) or np.allclose(classes.sum(axis=1), 1, atol=1e-3)
+    for name in others:
+        if not complete and numbers[name].notna().any():
+            raise InputError(f"{file}: column {name!r} is no class of the truth, and its numbers may be scores; leave "
+                             "it out, or name all classes (--classes, or the run.json beside it)")  # fmt: skip
+        say(f"{file}: column {name!r} is no class and is left out")
+    return classes
+
+
+def score_table(table: pd.DataFrame, truth: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """Rows of `Scored.seeds`.
 
     Parameters
     ----------
@@ -261,43 +348,34 @@ def score_table(table: pd.DataFrame, truth: pd.DataFrame, file: Path) -> tuple[p
     truth : scene_label, identifier, source_label by clip; may hold more clips
     file : where the table is from, for messages
     """
-    classes = tuple(table.columns)
+    classes = list(table.columns)
     unknown = table.index.difference(truth.index)
     if len(unknown):
         raise InputError(f"{file}: {unknown[0]} is not in the truth ({len(unknown)} such clips)")
     if table.index.duplicated().any():
         raise InputError(f"{file}: {table.index[table.index.duplicated()][0]} is there twice")
     rows = truth.loc[table.index].copy()
-    strange = set(rows.scene_label) - set(classes)
-    if strange:
-        raise InputError(f"{file}: has no column for the class {sorted(strange)[0]!r}")
     rows["label"] = rows.scene_label.map(classes.index)
     try:
         probabilities, labels = metrics.validate(table.to_numpy(), rows.label.to_numpy())
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
-    rows["correct"] = (probabilities.argmax(axis=1) == labels).astype(float)
+    rows["predicted"] = probabilities.argmax(axis=1)
+    rows["correct"] = (rows.predicted == rows.label).astype(float)
     rows["loss"] = metrics.clip_losses(probabilities, labels)
-    return rows, metrics.confusion(probabilities, labels)
+    return rows
 
 
-def gather(name: str, seeds: dict[int, list[pd.DataFrame]], confusion: np.ndarray, home: Path) -> Scored:
-    """A submission's scores from every seed's folds, as `score_table` gives them; `InputError` where folds overlap."""
+def _put_together(name: str, seeds: dict[int, list[pd.DataFrame]], home: Path) -> dict[int, pd.DataFrame]:
+    """The folds of every seed in one table; `InputError` where two of them scored the same clip."""
     whole = {seed: pd.concat(folds) for seed, folds in sorted(seeds.items())}
     for seed, rows in whole.items():
-        if rows.index.duplicated().any():
-            clip = rows.index[rows.index.duplicated()][0]
-            raise InputError(f"{home}: seed {seed} of submission {name} scores {clip} in two folds")
-    stacked = pd.concat(whole.values())
-    clips = stacked.groupby(level=0, sort=True)[["correct", "loss"]].mean()
-    fixed = stacked[~stacked.index.duplicated()].loc[clips.index]
-    return Scored(name, fixed.assign(correct=clips.correct, loss=clips.loss), whole, confusion)
+        if (twice := rows.index.duplicated()).any():
+            raise InputError(f"{home}: seed {seed} of submission {name} scores {rows.index[twice][0]} in two folds")
+    return whole
 
 
 def devices(scored: Scored) -> list[str]:
-    """The recorders of the clips, in the report's order."""
-    return sorted(set(scored.clips.source_label) - {""}, key=_device_order)
-
-
-def _device_order(name: str) -> tuple[int, str]:
-    return (DEVICES.index(name) if name in DEVICES else len(DEVICES), name)
+    """The recorders of the clips, in the report's order, others behind them."""
+    there = sorted(set(scored.clips.source_label) - {""})
+    return sorted(there, key=lambda name: DEVICES.index(name) if name in DEVICES else len(DEVICES))

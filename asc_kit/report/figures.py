@@ -1,6 +1,7 @@
 """The experiment's figures (seaborn), each saved as SVG and PNG with the data behind it as CSV."""
 
 from collections.abc import Collection
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -10,7 +11,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from torch import nn
 
 from asc_kit.blocks import FusedMBConv4, MBConv4, SqueezeExcite
@@ -43,13 +43,13 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.Data
     More than ten runs, for which there are no colours, have their submission's.
     """
     data = pd.concat([frame.assign(run=name) for name, frame in histories.items()], ignore_index=True)
-    shown = [c for c in ("loss", "validation_log_loss", "validation_accuracy") if data[c].notna().any()]
-    figure, axes = plt.subplots(1, len(shown), figsize=(4.5 * len(shown) + 1, 3.6), squeeze=False)
-    many = len(histories) > 10
-    drawn = data.assign(submission=data.run.str.partition(",")[0]) if many else data
-    how = {"hue": "submission", "style": "submission", "units": "run", "estimator": None, "linewidth": 0.8}
-    how = how if many else {"hue": "run", "style": "run"}
-    for axis, column in zip(axes[0], shown):
+    columns = [c for c in ("loss", "validation_log_loss", "validation_accuracy") if data[c].notna().any()]
+    figure, axes = plt.subplots(1, len(columns), figsize=(4.5 * len(columns) + 1, 3.6), squeeze=False)
+    how = {"hue": "run", "style": "run"}
+    if len(histories) > 10:
+        how = {"hue": "submission", "style": "submission", "units": "run", "estimator": None, "linewidth": 0.8}
+    drawn = data.assign(submission=data.run.str.partition(",")[0])
+    for axis, column in zip(axes[0], columns):
         sns.lineplot(drawn, x="epoch", y=column, ax=axis, palette="colorblind", legend=axis is axes[0][-1], **how)
         title = "training loss (of mixed labels, where mixup is on)" if column == "loss" else column.replace("_", " ")
         axis.set(title=title, ylabel="")
@@ -58,104 +58,84 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.Data
     return figure, data
 
 
-def _with_errors(table: pd.DataFrame, name: str) -> tuple[pd.Series, pd.Series, list[pd.Series]]:
-    """Where a score was measured, the scores there, and the lengths of their error bars."""
-    value, low, high = (pd.to_numeric(table[name + part], errors="coerce") for part in ("", "_low", "_high"))
-    known = value.notna()
-    return known, value[known], [(value - low)[known].fillna(0).clip(0), (high - value)[known].fillna(0).clip(0)]
+def _points(axis: Axes, table: pd.DataFrame, name: str, at: np.ndarray, scale: float = 1, **how: object) -> None:
+    """A score's points with their intervals, ``at`` heights."""
+    value, low, high = (scale * pd.to_numeric(table[name + part], errors="coerce") for part in ("", "_low", "_high"))
+    bars = [length.fillna(0).clip(0) for length in (value - low, high - value)]
+    axis.errorbar(value, at, xerr=bars, **({"fmt": "o", "capsize": 3, "color": COLOURS[OURS]} | how))
 
 
-def differences(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
-    """An ablation's differences from the recipe in accuracy and log loss, with their intervals; saved."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.4), sharey=True)
-    places = np.arange(len(table))
-    labels = ("accuracy, points (right is better)", "log loss (left is better)")
-    for axis, name, scale, label in zip(axes, ("accuracy", "log_loss"), (100, 1), labels):
-        scaled = scale * table.filter(like=f"{name}_difference").apply(pd.to_numeric, errors="coerce")
-        known, values, errors = _with_errors(scaled, f"{name}_difference")
-        axis.errorbar(values, places[known], xerr=errors, fmt="o", color=COLOURS[OURS], capsize=3)
-        axis.axvline(0, color="0.4", linewidth=1)
-        axis.set(xlabel=f"difference in {label}")
-    figure.subplots_adjust(wspace=0.25)
-    axes[0].set_yticks(places, table.variant)
+def _rows(labels: pd.Series) -> tuple[Figure, tuple[Axes, Axes], np.ndarray]:
+    """A row a label, accuracy on the left and log loss on the right."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(labels) + 1.4), sharey=True)
+    axes[0].set(yticks=range(len(labels)), yticklabels=labels)
     axes[0].invert_yaxis()
-    save(figure, table, home, "ablation")
-    return figure, table
-
-
-def simulated(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
-    """Accuracy of every network through simulated devices, with intervals, above it what it has without them; saved."""
-    names, groups = table.device.drop_duplicates().tolist(), list(table.groupby("submission"))
-    figure, axis = plt.subplots(figsize=(11, 3.5))
-    seeds = f", mean over {table.seeds.max()} seeds" if table.seeds.max() > 1 else ""
-    for number, ((name, rows), marker) in enumerate(zip(groups, "osD^v")):
-        colour = sns.color_palette("colorblind")[number]
-        known, values, errors = _with_errors(rows, "accuracy")
-        places = rows.device.map(names.index)[known] + 0.15 * (number - (len(groups) - 1) / 2)
-        axis.errorbar(places, values, yerr=errors, fmt=marker, color=colour, capsize=3, label=f"submission {name}")
-        without = (rows.accuracy - rows.accuracy_difference).mean()
-        axis.axhline(without, color=colour, linestyle=":", label=f"{name} without a device")
-    axis.set(xticks=range(len(names)), xticklabels=names, ylim=(0, 1), xlabel="simulated device", ylabel="accuracy",
-             title=f"{table.n.max()} clips{seeds}")  # fmt: skip
-    axis.yaxis.set_major_formatter(PERCENT)
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, table, home, "simulated_devices")
-    return figure, table
+    return figure, axes, np.arange(len(labels))
 
 
 def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd.DataFrame]:
-    """Accuracy and log loss by class or by device (Table 3 or 4), beside the report's."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(table) + 1.4), sharey=True)
-    places = np.arange(len(table))
+    """Accuracy and log loss by mel bins, class or device (Table 2, 3 or 4), beside the report's."""
+    figure, axes, places = _rows(table[key].astype(str) + table.n.map(" ({} clips)".format))
     for axis, name in zip(axes, ("accuracy", "log_loss")):
-        known, values, errors = _with_errors(table, name)
-        axis.barh(places[known] - 0.2, values, 0.38, xerr=errors, color=COLOURS[OURS], label=ours)
-        for place in places[known & pd.to_numeric(table[f"{name}_low"], errors="coerce").isna()]:
-            axis.annotate(" one place: no interval", (values[place], place - 0.2), va="center", fontsize=7)
-        axis.barh(places + 0.2, table[f"report_{name}"].fillna(0), 0.38, color=COLOURS[REPORT], label=REPORT)
-        axis.set(
-            yticks=places, yticklabels=table[key] + table.n.map(" ({} clips)".format), xlabel=name.replace("_", " ")
-        )
-        axis.grid(axis="y", visible=False)
-    axes[0].invert_yaxis()
+        _points(axis, table, name, places - 0.1, label=ours)
+        axis.plot(table[f"report_{name}"], places + 0.1, "s", color=COLOURS[REPORT], label=REPORT)
+        alone = (table.n > 0) & pd.to_numeric(table[f"{name}_low"], errors="coerce").isna()
+        for place, value in zip(places[alone], table[name][alone]):
+            axis.annotate("  one place: no interval", (value, place - 0.1), va="center", fontsize=7)
+        axis.set_xlabel(name.replace("_", " "))
     axes[0].set_xlim(0, 1)
     axes[0].xaxis.set_major_formatter(PERCENT)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return figure, table
 
 
+def differences(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
+    """An ablation's differences from the recipe in accuracy and log loss, with their intervals; saved."""
+    figure, axes, places = _rows(table.variant)
+    labels = ("accuracy, points (right is better)", "log loss (left is better)")
+    for axis, name, scale, label in zip(axes, ("accuracy", "log_loss"), (100, 1), labels):
+        _points(axis, table, f"{name}_difference", places, scale)
+        axis.axvline(0, color="0.4", linewidth=1)
+        axis.set_xlabel(f"difference in {label}")
+    figure.subplots_adjust(wspace=0.25)
+    save(figure, table, home, "ablation")
+    return figure, table
+
+
+def simulated(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
+    """Accuracy of every network through simulated devices, with intervals, and what it has without them; saved."""
+    names, groups = table.device.unique().tolist(), list(table.groupby("submission"))
+    figure, axis = plt.subplots(figsize=(11, 0.36 * len(names) + 1.4))
+    colours = sns.color_palette("colorblind", len(groups))
+    for number, ((name, rows), colour, marker) in enumerate(zip(groups, colours, cycle("osD^v"))):
+        places = rows.device.map(names.index) + 0.15 * (number - (len(groups) - 1) / 2)
+        _points(axis, rows, "accuracy", places, fmt=marker, color=colour, label=f"submission {name}")
+        without = (rows.accuracy - rows.accuracy_difference).mean()
+        axis.axvline(without, color=colour, linestyle=":", label=f"{name} without a device")
+    axis.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1), ylabel="simulated device", xlabel="accuracy",
+             title=f"{table.n.max()} clips, {table.seeds.max()} seeds")  # fmt: skip
+    axis.invert_yaxis()
+    axis.xaxis.set_major_formatter(PERCENT)
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    save(figure, table, home, "simulated_devices")
+    return figure, table
+
+
 def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
     """Share of each true class that was given each label, largest network, all seeds."""
-    counts, seeds = results.scored[results.best].confusion, len(results.scored[results.best].seeds)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    data = pd.DataFrame(share, index=list(results.classes), columns=list(results.classes))
+    scored, classes = results.scored[results.best], list(results.classes)
+    share = scored.confusion / np.maximum(scored.confusion.sum(axis=1, keepdims=True), 1)
+    data = pd.DataFrame(share, index=classes, columns=classes)
     figure, axis = plt.subplots(figsize=(0.55 * len(data) + 3, 0.5 * len(data) + 2))
-    told = data.map(lambda value: f"{value:.2f}" if value else "")  # what never happened stays blank
-    sns.heatmap(data, annot=told, fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis, annot_kws={"size": 8},
+    text = data.map(lambda value: f"{value:.2f}" if value else "")  # what never happened stays blank
+    sns.heatmap(data, annot=text, fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis, annot_kws={"size": 8},
                 cbar_kws={"label": "share of the true class"})  # fmt: skip
-    for text, value in zip(axis.texts, data.to_numpy().ravel()):
+    for text, value in zip(axis.texts, share.ravel()):
         text.set_color("black" if value >= LIGHT else "white")
-    axis.set(
-        xlabel="predicted",
-        ylabel="true",
-        title=f"submission {results.best}, {seeds} seed{'s' * (seeds > 1)}, "
-        + ("synthetic data" if results.synthetic else results.home.name),
-    )
+    seeds, data_set = len(scored.seeds), "synthetic data" if results.synthetic else results.home.name
+    title = f"submission {results.best}, {seeds} seed{'s' * (seeds > 1)}, {data_set}"
+    axis.set(xlabel="predicted", ylabel="true", title=title)
     return figure, data.rename_axis("true").reset_index()
-
-
-def mel_bins(table: pd.DataFrame, ours: str = OURS) -> tuple[Figure, pd.DataFrame]:
-    """Accuracy and log loss against the number of mel bins (Table 2)."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
-    bins = table.mel_bins.astype(int)
-    for axis, name in zip(axes, ("accuracy", "log_loss")):
-        known, values, errors = _with_errors(table, name)
-        axis.errorbar(bins[known], values, errors, marker="o", capsize=4, color=COLOURS[OURS], label=ours)
-        axis.plot(bins, table[f"report_{name}"], marker="s", linestyle="--", color=COLOURS[REPORT], label=REPORT)
-        axis.set(xlabel="mel bins", ylabel=name.replace("_", " "), xticks=bins)
-    axes[0].yaxis.set_major_formatter(PERCENT)
-    axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside: intervals may be anywhere
-    return figure, table
 
 
 def size_budget(table: pd.DataFrame, marked: Collection[int] = ()) -> tuple[Figure, pd.DataFrame]:
@@ -191,7 +171,7 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
     curves, ours = histories(results.home), label(results)
     drawn = {"learning_curves": learning_curves(curves)} if curves else {}
     if results.best:
-        drawn |= {"mel_bins": mel_bins(made[2], ours), "confusion_matrix": confusion_matrix(results)}
+        drawn |= {"mel_bins": by_part(made[2], "mel_bins", ours), "confusion_matrix": confusion_matrix(results)}
         drawn |= {"by_class": by_part(made[3], "scene_label", ours)}
         drawn |= {"by_device": by_part(made[4], "device", ours)} if len(made[4]) > 1 else {}
     for name in set(OWN) - drawn.keys():  # of runs that are gone
@@ -202,53 +182,47 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
     return [figure for figure, _ in drawn.values()]
 
 
-def _name(conv: nn.Conv2d) -> str:
-    kind = "depthwise " if conv.groups > 1 else ""
-    return f"{kind}conv {'×'.join(map(str, conv.kernel_size))}, {conv.in_channels} → {conv.out_channels}"
-
-
 def diagram(steps: list[str], title: str, around: tuple[int, int] | None = None) -> Figure:
     """Steps under each other; ``around`` names the two that an arrow beside them connects."""
     figure, axis = plt.subplots(figsize=(4.6, 0.8 * len(steps)))
     boxes = [axis.text(0.5, -place, text, ha="center", va="center", fontsize=9, color="black",
                        bbox={"boxstyle": "round,pad=0.5", "facecolor": "#e8f1f8", "edgecolor": COLOURS[OURS]})
              for place, text in enumerate(steps)]  # fmt: skip
-    for above, below in zip(boxes, boxes[1:]):
-        _arrow(axis, above, below, color="#444")
+    arrows = [(above, below, {"color": "#444"}) for above, below in zip(boxes, boxes[1:])]
     if around:
         first, last = around
-        style = f"bar,fraction={-3.5 / (last - first):.4f}"  # of the arrow's length: as far out whatever that is
-        _arrow(axis, boxes[first], boxes[last], color=COLOURS[REPORT], connectionstyle=style)
+        bar = f"bar,fraction={-3.5 / (last - first):.4f}"  # of the arrow's length: as far out whatever that is
+        arrows.append((boxes[first], boxes[last], {"color": COLOURS[REPORT], "connectionstyle": bar}))
+    for start, end, how in arrows:  # from the edge of one box to that of another
+        cut = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch(), "shrinkA": 0, "shrinkB": 1}
+        axis.annotate("", end.get_position(), start.get_position(), arrowprops={"arrowstyle": "->"} | cut | how)
     axis.set(xlim=(0, 1.35), ylim=(0.5 - len(steps), 0.5))
     axis.set_title(title, x=0.5 / 1.35)
     axis.axis("off")
     return figure
 
 
-def _arrow(axis: Axes, start: Text, end: Text, **how: str) -> None:
-    """From the edge of one box to that of another."""
-    cut = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch(), "shrinkA": 0, "shrinkB": 1}
-    axis.annotate("", end.get_position(), start.get_position(), arrowprops={"arrowstyle": "->"} | cut | how)
+def _conv(layer: nn.Conv2d) -> str:
+    kind = "depthwise " if layer.groups > 1 else ""
+    return f"{kind}conv {'×'.join(map(str, layer.kernel_size))}, {layer.in_channels} → {layer.out_channels}"
 
 
 def block_diagram(block: MBConv4 | FusedMBConv4) -> Figure:
     """A block of Figure 1 with its SE of Figure 2, drawn from the built layers."""
-    inputs, outputs = block.expand.in_channels, block.reduce.out_channels
-    steps = [f"input, {inputs} channels", f"{_name(block.expand)}\nBN, swish"]
-    steps += [] if isinstance(block, FusedMBConv4) else [f"{_name(block.depthwise)}\nBN, swish"]
-    gate = block.squeeze_excite
-    steps += [
-        f"SE: pooling, {_name(gate.reduce)}, swish,\n{_name(gate.expand)}, sigmoid, ×",
-        f"{_name(block.reduce)}\nBN",
-    ]
+    inputs, outputs, gate = block.expand.in_channels, block.reduce.out_channels, block.squeeze_excite
+    after = "BN, " + block.activation.__name__.replace("silu", "swish")
+    steps = [f"input, {inputs} channels", f"{_conv(block.expand)}\n{after}"]
+    steps += [f"{_conv(block.depthwise)}\n{after}"] if isinstance(block, MBConv4) else []
+    if isinstance(gate, SqueezeExcite):
+        steps.append(f"SE: pooling, {_conv(gate.reduce)}, swish,\n{_conv(gate.expand)}, sigmoid, ×")
     bare = "1×1 convolution" if inputs != outputs else "identity"
-    steps += [f"+ shortcut ({bare})\noutput, {outputs} channels"]
+    steps += [f"{_conv(block.reduce)}\nBN", f"+ shortcut ({bare})\noutput, {outputs} channels"]
     return diagram(steps, f"{type(block).__name__}({inputs}, {outputs})", (0, len(steps) - 1))
 
 
 def squeeze_excite_diagram(gate: SqueezeExcite) -> Figure:
     """Figure 2, drawn from the built layers."""
     channels = gate.expand.out_channels
-    steps = [f"input, {channels} channels", "mean over time and mel", f"{_name(gate.reduce)}\nswish",
-             f"{_name(gate.expand)}\nsigmoid", f"× input\noutput, {channels} channels"]  # fmt: skip
+    steps = [f"input, {channels} channels", "mean over time and mel", f"{_conv(gate.reduce)}\nswish",
+             f"{_conv(gate.expand)}\nsigmoid", f"× input\noutput, {channels} channels"]  # fmt: skip
     return diagram(steps, f"SqueezeExcite({channels}, {gate.reduce.out_channels})", (0, len(steps) - 1))

@@ -1,6 +1,5 @@
 """Scores of any system's predictions in the DCASE output format (Section 3.2's metrics)."""
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -16,29 +15,31 @@ from asc_kit.run.recipes import Recipe
 
 
 def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A TAB or comma separated table as text; without a header line its columns are called ``columns``.
+    """A TAB or comma separated table as text, by its header line or else by ``columns``.
 
     Raises
     ------
     InputError : the file is missing, empty or no table of that form.
     """
     try:
-        with file.open(newline="", encoding="utf-8-sig") as handle:
-            first = handle.readline()
-            handle.seek(0)
-            lines = [line for line in csv.reader(handle, delimiter="\t" if "\t" in first else ",") if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'no table of text'})") from None
-    if lines and lines[0][0].strip().lower() == "filename":
-        columns, lines = ("filename", *(name.strip() for name in lines[0][1:])), lines[1:]
+        sep = "\t" if "\t" in file.read_text("utf-8-sig").partition("\n")[0] else ","
+        table = pd.read_csv(file, sep=sep, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # ValueError: pandas' own, and what is no UTF-8
+        reason = getattr(error, "strerror", None) or f"no table of text: {' '.join(str(error).split())}"
+        raise InputError(f"{file}: cannot be read ({reason})") from None
+    table = table.map(str.strip)
+    first = table.iloc[0].tolist()
+    if "filename" in [name.lower() for name in first]:
+        columns = tuple("filename" if name.lower() == "filename" else name for name in first)
+        table = table[1:].reset_index(drop=True)
+    elif len(first) != len(columns) or not pd.to_numeric(table.iloc[0, 2:], errors="coerce").notna().all():
+        raise InputError(f"{file}: its first line names no column 'filename' (it begins {first[0]!r} and has "
+                         f"{len(first)} cells); give it the columns' names, TAB or comma separated")  # fmt: skip
     if len(columns) < 2 or len(set(map(label, columns))) < len(columns):
         raise InputError(f"{file}: needs two columns or more, each once (Bus is bus); has {', '.join(columns)}")
-    if not lines:
+    if table.empty:
         raise InputError(f"{file}: has no rows")
-    odd = next((number for number, line in enumerate(lines, 1) if len(line) != len(columns)), None)
-    if odd:
-        raise InputError(f"{file}: row {odd} does not hold {len(columns)} columns ({', '.join(columns)})")
-    return pd.DataFrame(lines, columns=list(columns)).map(str.strip)
+    return table.set_axis(list(columns), axis=1)
 
 
 def label(text: str) -> str:
@@ -46,34 +47,52 @@ def label(text: str) -> str:
     return "_".join(text.lower().replace(",", " ").replace("-", " ").split())
 
 
-def _scored(predictions: Path, truth: pd.DataFrame) -> tuple[evaluation.Scored, tuple[str, ...]]:
-    """A system's scores, and its classes in the order of its columns."""
-    table = read(predictions, ("filename", "scene_label", *sorted(truth.scene_label.unique()))).set_index("filename")
-    given, table = table.iloc[:, 0].map(label), table.iloc[:, 1:].rename(columns=label)
-    missing = truth.index.difference(table.index)
-    if len(missing):
-        raise InputError(f"{predictions}: {len(missing)} clips are missing: {', '.join(missing[:3])} ...")
-    try:
-        table = table.astype(float)
-    except ValueError as error:
-        raise InputError(f"{predictions}: {error}; scores must be numbers") from None
-    rows, confusion = evaluation.score_table(table, truth, predictions)
+def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) -> evaluation.Scored:
+    columns = ("filename", "scene_label", *(classes or sorted(truth.scene_label.unique())))
+    table = read(predictions, columns).set_index("filename").rename(columns=label)
+    if "scene_label" not in table:
+        raise InputError(f"{predictions}: has no column 'scene_label'; give filename, scene_label, a column a class")
+    if len(missing := truth.index.difference(table.index)):
+        other = table.index.difference(truth.index)[:1]
+        there = f"; it names {other[0]}, which the truth has not" if len(other) else ""
+        raise InputError(f"{predictions}: {len(missing)} clips are missing: {', '.join(missing[:3])} ...{there}")
+    given = table.pop("scene_label").map(label)
+    table = evaluation.of_classes(table, truth, predictions, classes)
+    rows = evaluation.score_table(table, truth, predictions)
     other = int((given != table.idxmax(axis=1)).sum())
     if other:
         say(f"{predictions}: the scene_label of {other} of {len(table)} clips is not the class of the highest score, "
             "which decides")  # fmt: skip
-    return evaluation.Scored(predictions.stem, rows, {0: rows}, confusion), tuple(table.columns)
+    return evaluation.Scored(predictions.stem, {0: rows}, tuple(table.columns))
 
 
-def score(predictions: Path, truth_file: Path, out: Path, against: Path | None = None) -> dict[str, float]:
+def _truth(file: Path) -> pd.DataFrame:
+    """scene_label, identifier and source_label by clip."""
+    truth = completed(read(file, ("filename", "scene_label")))
+    if "scene_label" not in truth:
+        raise InputError(f"{file}: has no column 'scene_label'; there is nothing to score against")
+    faults = {"there twice": truth.filename.duplicated(), "without a scene_label": truth.scene_label == ""}
+    for fault, rows in faults.items():
+        if rows.any():
+            raise InputError(f"{file}: {truth.filename[rows].iloc[0]} is {fault} ({rows.sum()} such rows); correct it")
+    if (truth.identifier == "").any():
+        say(f"{file}: has no identifier for every clip; intervals resample clips in place of locations")
+        truth["identifier"] = truth.identifier.where(truth.identifier != "", truth.filename)
+    return truth[COLUMNS].assign(scene_label=truth.scene_label.map(label)).set_index("filename")
+
+
+def score(
+    predictions: Path, truth_file: Path, out: Path, against: Path | None = None, classes: tuple[str, ...] = ()
+) -> dict[str, float]:
     """Write ``table_3.csv``, ``table_4.csv``, ``overall.json`` and ``confusion_matrix.csv`` into ``out``.
 
     Parameters
     ----------
     predictions : filename, scene_label, then non-negative scores, a column a class; without a header line the classes
-        are in alphabetical order
+        are ``classes``, or the truth's in alphabetical order
     truth_file : filename and scene_label; identifier and source_label where known, or by TAU's file names
     against : another system's predictions of the same clips, for the differences from it, paired by clip
+    classes : that the truth may not have
 
     Returns
     -------
@@ -81,34 +100,24 @@ def score(predictions: Path, truth_file: Path, out: Path, against: Path | None =
 
     Raises
     ------
-    InputError : a clip is missing, doubled or unknown, a class is unknown, or a score is no number, NaN or negative.
+    InputError : a clip is missing, doubled or unknown, a class is unknown, a column may or may not be a class, or a
+        score is no number, NaN or negative.
     """
-    truth = completed(read(truth_file, ("filename", "scene_label")))
-    if "scene_label" not in truth:
-        raise InputError(f"{truth_file}: has no column 'scene_label'; there is nothing to score against")
-    if (truth.identifier == "").any():
-        say(f"{truth_file}: has no identifier for every clip; intervals resample clips in place of locations")
-        truth["identifier"] = truth.identifier.where(truth.identifier != "", truth.filename)
-    truth = truth[COLUMNS].assign(scene_label=truth.scene_label.map(label))
-    if truth.filename.duplicated().any():
-        raise InputError(f"{truth_file}: {truth.filename[truth.filename.duplicated()].iloc[0]} is there twice")
-    truth = truth.set_index("filename")
-    scored, classes = _scored(predictions, truth)
-    results = evaluation.Results(out, Recipe("score"), classes, {predictions.stem: scored})
+    truth, classes = _truth(truth_file), tuple(map(label, classes))
+    scored = _scored(predictions, truth, classes)
     macro, overall = scored.row("log_loss_macro"), scored.row()
     overall = {k: v for k, v in overall.items() if not k.endswith("_std") and k != "seeds"}
     overall |= {k.replace("log_loss", "log_loss_macro"): macro[k] for k in macro if k in overall and "loss" in k}
     if against is not None:
-        overall |= evaluation.difference(scored, _scored(against, truth)[0])
+        overall |= evaluation.difference(scored, _scored(against, truth, classes))
+    results = evaluation.Results(out, Recipe("score"), scored.classes, {predictions.stem: scored})
+    named = pd.DataFrame(scored.confusion, scored.classes, scored.classes).rename_axis("true").reset_index()
+    made = {"table_3": tables.table_3(results), "table_4": tables.table_4(results), "confusion_matrix": named}
     out.mkdir(parents=True, exist_ok=True)
-    named = pd.DataFrame(scored.confusion, index=list(classes), columns=list(classes)).rename_axis("true")
-    for name, frame in (("table_3", tables.table_3(results)), ("table_4", tables.table_4(results)),
-                        ("confusion_matrix", named.reset_index())):  # fmt: skip
+    for name, frame in made.items():
         with replacing(out / f"{name}.csv") as part:
             frame.to_csv(part, index=False)
     with replacing(out / "overall.json") as part:
-        known = {
-            k: None if isinstance(v, float) and math.isnan(v) else v for k, v in overall.items()
-        }  # JSON has no NaN
+        known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in overall.items()}  # no NaN in JSON
         part.write_text(json.dumps(known, indent=1) + "\n")
     return overall

@@ -6,6 +6,7 @@ in the CSV files and per cent in the Markdown.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,8 @@ import pandas as pd
 from asc_kit import complexity, network
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import replacing
-from asc_kit.config import FLOORS, MEL_BINS, path
-from asc_kit.report.evaluation import DEVICES, EVEN, NETWORKS, SCORES, Results, devices, paired
-from asc_kit.run.recipes import Recipe
+from asc_kit.config import MEL_BINS, SYSTEMS, path
+from asc_kit.report.evaluation import DEVICES, EVEN, SCORES, Results, Scored, devices, paired
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -36,92 +36,97 @@ def _report(number: int, columns: tuple[str, ...]) -> pd.DataFrame:
     return wide.add_prefix("report_")
 
 
+def _row(results: Results, name: str) -> dict[str, object]:
+    """A row of Table 2 or 7."""
+    if name in results.scored:
+        row = results.scored[name].row() | {"note": results.note(name)}
+        if results.kind(name) == "floor":  # they draw nothing by seed
+            row |= {"accuracy_std": "", "log_loss_std": "", "seeds": 1}
+    else:
+        planned = name in results.recipe.submissions
+        row = _missing(f"missing or failed; see submission_{name}/seed_*/05_train.ipynb" if planned
+                       else "not part of this experiment")  # fmt: skip
+    config = results.config(name)
+    return {"submission": name, "mel_bins": config.features.n_mels if config else ""} | row
+
+
 def _missing(note: str) -> dict[str, object]:
     return dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": note}
 
 
-def _submission_row(results: Results, name: str) -> dict[str, object]:
-    if name in results.scored:
-        row = results.scored[name].row() | {"note": results.note(name)}
-        if name in FLOORS:  # they draw nothing by seed
-            row |= {"accuracy_std": "", "log_loss_std": "", "seeds": 1}
-    elif name in results.recipe.submissions:
-        row = _missing(f"missing or failed; see submission_{name}/seed_*/05_train.ipynb")
-    else:
-        row = _missing("not part of this experiment")
-    return {"submission": name, "mel_bins": MEL_BINS.get(name, "")} | row
-
-
 def table_2(results: Results) -> pd.DataFrame:
     """Mel bins: mel_bins, scores, n, seeds, report_accuracy, report_log_loss, note."""
-    table = pd.DataFrame([_submission_row(results, name) for name in NETWORKS])
-    return _beside(table.drop(columns="submission"), table.mel_bins, 2, ("accuracy", "log_loss"))
+    table = pd.DataFrame([_row(results, name) for name in results.by_mel_bins]).drop(columns="submission")
+    return _beside(table, table.mel_bins, 2)
 
 
 def table_3(results: Results) -> pd.DataFrame:
     """Class-wise scores of the largest network that ran; the average's log loss is the mean over classes."""
-    rows = [("average", "log_loss_macro", None)]
-    rows = [(name, "log_loss", ("scene_label", name)) for name in results.classes] + rows
-    return _parts(results, "scene_label", rows, 3)
+    rows = [(name, name, "log_loss") for name in results.classes]
+    return _parts(results, "scene_label", "scene_label", [*rows, ("average", None, "log_loss_macro")], 3)
 
 
 def table_4(results: Results) -> pd.DataFrame:
     """Device-wise scores, of all clips in the last row; one row ``all`` where devices are not known."""
     scored = results.scored.get(results.best)
-    found = devices(scored) if scored else list(DEVICES)
-    rows = [(name, "log_loss", ("source_label", name)) for name in found]
-    return _parts(results, "device", [*rows, ("average" if found else "all", "log_loss", None)], 4)
+    rows = [(name, name, "log_loss") for name in (devices(scored) if scored else DEVICES)]
+    return _parts(results, "device", "source_label", [*rows, ("average" if rows else "all", None, "log_loss")], 4)
 
 
 def _parts(
-    results: Results, key: str, rows: list[tuple[str, str, tuple[str, str] | None]], number: int
+    results: Results, key: str, column: str, rows: list[tuple[str, str | None, str]], number: int
 ) -> pd.DataFrame:
-    scored = results.scored.get(results.best)
-    table = []
-    for name, loss, part in rows:
-        chosen = scored.where(*part) if scored and part else scored
-        if chosen is None or chosen.clips.empty:
+    """A table of parts of the clips: a row's name, the clips' value in a column (None: all), and the log loss."""
+    scored, table = results.scored.get(results.best), []
+    for name, value, loss in rows:
+        part = scored.where(column, value) if scored and value else scored
+        if part is None or part.clips.empty:
             values = _missing("no clip of it was scored" if scored else "no run is there")
         else:
-            values = chosen.row(loss) | {"note": results.note(chosen.submission)}
+            values = part.row(loss) | {"note": results.note(results.best)}
         table.append({key: name, "submission": results.best or ""} | values)
     frame = pd.DataFrame(table)
-    return _beside(frame, frame[key], number, ("accuracy", "log_loss"))
+    return _beside(frame, frame[key], number)
 
 
 def table_7(results: Results) -> pd.DataFrame:
-    """Submissions and baseline; the size is that of the built network for the experiment's number of classes."""
-    order = [*FLOORS, "baseline", *NETWORKS]
-    unknown = sorted(results.scored.keys() - set(order))
-    if unknown:
-        raise InputError(f"{results.home / f'submission_{unknown[0]}'}: is no submission of the kit; remove it")
-    shown = sorted({"baseline", *NETWORKS, *results.scored, *results.recipe.submissions}, key=order.index)
-    table = pd.DataFrame([_submission_row(results, name) for name in shown])
-    sizes = [size_kb(name, len(results.classes) or 10) for name in shown]
-    table.insert(table.columns.get_loc("n"), "model_size_kb", sizes)
-    return _beside(table, table.submission, 7, ("accuracy", "log_loss", "model_size_kb"))
+    """Every system; the size is that of the built network for the experiment's number of classes."""
+    table = pd.DataFrame([_row(results, name) for name in results.systems])
+    table.insert(table.columns.get_loc("n"), "model_size_kb", [size_kb(results, name) for name in results.systems])
+    return _beside(table, table.submission, 7, "model_size_kb")
 
 
-def size_kb(name: str, classes: int) -> float | str:
-    """Of a submission's built network, for that many classes; a floor has none."""
-    if name in FLOORS:
+def size_kb(results: Results, name: str) -> float | str:
+    """Of a system's built network, for the experiment's classes; empty for a floor and where nothing tells it."""
+    if results.kind(name) == "floor":
         return ""
-    return complexity.size_kb(network.build(Recipe("size").config(name), classes))
+    config = results.config(name)
+    with suppress(InputError):  # a network that is not here, nor trusted by being the recipe's
+        if config and (name in results.recipe.names or not config.architecture.foreign):
+            return complexity.size_kb(network.build(config, len(results.classes) or 10))
+    counts = [about["parameters"] for about in results.abouts.get(name, []) if "parameters" in about]
+    return counts[0] * complexity.BYTES / 1024 if counts else ""
 
 
-def _beside(table: pd.DataFrame, keys: pd.Series, number: int, columns: tuple[str, ...]) -> pd.DataFrame:
-    report = _report(number, columns).reindex(keys.astype(str)).reset_index(drop=True)
+def _beside(table: pd.DataFrame, keys: pd.Series, number: int, *more: str) -> pd.DataFrame:
+    report = _report(number, ("accuracy", "log_loss", *more)).reindex(keys.astype(str)).reset_index(drop=True)
     note = table.pop("note")
     return pd.concat([table, report, note], axis=1)
 
 
 def table_6(results: Results) -> pd.DataFrame:
-    """The built network of 160 mel bins, row by row, beside the report's for ten classes."""
+    """The report's built network of 160 mel bins, row by row, beside the report's numbers for ten classes."""
     table = complexity.table_6(network.Network(MEL_BINS["4"], len(results.classes) or 10))
     report = _report(6, ("parameters", "size_bytes"))
     report.index = report.index.astype(int)
-    report = report.sort_index().reset_index(drop=True).astype("Int64")
-    return pd.concat([table, report], axis=1)
+    return pd.concat([table, report.sort_index().reset_index(drop=True).astype("Int64")], axis=1)
+
+
+def children(results: Results) -> dict[str, pd.DataFrame]:
+    """`complexity.children` of every other network that the recipe plans, by its system's name."""
+    others = [name for name in results.recipe.submissions if name not in SYSTEMS and results.kind(name) == "network"]
+    classes = len(results.classes) or 10
+    return {name: complexity.children(network.build(results.config(name), classes)) for name in others}
 
 
 TABLES: dict[int, tuple[str, Callable[[Results], pd.DataFrame]]] = {
@@ -133,23 +138,23 @@ TABLES: dict[int, tuple[str, Callable[[Results], pd.DataFrame]]] = {
     6: ("Model size for 160 mel bins", table_6),
     7: ("Submissions and the baseline", table_7),
 }
+MEASURED = (2, 3, 4, 7)  # whose titles say where the data is synthetic
 
 
 def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[int, pd.DataFrame]:
     """Write ``tables/table_<n>.csv`` and ``.md``; returns them by number."""
-    done = {}
-    for number in numbers:
-        title, make = TABLES[number]
-        done[number] = make(results)
-        said = of(results.synthetic) if number in (2, 3, 4, 7) else ""
-        write_one(done[number], results.home, f"table_{number}", f"Table {number}. {title}.{said}")
+    home, data = results.home, of(results.synthetic)
+    made = {number: TABLES[number][1](results) for number in numbers}
+    for number, table in made.items():
+        write_one(table, home, f"table_{number}", f"Table {number}. {TABLES[number][0]}.{data * (number in MEASURED)}")
     if 7 in numbers:
-        said = f"Against the floors, paired by clip.{of(results.synthetic)}"
-        write_one(floors(results), results.home, "floors", said)
-        write_one(
-            floors_unseen(results), results.home, "floors_unseen", f"Without the clips that chose the recipe. {said}"
-        )
-    return done
+        title = f"Against the floors, paired by clip.{data}"
+        write_one(floors(results), home, "floors", title)
+        write_one(floors_unseen(results), home, "floors_unseen", f"Without the clips that chose the recipe. {title}")
+    if 6 in numbers:
+        for name, table in children(results).items():
+            write_one(table, home, f"table_6_{name}", f"Model size of {name}, by the network's top-level children.")
+    return made
 
 
 def of(synthetic: bool) -> str:
@@ -159,22 +164,23 @@ def of(synthetic: bool) -> str:
 
 def write_one(table: pd.DataFrame, home: Path, name: str, title: str) -> None:
     """Write ``tables/<name>.csv`` and, for people, ``.md``; a table without rows is none, and that of before goes."""
-    folder = home / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
+    csv, md = (home / "tables" / f"{name}.{ending}" for ending in ("csv", "md"))
+    csv.parent.mkdir(parents=True, exist_ok=True)
     if table.empty:
-        for ending in ("csv", "md"):
-            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+        csv.unlink(missing_ok=True), md.unlink(missing_ok=True)
         return
-    with replacing(folder / f"{name}.csv") as part:
+    with replacing(csv) as part:
         table.to_csv(part, index=False, float_format="%.10g")
-    with replacing(folder / f"{name}.md") as part:
+    with replacing(md) as part:
         part.write_text(f"{title}\n\n{markdown(pretty(table))}\n")
 
 
 def floors(results: Results) -> pd.DataFrame:
     """What every network that ran has over the floors, and all have over an even guess: `evaluation.paired`."""
-    pairs = [(name, floor) for floor in (*FLOORS, EVEN) for name in (*FLOORS, "baseline", *NETWORKS)]
-    return paired(results, [(name, floor) for name, floor in pairs if floor == EVEN or name not in FLOORS])
+    lowest = results.ran("floor")
+    others = [name for name in results.systems if name not in lowest]
+    pairs = [(name, floor) for floor in lowest for name in others]
+    return paired(results, [*pairs, *((name, EVEN) for name in results.systems)])
 
 
 def floors_unseen(results: Results) -> pd.DataFrame:
@@ -189,43 +195,39 @@ def floors_unseen(results: Results) -> pd.DataFrame:
         raise InputError(
             f"chosen_on: {path(file)} names no clip; name those that chose the recipe, or leave chosen_on out"
         )
-    scored = {name: replace(one, clips=one.clips.drop(chosen, errors="ignore")) for name, one in results.scored.items()}
-    return floors(replace(results, scored=scored))
+    def without(scored: Scored) -> Scored:
+        return replace(scored, seeds={seed: rows.drop(chosen, errors="ignore") for seed, rows in scored.seeds.items()})
+
+    return floors(replace(results, scored={name: without(scored) for name, scored in results.scored.items()}))
 
 
 STYLES = {"accuracy_difference": "{:+.1f}", "log_loss_difference": "{:+.3f}", "accuracy": "{:.1%}",
           "log_loss": "{:.3f}", "_kb": "{:.1f}", "": "{}"}  # fmt: skip
+PARTS = ("", "_low", "_high", "_std")
 
 
 def pretty(table: pd.DataFrame) -> pd.DataFrame:
     """For people: per cent, three decimals of log loss, intervals (unbroken) and spread in one cell; all text."""
     out = {}
-    for name in table:
-        if name.endswith(("_low", "_high", "_std")):
-            continue
-        cells = zip(*(table[name + part] if name + part in table else [""] * len(table)
-                      for part in ("", "_low", "_high", "_std")))  # fmt: skip
-        shown = (
-            name.replace("_", " ").replace(" kb", " KB").replace("accuracy difference", "accuracy difference, points")
-        )
-        out[shown] = [_cell(name, *cell) for cell in cells]
+    for name in [name for name in table if not name.endswith(PARTS[1:])]:
+        cells = zip(*(table.get(name + part, [""] * len(table)) for part in PARTS))
+        title = name.replace("_", " ").replace(" kb", " KB")
+        title = title.replace("accuracy difference", "accuracy difference, points")
+        out[title] = [_cell(name, *cell) for cell in cells]
     if not any(out.get("note", [])):
         out.pop("note", None)
     return pd.DataFrame(out)
 
 
-def _cell(name: str, value: object, low: object, high: object, spread: object) -> str:
-    if pd.isna(value) or value == "":
-        return ""
-    if name == "accuracy_difference":  # of fractions: points, not per cent of anything
-        value, low, high = (100 * pd.to_numeric(part) for part in (value, low, high))
+def _cell(name: str, *numbers: object) -> str:
+    """A value, the limits of its interval and its spread; empty where there is none."""
     style = next(style for part, style in STYLES.items() if part in name)
-    text = style.format(value)
-    if not pd.isna(low) and low != "":
-        text += f" [{style.format(low).rstrip('%')},\u00a0{style.format(high).rstrip('%')}]"
-    if spread not in ("", None) and not pd.isna(spread):
-        text += f" ± {style.format(spread)}"
-    return text
+    scale = 100 if name == "accuracy_difference" else 1  # of fractions: points, not per cent of anything
+    known = [not pd.isna(number) and number != "" for number in numbers]
+    value, low, high, spread = (style.format(number if isinstance(number, str) else scale * number) if there else ""
+                                for number, there in zip(numbers, known))  # fmt: skip
+    text = value + (f" [{low.rstrip('%')},\u00a0{high.rstrip('%')}]" if value and low else "")
+    return text + (f" ± {spread}" if value and spread else "")
 
 
 def markdown(table: pd.DataFrame) -> str:
