@@ -225,7 +225,10 @@ def build(kind: type, values: dict[str, Any], where: str) -> Any:
     """One of `PARTS` from names and values, as a recipe or a notebook has them."""
     known(values, [f.name for f in fields(kind)], where)
     hints = get_type_hints(kind)
-    return kind(**{name: _read(value, hints[name]) for name, value in values.items()})
+    try:
+        return kind(**{name: _read(value, hints[name]) for name, value in values.items()})
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _read(value: Any, hint: Any) -> Any:

@@ -2,8 +2,8 @@
 
     python examples/train_in_60_lines.py        # a minute; on the SYNTHETIC corpus of the demo
 
-Nothing here knows of recipes, runs or notebooks; `asc_kit.run.experiment` adds a store, checkpoints and more losses of
-time that only long trainings have.
+Nothing here knows of recipes, runs or notebooks. `asc_kit.run.experiment` adds what long trainings need: decoded audio
+on disk, checkpoints, validation.
 """
 
 from collections.abc import Iterator
@@ -26,9 +26,11 @@ training = Training(epochs=6, batch_size=16, ema_decay=0.9)
 
 # waves: a data set in the DCASE layout, and its first fold
 data = corpus.read(demo.build(config.cache() / "example", CLIPS))
-sides = [(torch.stack([torch.from_numpy(soundfile.read(data.root / name, dtype="float32")[0]) for name in rows.filename]),
-          torch.tensor([data.classes.index(label) for label in rows.scene_label])) for rows in data.split(1, 5)]  # fmt: skip
-(waves, labels), (test_waves, test_labels) = sides  # (clips, samples), (clips,)
+(waves, labels), (test_waves, test_labels) = [
+    (torch.stack([torch.from_numpy(soundfile.read(data.root / name, dtype="float32")[0]) for name in rows.filename]),
+     torch.tensor([data.classes.index(label) for label in rows.scene_label]))
+    for rows in data.split(1, 5)
+]  # (clips, samples), (clips,)  # fmt: skip
 
 log_mel = LogMel(features)
 crop = TemporalCrop(round(augmentation.crop_seconds * features.sample_rate))
