@@ -175,7 +175,7 @@ TRAINING_VALUES = tuple(f.name for part in (Training, Augmentation) for f in fie
 # The modules that a run's numbers depend on.
 CODE = ("features", "augmentations", "blocks", "network", "trainer", "metrics", "beyond", "kernels", "data/audio",
         "data/corpus", "data/gains", "data/store", "deploy/calibration", "deploy/compact", "deploy/folding",
-        "deploy/predict", "run/floors", "run/experiment")  # fmt: skip
+        "deploy/predict", "run/checkpoint", "run/floors", "run/experiment")  # fmt: skip
 PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validation"}  # a run's files, by clips
 
 

@@ -128,9 +128,9 @@ def _ways(root: str, submission: str, steps: int, batch_size: int, seconds: floa
     training = dict(batch_size=batch_size, precision="float32" if plain else precision, selection="none", epochs=1)
     recipe = Recipe("benchmark", augmentation=dict(crop_seconds=seconds), training=training)
     config = recipe.config(submission)
-    work = experiment.Work(config, corpora.read(root))
+    work = experiment.RunData(config, corpora.read(root))
     torch.manual_seed(0)
-    net = network.build(submission, config.features, len(work.classes))
+    net = network.build(config, len(work.classes))
     if plain:
         sys.path.insert(0, str(configuration.cache()))
         from plain import PlainWay
@@ -138,7 +138,7 @@ def _ways(root: str, submission: str, steps: int, batch_size: int, seconds: floa
         way = PlainWay(work, net)
         return _again(way.batches), way
     kernels.keep_memory()
-    return _again(lambda: work.batches(1)), Trainer(net, config.training, 0, steps, None, "", "")
+    return _again(lambda: work.batches(1)), Trainer(net, config.training, 0, steps)
 
 
 def _again(epoch: Callable[[], Iterator]) -> Iterator:

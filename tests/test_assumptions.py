@@ -14,7 +14,7 @@ from asc_kit.config import PARTS
 from asc_kit.data import corpus
 from asc_kit.deploy import compact
 from asc_kit.report.assumptions import ASSUMPTIONS, table
-from asc_kit.run.experiment import Work
+from asc_kit.run.experiment import RunData
 from asc_kit.run.recipes import Recipe
 from asc_kit.trainer import Trainer
 
@@ -42,10 +42,10 @@ def measure(clips: Path, folder: Path, part: str, name: str, value: object) -> d
     parts = {key: dict(values) for key, values in BASE.items()}
     parts[part][name] = value
     config = Recipe("switch", folds=3, **parts).config("1")
-    work = Work(config, corpus.read(clips))
+    work = RunData(config, corpus.read(clips))
     torch.manual_seed(0)
-    net = network.build("1", config.features, len(work.classes))
-    trainer = Trainer(net, config.training, 0, work.steps, folder, "switch")
+    net = network.build(config, len(work.classes))
+    trainer = Trainer(net, config.training, 0, work.steps)
     waves = work.store.read([0, 1], [0, 0], work.store.length)
     inputs, targets = next(work.batches(1))
     found = {

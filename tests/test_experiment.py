@@ -19,7 +19,7 @@ from asc_kit import kernels, metrics, network
 from asc_kit.common.errors import InputError
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
-from asc_kit.run.experiment import Work, finish, open_corpus, prepare, train
+from asc_kit.run.experiment import RunData, finish, open_corpus, prepare, train
 from asc_kit.run.recipes import Recipe, load
 from asc_kit.run.rescore import predict_other
 from asc_kit.run.runs import Run, check_parameters
@@ -29,7 +29,7 @@ TEXT = """
 folds: 3
 augmentation: {crop_seconds: 0.5}
 training: {epochs: 2, batch_size: 4, validation_fraction: 0.5}
-baseline: {training: {epochs: 2, batch_size: 4, validation_fraction: 0.5, best_after: 0}}
+systems: {baseline: {epochs: 2, batch_size: 4, validation_fraction: 0.5, best_after: 0}}
 """
 
 
@@ -91,7 +91,7 @@ def test_validation_locations_are_in_no_other_part(start, tiny):
     places = corpus.read(tiny).table.set_index("filename").identifier
     validation = set(places[run.predictions("predictions_validation").filename])
     evaluation = set(places[run.predictions().filename])
-    work = Work(run.config, corpus.read(tiny))
+    work = RunData(run.config, corpus.read(tiny))
     training = set(work.training.identifier)
     assert validation and not validation & evaluation and not validation & training and not evaluation & training
 
@@ -135,11 +135,12 @@ def test_a_whole_run_on_other_data_is_refused(start, tiny, capsys):
 DYING = """
 import os, signal, sys
 from pathlib import PosixPath
-from asc_kit import experiment, files, trainer
+from asc_kit import trainer
+from asc_kit.run import checkpoint, experiment
 from asc_kit.config import *
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import Run
-trainer.CHECKPOINT_SECONDS = -1
+checkpoint.SECONDS = -1
 run, (owner, name, count) = eval(sys.argv[1]), eval(sys.argv[2])
 owner, calls = eval(owner), [0]
 function = getattr(owner, name)
@@ -151,8 +152,8 @@ def dying(*values, **named):
 setattr(owner, name, dying)
 experiment.train(run)
 """
-MOMENTS = [("trainer.Trainer", "step", 6), ("trainer", "write_tensors", 5), ("os", "replace", 6),
-           ("experiment.Work", "evaluate", 2)]  # fmt: skip
+MOMENTS = [("trainer.Trainer", "step", 6), ("checkpoint", "write_tensors", 5), ("os", "replace", 6),
+           ("experiment.RunData", "evaluate", 2)]  # fmt: skip
 
 
 def kill_and_go_on(start, submission, moments):
@@ -225,22 +226,22 @@ def test_selection(start, selection, validation, said, capsys):
 
 
 def test_training_on_one_device_leaves_the_evaluation_as_it_is(start, tiny):
-    whole, one = (Work(start(training_devices=names).config, corpus.read(tiny)) for names in (None, "a"))
+    whole, one = (RunData(start(training_devices=names).config, corpus.read(tiny)) for names in (None, "a"))
     assert set(one.training.source_label) == {"a"} and set(one.evaluation.source_label) == {"a", "b"}
     kept = whole.training[whole.training.source_label == "a"]
     assert one.training.filename.tolist() == kept.filename.tolist() and 0 < len(kept) < len(whole.training)
     assert one.evaluation.equals(whole.evaluation)
     with pytest.raises(InputError, match="training_devices: .*tiny has no training clip of 'c'; it has: a, b"):
-        Work(start(training_devices="a, c").config, corpus.read(tiny))
+        RunData(start(training_devices="a, c").config, corpus.read(tiny))
 
 
 def test_devices_beyond_the_report_change_what_is_heard(start, tiny):
     """Each switch changes an epoch's features; without it they are what they were."""
-    plain = next(Work(start().config, corpus.read(tiny)).batches(1))[0]
+    plain = next(RunData(start().config, corpus.read(tiny)).batches(1))[0]
     for switch in ({"roll": True}, {"gain_db": 6.0}, {"device_response": 1.0}, {"mixstyle": 1.0}):
-        changed = next(Work(start(**switch).config, corpus.read(tiny)).batches(1))[0]
+        changed = next(RunData(start(**switch).config, corpus.read(tiny)).batches(1))[0]
         assert changed.shape == plain.shape and not torch.equal(changed, plain), switch
-    assert torch.equal(next(Work(start().config, corpus.read(tiny)).batches(1))[0], plain)
+    assert torch.equal(next(RunData(start().config, corpus.read(tiny)).batches(1))[0], plain)
 
 
 @pytest.mark.parametrize("kind", ["logistic", "svm"])
@@ -252,7 +253,7 @@ def test_the_floors_are_scored_on_the_same_clips(start, kind):
 
 def test_baseline_is_normalised_with_the_training_fold_alone(start, tiny):
     run = start("baseline")
-    work = Work(run.config, corpus.read(tiny))
+    work = RunData(run.config, corpus.read(tiny))
     mean, deviation = work.statistics()
     opened = store.open_store(corpus.read(tiny), 44100)
     frames = work.features(opened.read(opened.rows(work.training.filename)))[:, 0].double().numpy().reshape(-1, 40)
@@ -261,7 +262,7 @@ def test_baseline_is_normalised_with_the_training_fold_alone(start, tiny):
 
 
 def test_batches_are_features_and_soft_labels(start, tiny):
-    work = Work(start().config, corpus.read(tiny))
+    work = RunData(start().config, corpus.read(tiny))
     epoch = list(work.batches(1))
     assert len(epoch) == work.steps == 1
     x, y = epoch[0]
@@ -304,7 +305,7 @@ def test_synthetic_corpus_is_made_once(tmp_path, monkeypatch):
 
 def test_loss_that_is_not_finite_names_its_batch_and_leaves_a_post_mortem(start, tiny, monkeypatch):
     """The second epoch's first batch brings NaN: the first epoch's checkpoint stays, and the run goes on from it."""
-    batches, epochs = Work.batches, []
+    batches, epochs = RunData.batches, []
 
     def poisoned(work, epoch, first):
         epochs.append(epoch)
@@ -312,7 +313,7 @@ def test_loss_that_is_not_finite_names_its_batch_and_leaves_a_post_mortem(start,
             poisoned.files = work.batch
             yield (inputs * float("nan") if (epoch, number) == (2, 0) else inputs), targets
 
-    monkeypatch.setattr(Work, "batches", poisoned)
+    monkeypatch.setattr(RunData, "batches", poisoned)
     with pytest.raises(InputError, match="became nan in epoch 2") as caught:
         train(start())
     run = start()
@@ -321,7 +322,7 @@ def test_loss_that_is_not_finite_names_its_batch_and_leaves_a_post_mortem(start,
     assert about["batch"][0] in str(caught.value) and "\n" not in str(caught.value)
     assert set(about["batch"]) <= set(corpus.read(tiny).table.filename) and len(about["history"]) == 1
     assert (run.folder / "checkpoint" / "last.safetensors").exists() and run.about is None
-    monkeypatch.setattr(Work, "batches", batches)
+    monkeypatch.setattr(RunData, "batches", batches)
     assert train(start()).about["epochs"] == 2
 
 
@@ -403,9 +404,9 @@ def test_a_step_on_another_device_stays_there(start, tiny, monkeypatch):
     settings = start("2").config
     for domain in ("waveform", "log_mel"):
         changed = replace(settings, augmentation=replace(settings.augmentation, mixup_domain=domain))
-        work = Work(changed, corpus.read(tiny))
-        net = network.build("2", changed.features, len(work.classes)).to(work.device)
-        trainer = Trainer(net, changed.training, 0, work.steps, None, "", "")
+        work = RunData(changed, corpus.read(tiny))
+        net = network.build(changed, len(work.classes)).to(work.device)
+        trainer = Trainer(net, changed.training, 0, work.steps)
         for inputs, targets in work.batches(1):
             assert inputs.is_meta and targets.is_meta
             trainer.step(inputs, targets)

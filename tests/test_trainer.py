@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from asc_kit import trainer as trainers
 from asc_kit.common.errors import InputError
 from asc_kit.config import Training, generator
-from asc_kit.trainer import Average, Trainer, write_history
+from asc_kit.run import checkpoint
+from asc_kit.run.checkpoint import Checkpoints
+from asc_kit.trainer import Average, Trainer
 
 STEPS = 4
 
@@ -33,14 +34,31 @@ def batches(epoch, first=0):
         yield x, nn.functional.one_hot((x[:, 0] > 0).long() + (x[:, 1] > 1).long(), 3).float()
 
 
+class Kept(Trainer):
+    """A trainer whose `fit` keeps checkpoints, as a run's does."""
+
+    def __init__(self, training, folder, identity):
+        super().__init__(network(), training, seed=1, steps=STEPS)
+        self.checkpoints = Checkpoints(folder, identity)
+
+    def fit(self, batches, evaluate=None, after_step=None):
+        if after_step:
+            return super().fit(batches, evaluate, after_step)
+        return self.checkpoints.fit(self, batches, evaluate)
+
+
 def trainer(folder, identity="run", **values):
-    training = Training(**{"epochs": 6, "batch_size": 16, "patience": None} | values)
-    return Trainer(network(), training, seed=1, steps=STEPS, folder=folder, identity=identity)
+    return Kept(Training(**{"epochs": 6, "batch_size": 16, "patience": None} | values), folder, identity)
 
 
 def same(first: nn.Module, second: nn.Module) -> bool:
     a, b = first.state_dict(), second.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_without_checkpoints_the_trainer_gives_the_same_bits(tmp_path):
+    plain = Trainer(network(), Training(epochs=6, batch_size=16, patience=None), seed=1, steps=STEPS)
+    assert same(plain.fit(batches), trainer(tmp_path).fit(batches))
 
 
 def test_learns_and_repeats_bit_for_bit(tmp_path):
@@ -76,7 +94,7 @@ def test_broken_off_and_resumed_ends_with_the_same_bits(tmp_path, stop_at, optim
 def test_a_checkpoint_within_an_epoch_keeps_the_step(tmp_path, monkeypatch, stop_at):
     whole = trainer(tmp_path / "whole")
     expected = whole.fit(batches, None)
-    monkeypatch.setattr(trainers, "CHECKPOINT_SECONDS", -1)  # after every step
+    monkeypatch.setattr(checkpoint, "SECONDS", -1)  # after every step
 
     def breaking(epoch, first):
         for step, batch in enumerate(batches(epoch, first), start=first):
@@ -252,7 +270,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path
     with pytest.raises(InputError, match="loss: became nan in epoch 3"):
         trainer(tmp_path).fit(poisoned, None)
     again = trainer(tmp_path)
-    again._resume()
+    again.checkpoints.restore(again)
     assert again.state.epoch == 2 and all(torch.isfinite(v).all() for v in again.network.state_dict().values())
 
 
@@ -269,9 +287,3 @@ def test_generators_are_independent_by_name():
     }
     assert len({str(v) for v in draws.values()}) == 4
     assert torch.rand(3, generator=generator(0, "a")).tolist() == draws[("a",)]
-
-
-def test_history_file(tmp_path):
-    write_history(tmp_path / "history.csv", [{"epoch": 1, "learning_rate": 0.1, "loss": 2.0}])
-    header = "epoch,learning_rate,loss,validation_accuracy,validation_log_loss\n"
-    assert (tmp_path / "history.csv").read_text() == header + "1,0.1,2.0,,\n"

@@ -34,13 +34,14 @@ from asc_kit.data.store import Store, open_store
 from asc_kit.deploy import calibration, compact
 from asc_kit.deploy.predict import clips, predict, processing_device, write_predictions
 from asc_kit.features import LogMel
-from asc_kit.run import floors as reference
-from asc_kit.run import truth
+from asc_kit.run import floors, truth
+from asc_kit.run.checkpoint import Checkpoints
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import Run
-from asc_kit.trainer import NotFinite, Trainer, autocast, computes_bfloat16, write_history
+from asc_kit.trainer import NotFinite, Trainer, autocast, computes_bfloat16
 
 DRAWS = ("crop", "recorder", "mixup", "mixstyle", "spec_augment")  # each from a generator of its own
+HISTORY = ["epoch", "learning_rate", "loss", "validation_accuracy", "validation_log_loss"]  # history.csv's columns
 LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "safetensors", "pandas")
 
 
@@ -69,13 +70,14 @@ def train(run: Run) -> Run:
     started = time.time()
     torch.set_num_threads(run.config.training.threads)
     kernels.keep_memory()
-    work = Work(run.config, open_corpus(run.recipe, run.dataset_root))  # faults of the data show before a file is made
+    # First of all, so that faults of the data show before a file is made.
+    data = RunData(run.config, open_corpus(run.recipe, run.dataset_root))
     with locked(run.folder / "checkpoint" / "lock", f"{run.folder}: another process is training this run; wait for it"):
         run.refuse_other()
         if run.about is not None and (run.folder / "predictions.tsv").exists():
-            _say_trained(run, work)
+            _say_trained(run, data)
             return run
-        _train(run, work, started)
+        _train(run, data, started)
     return run
 
 
@@ -89,8 +91,8 @@ def finish(run: Run) -> None:
             file.unlink(missing_ok=True)
 
 
-def _say_trained(run: Run, work: "Work") -> None:
-    there, here = run.about["data"]["fingerprint"], work.store.fingerprint
+def _say_trained(run: Run, data: "RunData") -> None:
+    there, here = run.about["data"]["fingerprint"], data.store.fingerprint
     if there != here:
         raise InputError(f"{run.folder}: holds a run on other data (fingerprint {there}, this is {here}); "
                          "name another experiment")  # fmt: skip
@@ -103,105 +105,100 @@ def code() -> str:
     return configuration.code_digest(*configuration.CODE)
 
 
-def _train(run: Run, work: "Work", started: float) -> None:
-    truth.write(run.home, work.corpus, work.evaluation)
+def _train(run: Run, data: "RunData", started: float) -> None:
+    truth.write(run.home, data.corpus, data.evaluation)
     stale = run.folder.glob("predictions_*.tsv")  # 14_beyond's, of another network than this will be
     fold = run.folder.name.partition("_fold_")[1:]
     averaged = [] if run.variant else run.home.glob(f"averaged_{run.config.submission}/seed_*/predictions.tsv")
     for file in chain(stale, (file for file in averaged if file.parent.name.partition("_fold_")[1:] == fold)):
         file.unlink(missing_ok=True)
-    result = (_fit_reference if run.config.architecture.network in FLOORS else _train_network)(run, work)
-    _write_about(run, work, started, result)
+    about = _describe(run, data)
+    fit = _fit_floor if run.config.architecture.network in FLOORS else _fit_network
+    about |= fit(run, data, compact.origin(about))
+    about["started"] = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
+    about["seconds"] = round(time.time() - started, 1)
+    _write_json(run.folder / "run.json", about)
 
 
-def _train_network(run: Run, work: "Work") -> dict[str, Any]:
+def _fit_network(run: Run, data: "RunData", origin: dict[str, Any]) -> dict[str, Any]:
     config, folder = run.config, run.folder
     torch.manual_seed(generator(config.seed, "weights").initial_seed())
-    net = network.build(config, len(work.classes)).to(work.device)
+    net = network.build(config, len(data.classes)).to(data.device)
     if hasattr(net, "standardise"):  # a network may ask for the mean and deviation of every mel bin
-        net.standardise(*work.statistics())
-    identity = f"{config.hash} on {work.store.fingerprint}"
-    trainer = Trainer(net, config.training, config.seed, work.steps, folder / "checkpoint", identity, code())
+        net.standardise(*data.statistics())
+    trainer = Trainer(net, config.training, config.seed, data.steps)
+    checkpoints = Checkpoints(folder / "checkpoint", f"{config.hash} on {data.store.fingerprint}", code())
     try:
-        trained = trainer.fit(work.batches, work.evaluate if len(work.watched) else None)
+        trained = checkpoints.fit(trainer, data.batches, data.evaluate if len(data.watched) else None)
     except NotFinite as error:
-        raise InputError(f"{error}; {_post_mortem(folder / 'postmortem.json', trainer, work)}") from None
-    compact.save(trained, config, work.classes, folder / "model.safetensors")
-    write_history(folder / "history.csv", trainer.state.history)
+        raise InputError(f"{error}; {_post_mortem(folder / 'postmortem.json', trainer, data)}") from None
+    compact.save(trained, config, data.classes, folder / "model.safetensors")
+    with replacing(folder / "history.csv") as part:
+        pd.DataFrame(trainer.state.history, columns=HISTORY).to_csv(part, index=False)
     model = compact.load(folder / "model.safetensors")  # scores come from the float16 file
-    compact.save_folded(replace(model, origin=compact.origin(_identity(run, work))), folder / "compact.safetensors")
+    compact.save_folded(replace(model, origin=origin), folder / "compact.safetensors")
     if config.training.selection == "validation":
-        work.predict(model, work.watched, folder / "predictions_validation.tsv")
-        _calibrate(run, work)
-    work.predict(model, work.evaluation, folder / "predictions.tsv")
+        data.predict(model, data.watched, folder / "predictions_validation.tsv")
+        _calibrate(run, data)
+    data.predict(model, data.evaluation, folder / "predictions.tsv")
     return {"parameters": model.parameters, "nonzero": model.nonzero, "epochs": trainer.state.epoch,
             "best_epoch": trainer.state.best_epoch}  # fmt: skip
 
 
-def _calibrate(run: Run, work: "Work") -> None:
+def _calibrate(run: Run, data: "RunData") -> None:
     """Write ``temperature.json`` from the validation predictions and some hundred clips' statistics."""
-    probabilities = run.predictions("predictions_validation")[list(work.classes)].to_numpy()
-    fitted = calibration.fit(probabilities, work.labels(work.watched))
+    probabilities = run.predictions("predictions_validation")[list(data.classes)].to_numpy()
+    fitted = calibration.fit(probabilities, data.labels(data.watched))
     sides = [rows.iloc[np.linspace(0, len(rows) - 1, min(len(rows), calibration.MEASURED)).astype(int)]
-             for rows in (work.training, work.watched)]  # fmt: skip
+             for rows in (data.training, data.watched)]  # fmt: skip
     known, other = (
-        np.concatenate([calibration.statistics(work.features(waves)) for waves in work.clips(rows, "measuring clips")])
+        np.concatenate([calibration.statistics(data.features(waves)) for waves in data.clips(rows, "measuring clips")])
         for rows in sides
     )
     profile = calibration.profile(known, sides[0].identifier, other)
     calibration.write(run.folder / calibration.NAME, run.config, fitted, profile)
 
 
-def _post_mortem(file: Path, trainer: Trainer, work: "Work") -> str:
+def _write_json(file: Path, values: dict[str, Any]) -> None:
+    with replacing(file) as part:
+        part.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def _post_mortem(file: Path, trainer: Trainer, data: "RunData") -> str:
     """Write what was at hand when the loss became NaN or infinite; returns it in words."""
     largest = {name: str(value.detach().abs().max().item()) for name, value in trainer.network.named_parameters()}
-    rates = [group["lr"] for group in trainer.optimizer.param_groups]
-    about = {"epoch": trainer.state.epoch + 1, "learning_rate": rates, "history": trainer.state.history,
-             "batch": work.batch, "largest_weights": largest}  # fmt: skip
-    with replacing(file) as part:
-        part.write_text(json.dumps(about, indent=1) + "\n")
-    return f"its batch of {len(work.batch)} begins with {work.batch[0]}; all are named in {file}"
+    about = {"epoch": trainer.state.epoch + 1, "learning_rate": trainer.rate, "history": trainer.state.history}
+    _write_json(file, about | {"batch": data.batch, "largest_weights": largest})
+    return (f"the last checkpoint is kept; its batch of {len(data.batch)} begins with {data.batch[0]}; "
+            f"all are named in {file}")  # fmt: skip
 
 
-def _fit_reference(run: Run, work: "Work") -> dict[str, Any]:
-    sides = [reference.statistics(map(work.features, work.clips(rows, "measuring clips")))
-             for rows in (work.training, work.evaluation)]  # fmt: skip
+def _fit_floor(run: Run, data: "RunData", _: dict[str, Any]) -> dict[str, Any]:
+    sides = [floors.statistics(map(data.features, data.clips(rows, "measuring clips")))
+             for rows in (data.training, data.evaluation)]  # fmt: skip
     kind = run.config.architecture.network
-    scores, chosen = reference.fit_predict(kind, sides[0], work.training, sides[1], work.classes)
-    write_predictions(run.folder / "predictions.tsv", work.evaluation, scores, work.classes)
+    scores, chosen = floors.fit_predict(kind, sides[0], data.training, sides[1], data.classes)
+    write_predictions(run.folder / "predictions.tsv", data.evaluation, scores, data.classes)
     return chosen
 
 
-def _identity(run: Run, work: "Work") -> dict[str, Any]:
-    data = {"synthetic": work.corpus.synthetic, **work.store.about}
-    return {"run": f"{run.folder.parent.name}/{run.folder.name}", "hash": run.config.hash, "code": code(), "data": data}
-
-
-def _write_about(run: Run, work: "Work", started: float, result: dict[str, Any]) -> None:
-    identity = _identity(run, work)
-    data = {
-        "name": work.corpus.root.resolve().name,
-        **identity["data"],
-        "training": len(work.training),
-        "validation": len(work.watched),
-        "evaluation": len(work.evaluation),
-    }
-    about = {
-        "run": identity["run"], "recipe": run.recipe.name,
-        "config": run.config.as_dict(), "hash": identity["hash"], "commit": commit(),
-        "code": identity["code"], "features_code": configuration.code_digest("features", "data/audio", "data/store"),
-        "data": data, "classes": work.classes, **result,
+def _describe(run: Run, data: "RunData") -> dict[str, Any]:
+    """What ``run.json`` says whatever comes of the training."""
+    corpus = data.corpus
+    clips = {"training": len(data.training), "validation": len(data.watched), "evaluation": len(data.evaluation)}
+    return {
+        "run": f"{run.folder.parent.name}/{run.folder.name}", "recipe": run.recipe.name,
+        "config": run.config.as_dict(), "hash": run.config.hash, "commit": commit(), "code": code(),
+        "features_code": configuration.code_digest("features", "data/audio", "data/store"),
+        "data": {"name": corpus.root.resolve().name, "synthetic": corpus.synthetic, **data.store.about, **clips},
+        "classes": data.classes,
         "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
-        "machine": {"system": platform.platform(), "processor": processor(), "device": str(work.device),
-                    "threads": torch.get_num_threads(), "precision": work.precision},
-        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - started, 1),
+        "machine": {"system": platform.platform(), "processor": processor(), "device": str(data.device),
+                    "threads": torch.get_num_threads(), "precision": data.precision},
     }  # fmt: skip
-    with replacing(run.folder / "run.json") as part:
-        part.write_text(json.dumps(about, indent=1) + "\n")
 
 
-class Work:
+class RunData:
     """A run's data: rows of each part, batches for the trainer, and scoring."""
 
     def __init__(self, config: Config, corpus: Corpus):
@@ -225,9 +222,8 @@ class Work:
             self.training = corpora.of_devices(self.training, training.training_devices, corpus.root)
         self.watched = self.training.iloc[:0]
         if training.selection == "validation":
-            self.training, self.watched = corpora.hold_out(
-                self.training, training.validation_fraction, config.split_seed
-            )
+            held = training.validation_fraction, config.split_seed
+            self.training, self.watched = corpora.hold_out(self.training, *held)
         elif training.selection == "test":
             say("selection: the best epoch is chosen on the evaluation fold; its scores are optimistic")
             self.watched = self.evaluation
@@ -303,10 +299,7 @@ class Work:
             with autocast(self.device, self.config.training.precision):
                 logits.append(net(self.features(waves)).float().cpu())
         probabilities, labels = metrics.softmax(torch.cat(logits).numpy()), self.labels(self.watched)
-        return {
-            "accuracy": metrics.accuracy(probabilities, labels),
-            "log_loss": metrics.log_loss(probabilities, labels),
-        }
+        return {name: getattr(metrics, name)(probabilities, labels) for name in ("accuracy", "log_loss")}
 
     def predict(self, model: compact.Model, rows: pd.DataFrame, file: Path) -> None:
         """Write the probabilities of whole clips in the DCASE output format."""

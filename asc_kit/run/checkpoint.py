@@ -1,0 +1,158 @@
+"""Checkpoints, signals and resuming: a run that is stopped or killed and started again loses nothing.
+
+A checkpoint is written after every epoch, every five minutes and when the run is told to stop: safetensors for the
+tensors, JSON inside for the rest. The one before is kept.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import write_tensors
+from asc_kit.common.progress import progress, say
+from asc_kit.trainer import Batches, Evaluate, State, Trainer
+
+SECONDS = 300  # between checkpoints within an epoch
+
+
+class Checkpoints:
+    """A run's checkpoints, and a training that writes them and goes on from them.
+
+    Parameters
+    ----------
+    folder : where they lie
+    identity : names the run; a checkpoint of another one is refused
+    code : names the code; a checkpoint of other code is left alone, and the run starts afresh
+    """
+
+    def __init__(self, folder: Path, identity: str, code: str = ""):
+        self.folder, self.identity, self.code = folder, identity, code
+        self.last, self.previous = (folder / f"{name}.safetensors" for name in ("last", "previous"))
+        self.saved = time.monotonic()
+
+    def fit(self, trainer: Trainer, batches: Batches, evaluate: Evaluate | None) -> nn.Module:
+        """`Trainer.fit`, going on from a checkpoint if there is one.
+
+        Raises
+        ------
+        InputError : the folder holds another run's checkpoint, or the run was told to stop (SIGINT, SIGTERM): then it
+            is saved after the step in hand.
+        NotFinite : as `Trainer.fit`; the last checkpoint is kept.
+        """
+        self.restore(trainer)
+        clips, state = trainer.steps * trainer.training.batch_size, trainer.state
+        done = {"total": trainer.training.epochs * clips, "initial": state.epoch * clips + state.seen}
+        with stop_signal() as stop, progress(None, "training", unit="clip", **done) as bar:
+
+            def after_step(trainer: Trainer) -> None:
+                bar.update(trainer.state.epoch * clips + trainer.state.seen - bar.n)
+                bar.set_postfix(epoch=trainer.state.epoch + 1, lr=f"{trainer.rate:.2g}", refresh=False)
+                self._after_step(trainer, stop.is_set())
+
+            return trainer.fit(batches, evaluate, after_step)
+
+    def _after_step(self, trainer: Trainer, stop: bool) -> None:
+        state = trainer.state
+        if stop or state.step == 0 or time.monotonic() - self.saved > SECONDS:  # 0: an epoch has ended
+            self.save(trainer)
+        if stop:
+            raise InputError(f"stopped after epoch {state.epoch} and {state.step} of {trainer.steps} steps, all "
+                             "saved; start the same again to go on")  # fmt: skip
+
+    def save(self, trainer: Trainer) -> None:
+        """Write a checkpoint; the one before becomes ``previous.safetensors``."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.last.exists():
+            os.replace(self.last, self.previous)
+        about = {"identity": self.identity, "code": self.code, "state": vars(trainer.state),
+                 "average_steps": trainer.average.steps, "groups": trainer.optimizer.state_dict()["param_groups"],
+                 "schedule_step": trainer.schedule.last_epoch if trainer.schedule else 0}  # fmt: skip
+        write_tensors(_tensors(trainer), self.last, json.dumps(about))
+        self.saved = time.monotonic()
+
+    def restore(self, trainer: Trainer) -> None:
+        """Bring a trainer to where the last whole checkpoint stands; without one it is left as it is.
+
+        Raises
+        ------
+        InputError : the checkpoint is another run's
+        """
+        for file in filter(Path.exists, (self.last, self.previous)):
+            try:
+                with safe_open(file, framework="pt") as handle:
+                    about = json.loads(handle.metadata()["asc_kit"])
+                    tensors = {key: handle.get_tensor(key) for key in handle.keys()}
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+                say(f"warning: {file} is damaged; going on from the one before, or from the start")
+                continue
+            if about["identity"] != self.identity:
+                raise InputError(f"{file}: belongs to another run ({about['identity']}, this is {self.identity}); "
+                                 "name another experiment, or delete its folder to start afresh")  # fmt: skip
+            if about["code"] != self.code:
+                say(f"{file}: was made by other code; starting afresh")
+                return
+            _load(trainer, about, tensors)
+            state = trainer.state
+            say(f"going on after epoch {state.epoch} of {trainer.training.epochs} and {state.step} steps")
+            return
+
+
+def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """All tensors of a training, ``part.name``."""
+    parts = {"network": trainer.network.state_dict(), "average": trainer.average.network.state_dict(),
+             "best": trainer.best}  # fmt: skip
+    parts |= {f"optimizer.{number}": slot for number, slot in trainer.optimizer.state_dict()["state"].items()}
+    return {f"{part}.{name}": value.contiguous() for part, values in parts.items() for name, value in values.items()}
+
+
+def _load(trainer: Trainer, about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    parts: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+    slots: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)  # the optimizer's, a parameter each
+    for key, tensor in tensors.items():
+        part, name = key.split(".", 1)
+        if part == "optimizer":
+            number, name = name.split(".")
+            slots[int(number)][name] = tensor
+        else:
+            parts[part][name] = tensor
+    trainer.network.load_state_dict(parts["network"])
+    trainer.average.network.load_state_dict(parts["average"])
+    trainer.average.steps = about["average_steps"]
+    trainer.best = {name: value.to(trainer.best[name].device) for name, value in parts["best"].items()}
+    trainer.optimizer.load_state_dict({"state": dict(slots), "param_groups": about["groups"]})
+    if trainer.schedule is not None:
+        trainer.schedule.last_epoch = about["schedule_step"]  # the rest of it follows from the configuration
+    trainer.state = State(**about["state"])
+
+
+@contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one acts as it always does."""
+
+    def handle(*_: object) -> None:
+        restore()
+        stop.set()
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    stop, usual = threading.Event(), {}
+    if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+        usual = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        restore()
