@@ -13,7 +13,7 @@ import nbformat
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from asc_kit.run import batch, recipes, truth
+from asc_kit.run import batch, parameters, recipes, truth
 from asc_kit import config as kit
 from asc_kit.data import corpus as corpora
 from asc_kit.common.errors import InputError
@@ -26,17 +26,22 @@ OVERRIDES = ("dataset_root", "name", "submissions", "seeds", "results_dir")
 
 try:
     written = yaml.safe_load(kit.path(RECIPE).read_text())
-    given = {k: v for k, v in config.items() if k not in written or written[k] != v}
+    typed = parameters.typed(workflow.config_settings.config_args)  # Snakemake itself reads 010 as a number
+    given = {k: v for k, v in config.items() if k not in written or written[k] != v} | typed
     unknown = sorted(given.keys() - set(OVERRIDES))
     if unknown:
         raise InputError(f"--config: unknown {unknown[0]!r}; it takes {', '.join(OVERRIDES)}, and the recipe the rest")
-    if isinstance(given.get("seeds"), list):  # Snakemake reads [0,1] as texts
-        given["seeds"] = [int(seed) if str(seed).isdecimal() else seed for seed in given["seeds"]]
+    for name in given.keys() & {"dataset_root", "name", "results_dir"}:
+        given[name] = parameters.as_text(name, given[name], typed)
+    if "submissions" in typed:
+        given["submissions"] = parameters.items(typed["submissions"])
+    if "seeds" in typed:
+        given["seeds"] = [parameters.read("seeds", seed, int) for seed in parameters.items(typed["seeds"])]
     CHOSEN = {name: given[name] for name in ("submissions", "seeds") if name in given}
     recipe = recipes.load(RECIPE, **CHOSEN)
-    DATA = str(given.get("dataset_root") or recipe.dataset_root or "")
-    NAME = str(given.get("name") or recipe.name)
-    RESULTS = kit.path(str(given.get("results_dir") or "results"))
+    DATA = given.get("dataset_root") or recipe.dataset_root or ""
+    NAME = given.get("name") or recipe.name
+    RESULTS = kit.path(given.get("results_dir") or "results")
     HOME = RESULTS / NAME
     RUNS = [Run(recipe, settings, HOME, DATA) for settings in recipe.configs()]
     RUNS += [Run(recipe, settings, HOME, DATA, variant) for variant, settings in recipe.variants()]

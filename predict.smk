@@ -15,6 +15,7 @@ from asc_kit import config as kit
 from asc_kit.deploy import manifest as lists
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import check_writable, locked, replacing
+from asc_kit.run import parameters
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a shard's threads take a recording each
 CODE = ("features", "blocks", "kernels", "network", "metrics", "data/audio", "deploy/compact", "deploy/folding",
@@ -26,9 +27,11 @@ try:
         raise InputError(f"--config: unknown {unknown[0]!r}; it takes {', '.join(KNOWN)}")
     if missing := [name for name in KNOWN[:3] if name not in config]:
         raise InputError(f"--config: needs {missing[0]}; give model=FILE manifest=FILE out=FILE")
-    MODEL, MANIFEST, OUT = (Path(str(config[name])).resolve() for name in KNOWN[:3])
-    ROOT = Path(str(config.get("root", MANIFEST.parent))).resolve()
-    SHARD, TEMPERATURE = config.get("shard", 1000), str(config.get("temperature", 1))
+    texts = {name: str(value) for name, value in config.items()}
+    texts |= parameters.typed(workflow.config_settings.config_args)  # Snakemake itself reads 010 as a number
+    MODEL, MANIFEST, OUT = (Path(texts[name]).resolve() for name in KNOWN[:3])
+    ROOT = Path(texts.get("root", MANIFEST.parent)).resolve()
+    SHARD, TEMPERATURE = config.get("shard", 1000), texts.get("temperature", "1")
     if type(SHARD) is not int or SHARD < 1:
         raise InputError(f"shard: {SHARD!r} is not possible; give a whole number from 1")
     if not MODEL.is_file():

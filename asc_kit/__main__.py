@@ -8,10 +8,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 
 from asc_kit.common.errors import InputError
 from asc_kit.run import recipes
@@ -41,23 +40,14 @@ def run(
     output: Annotated[Path, typer.Argument(help="where the executed copy goes")],
     parameter: Annotated[list[str], typer.Option("-p", help="NAME=VALUE, any number of times")] = [],
 ) -> None:
-    """Execute a notebook with papermill, refusing parameters it does not have."""
-    from asc_kit.run import batch
+    """Execute a notebook with papermill; a value is read by its parameter's type, and settings are changed by name."""
+    from asc_kit.run import batch, parameters
 
-    pairs = [text.partition("=") for text in parameter]
-    for name, sign, _ in pairs:
-        if not sign:
-            raise InputError(f"-p {name}: must read NAME=VALUE")
-    batch.execute(notebook, output, {name: _value(text) for name, _, text in pairs})
-
-
-def _value(text: str) -> Any:
-    """As YAML has it, but for mappings and what YAML cannot read: no parameter is one, and names of files look so."""
-    try:
-        found = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # ValueError: 2021-13-45 is no date
-        return text
-    return text if isinstance(found, dict) else found
+    for text in parameter:
+        if "=" not in text:
+            raise InputError(f"-p {text}: must read NAME=VALUE")
+    values = parameters.resolve(batch.declared(notebook), parameters.typed(parameter))
+    batch.execute(notebook, output, values)
 
 
 @app.command()

@@ -22,7 +22,7 @@ from asc_kit.deploy import compact
 from asc_kit.run.experiment import RunData, finish, open_corpus, prepare, train
 from asc_kit.run.recipes import Recipe, load
 from asc_kit.run.rescore import predict_other
-from asc_kit.run.runs import Run, check_parameters
+from asc_kit.run.runs import Run
 from asc_kit.trainer import Trainer
 
 TEXT = """
@@ -355,14 +355,6 @@ def test_set_without_labels_is_predicted_and_not_trained_on_or_scored(start, tin
 def test_prediction_without_a_model_is_one_line(start, tiny):
     with pytest.raises(InputError, match="no such model; train one"):
         predict_other(start(), tiny)
-
-
-def test_unknown_parameter_in_a_notebook():
-    declared = 'config: str = "x"  # recipe\nepochs: int = None\n'
-    check_parameters(["", declared, "# Parameters\nepochs = 3\n", "import x"])
-    check_parameters(["", declared, "import x"])
-    with pytest.raises(InputError, match="unknown epoch; known are config, epochs"):
-        check_parameters(["", declared, "# Parameters\nepoch = 3\n"])
 
 
 def test_one_step_on_real_recordings(tmp_path):

@@ -19,14 +19,15 @@ def fits(value: Any, hint: Any) -> bool:
     return type(value) is hint
 
 
-def _words(hint: Any) -> str:
+def words(hint: Any) -> str:
+    """A hint for people."""
     if get_origin(hint) is Literal:
         return " or ".join(map(repr, get_args(hint)))
     if get_origin(hint) is UnionType:
-        return " or ".join(map(_words, get_args(hint)))
-    words = {int: "a whole number", float: "a number", bool: "True or False", str: "text", NoneType: "None",
+        return " or ".join(map(words, get_args(hint)))
+    kinds = {int: "a whole number", float: "a number", bool: "True or False", str: "text", NoneType: "None",
              list: "a list", dict: "names and values"}  # fmt: skip
-    return words[hint]
+    return kinds[hint]
 
 
 class Checked:
@@ -36,7 +37,7 @@ class Checked:
         for name, hint in get_type_hints(type(self)).items():
             value = getattr(self, name)
             if not fits(value, hint):
-                raise InputError(f"{name}: {value!r} is not possible; give {_words(hint)}")
+                raise InputError(f"{name}: {value!r} is not possible; give {words(hint)}")
             low, high = (self.__dataclass_fields__[name].metadata.get(side) for side in ("low", "high"))
             if low is not None and value is not None and not low <= value <= high:
                 limits = f"{low:g} to {high:g}" if high < float("inf") else f"{low:g} or more"

@@ -9,42 +9,55 @@ from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from asc_kit import config
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import replacing
+from asc_kit.run.parameters import declared as parameters_of
 
 CELL_HOURS = 240  # the longest cell of those that decode, train or score a data set of any size
 LONG = ("01", "05", "06", "14")
 CELL_SECONDS = 1800  # the longest of any other notebook; they end within minutes
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}  # this environment's
+
+
+def declared(notebook: str | Path) -> dict[str, type]:
+    """The parameters that a notebook takes, and their types.
+
+    Raises
+    ------
+    InputError : the notebook is missing or none.
+    """
+    notebook = config.path(notebook)
+    if not notebook.is_file():
+        raise InputError(f"{notebook}: no such notebook; they lie in notebooks/")
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+        tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+        return parameters_of("\n".join(tagged[:1]))
+    except (ValueError, TypeError, AttributeError, SyntaxError, nbformat.ValidationError):  # by how far it is from one
+        raise InputError(f"{notebook}: is no notebook; they lie in notebooks/") from None
 
 
 def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]) -> None:
-    """Run a notebook and keep the executed copy, also when it fails.
+    """Run a notebook with this environment's kernel and keep the executed copy, also when it fails.
 
     Raises
     ------
     InputError : the notebook is missing or none, a parameter is unknown, or a cell failed.
     """
-    notebook, output = config.path(notebook), Path(output)
-    if not notebook.is_file():
-        raise InputError(f"{notebook}: no such notebook; they lie in notebooks/")
-    try:
-        nbformat.read(notebook, as_version=4)  # before papermill, which warns of a file's ending first
-        known = papermill.inspect_notebook(str(notebook))
-    except (ValueError, TypeError, AttributeError, nbformat.ValidationError):  # by how far it is from a notebook
-        raise InputError(f"{notebook}: is no notebook; they lie in notebooks/") from None
-    unknown = sorted(parameters.keys() - known.keys())
-    if unknown:
+    known, notebook, output = declared(notebook), config.path(notebook), Path(output)
+    if unknown := sorted(parameters.keys() - known.keys()):
         raise InputError(f"{notebook.name}: unknown parameter {unknown[0]!r}; known are {', '.join(known)}")
     output.parent.mkdir(parents=True, exist_ok=True)
     limit = 3600 * CELL_HOURS if notebook.name.startswith(LONG) else CELL_SECONDS
     try:
         papermill.execute_notebook(
             str(notebook), str(output), parameters, progress_bar=False, cwd=str(config.ROOT),
-            execution_timeout=limit,
+            kernel_name=KERNEL["name"], language=KERNEL["language"], execution_timeout=limit,
             extra_arguments=["--log-level=50"],  # what the kernel says of its transport and its end is not the user's
         )  # fmt: skip
     except PapermillExecutionError as error:
@@ -52,6 +65,9 @@ def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]
     except CellTimeoutError as error:
         source = str(error).partition("cell contents:")[2].strip(" -\n")
         raise InputError(f"{output}: the cell that begins {_line(source)!r} ran longer than {limit} s") from None
+    except NoSuchKernel:
+        raise InputError(f"{KERNEL['name']}: this environment has no such Jupyter kernel; make setup, or pip install "
+                         "'asc_kit[train]'") from None  # fmt: skip
     except (DeadKernelError, OSError) as error:
         raise InputError(f"{output}: {_line(str(error))}") from None
     _strip_times(output)
@@ -64,6 +80,7 @@ def _line(text: str) -> str:
 def _strip_times(file: Path) -> None:
     book = nbformat.read(file, as_version=4)
     book.metadata.pop("papermill", None)
+    book.metadata["kernelspec"] = KERNEL
     for cell in book.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)

@@ -5,7 +5,6 @@ run is whole.
 """
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ class Run:
         experiment: str | None = None, results_dir: str = "results", resume: bool = True,
         variant: str | None = None, **changes: Any,
     ) -> "Run":  # fmt: skip
-        """A run by the notebooks' parameters; ``changes`` are training values, None meaning the recipe's.
+        """A run by the notebooks' parameters; ``changes`` are settings, None meaning the recipe's.
 
         Without ``resume`` it starts afresh in the first experiment of that name, -2, -3 ... that is not there yet.
         """
@@ -46,12 +45,35 @@ class Run:
             home = next(home for home in homes if not home.exists())
         return cls(recipe, recipe.config(submission, seed, fold, variant, **changes), home, dataset_root, variant)
 
+    @classmethod
+    def trained(
+        cls, submission: object, seed: int = 0, fold: int = 1, experiment: str | None = None,
+        results_dir: str = "results", variant: str | None = None, dataset_root: str | None = None,
+        config: str | None = None,
+    ) -> "Run":  # fmt: skip
+        """A run that is there, with the settings of its ``run.json``.
+
+        Parameters
+        ----------
+        experiment : None, the recipe's name
+        config : the recipe; None, the one that the run names, and the demo's where the experiment is not named either
+
+        Raises
+        ------
+        InputError : there is no such run yet
+        """
+        recipe = None if experiment and not config else recipes.load(config or "config/demo.yaml")
+        home = configuration.path(results_dir) / str(experiment or recipe.name)
+        about = _read_about(home / _place(submission, seed, fold, variant))
+        if about is None:
+            raise InputError(f"{home / _place(submission, seed, fold, variant)}: no such run yet; train it with "
+                             "notebooks/05_train.ipynb")  # fmt: skip
+        return cls(recipe or _recipe_of(home, about), Config.from_dict(about["config"]), home, dataset_root, variant)
+
     @property
     def folder(self) -> Path:
         """``submission_<id>/seed_<k>``, or ``ablation_<variant>/``; folds after the first stand in its name."""
-        fold = f"_fold_{self.config.fold}" if self.config.fold > 1 else ""
-        name = f"ablation_{self.variant}" if self.variant else f"submission_{self.config.submission}"
-        return self.home / name / f"seed_{self.config.seed}{fold}"
+        return self.home / _place(self.config.submission, self.config.seed, self.config.fold, self.variant)
 
     @property
     def title(self) -> str:
@@ -61,8 +83,7 @@ class Run:
     @property
     def about(self) -> dict[str, Any] | None:
         """``run.json``, or None while the run is not whole."""
-        file = self.folder / "run.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        return _read_about(self.folder)
 
     def predictions(self, name: str = "predictions") -> pd.DataFrame:
         """``predictions.tsv``: filename, scene_label, a column a class."""
@@ -84,22 +105,24 @@ class Run:
                              f"{', '.join(differ)}); name another experiment, or give its values")  # fmt: skip
 
 
-def check_parameters(history: list[str]) -> None:
-    """Refuse an injected parameter that a notebook does not have; papermill itself only warns.
+def _place(submission: object, seed: int, fold: int, variant: str | None) -> str:
+    name = f"ablation_{variant}" if variant else f"submission_{submission}"
+    return f"{name}/seed_{seed}" + (f"_fold_{fold}" if fold > 1 else "")
 
-    Parameters
-    ----------
-    history : IPython's ``In``
-    """
-    injected = [i for i, cell in enumerate(history) if cell.startswith("# Parameters\n")]
-    if injected and injected[-1] > 0:
-        known, given = (
-            set(re.findall(r"^(\w+)\s*(?::[^=]+)?=", history[i], re.M)) for i in (injected[-1] - 1, injected[-1])
-        )
-        if given - known:
-            raise InputError(
-                f"parameters: unknown {', '.join(sorted(given - known))}; known are {', '.join(sorted(known))}"
-            )
+
+def _read_about(folder: Path) -> dict[str, Any] | None:
+    file = folder / "run.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def _recipe_of(home: Path, about: dict[str, Any]) -> Recipe:
+    """The recipe that a run names: the experiment's own, the kit's, or as much of it as the run's settings tell."""
+    name, config = about["recipe"], about["config"]
+    for file in (home / "recipe.yaml", configuration.path(f"config/{name.removesuffix('-smoke')}.yaml")):
+        if file.is_file() and (recipe := recipes.load(file)).name == name:
+            return recipe
+    return Recipe(name, submissions=(config["submission"],), seeds=(config["seed"],), fold=(config["fold"],),
+                  folds=config["folds"], split_seed=config["split_seed"])  # fmt: skip
 
 
 def differences(one: dict[str, Any], two: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
