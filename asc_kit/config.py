@@ -20,18 +20,26 @@ from asc_kit.common.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-ROOT = Path(__file__).resolve().parents[1]  # relative paths count from here, wherever a kernel starts
+ROOT = Path(__file__).resolve().parents[1]
+CHECKOUT = (ROOT / "Snakefile").is_file()  # else the package is installed alone
 FLOORS = ("logistic", "svm")  # what a network must beat: scikit-learn's on log-mel statistics
 
 
 def path(name: str | Path) -> Path:
-    """``name`` as a path; a relative one counts from the repository's root."""
-    return ROOT / Path(name).expanduser()
+    """``name`` as a path.
+
+    A relative one counts from the repository's root, wherever a kernel starts; installed, from the current folder.
+    """
+    return (ROOT if CHECKOUT else Path.cwd()) / Path(name).expanduser()
 
 
 def cache() -> Path:
-    """Where derived data lies: ``$ASC_CACHE``, or ``.cache`` in the repository."""
-    return path(os.environ.get("ASC_CACHE") or ".cache")
+    """Where derived data lies: ``$ASC_CACHE``, or ``.cache`` in the repository; installed, the user's cache folder."""
+    if CHECKOUT or os.environ.get("ASC_CACHE"):
+        return path(os.environ.get("ASC_CACHE") or ".cache")
+    import pooch  # here: the Snakefile does without it
+
+    return Path(pooch.os_cache("asc_kit"))
 
 
 def digest(*texts: str) -> str:

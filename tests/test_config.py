@@ -157,3 +157,16 @@ def test_lock_holds_every_pin():
     lock = {line.split(" ;")[0].strip() for line in (ROOT / "requirements.lock").read_text().splitlines()}
     for line in [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]:
         assert line in lock, line
+
+
+def test_installed_paths_count_from_the_current_folder(tmp_path, monkeypatch):
+    assert config.path("a/b") == ROOT / "a/b"
+    monkeypatch.setattr(config, "CHECKOUT", False)
+    monkeypatch.chdir(tmp_path)
+    assert config.path("a/b") == tmp_path / "a/b" and config.path("/a") == Path("/a")
+    monkeypatch.setenv("ASC_CACHE", "mine")
+    assert config.cache() == tmp_path / "mine"
+    monkeypatch.delenv("ASC_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert tmp_path not in config.cache().parents or config.cache() == tmp_path / "user" / "asc_kit"
+    assert config.cache().name == "asc_kit" and ROOT not in config.cache().parents
