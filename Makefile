@@ -7,9 +7,12 @@ STAMP = .venv/.installed
 # Snakemake and papermill find each other, and the kernel, in the environment alone.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup reproduce test test-long test-cluster test-browser chromium lab golden clean lock
+.PHONY: help setup reproduce test test-long test-cluster test-browser chromium lab golden clean lock
 
-setup: $(STAMP)
+help:  ## the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## build .venv
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -23,38 +26,38 @@ $(STAMP): requirements.lock pyproject.toml
 # Not from the environment, where NAME may be the machine's.
 CALLED = $(if $(filter command,$(origin NAME)),$(NAME))
 
-reproduce: setup
+reproduce: setup  ## train and report an experiment: [EXPERIMENT=demo] [DATA=folder] [NAME=mine] [CORES=4]
 	$(RUN)snakemake --cores $(CORES) --configfile config/$(EXPERIMENT).yaml \
 	  $(if $(DATA)$(CALLED),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") $(if $(CALLED),"name=$(CALLED)")
 
-test: setup
+test: setup  ## the tests, and every notebook
 	$(RUN)python -m pytest
 
 # What takes minutes, such as many kills of a run.
-test-long: setup
+test-long: setup  ## the tests that take minutes
 	$(RUN)python -m pytest -m long
 
 # The demo through Slurm, on this machine alone: Debian, root.
-test-cluster: setup
+test-cluster: setup  ## the demo through Slurm on this machine
 	tests/cluster/run.sh
 
 # The notebooks in JupyterLab and the page in Debian's chromium; pictures of both in build/screenshots.
-test-browser: chromium setup
+test-browser: chromium setup  ## the notebooks in JupyterLab, and the page
 	$(RUN)python -m pytest -n 0 -m browser tests/browser
 
 chromium:
 	@command -v chromium >/dev/null || { echo "chromium is not here: apt-get install chromium" >&2; exit 1; }
 
-lab: setup
+lab: setup  ## JupyterLab on the notebooks
 	$(RUN)jupyter lab notebooks
 
 # The notebooks whose committed outputs the tests compare, executed anew.
-golden: setup
+golden: setup  ## execute the notebooks whose outputs are committed
 	$(RUN)python tools/golden.py
 
 # The demo's results and what was derived from data; the environment and other results stay.
-clean:
+clean:  ## remove the demo's results and what was derived from data
 	rm -rf .snakemake .cache build asc_kit.egg-info results/demo results/demo-smoke
 
-lock:
+lock:  ## pin what pyproject.toml asks for
 	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header pyproject.toml -o requirements.lock

@@ -1,4 +1,4 @@
-"""Command line: ``python -m asc_kit COMMAND``.
+"""Command line: ``asc-kit COMMAND``, or ``python -m asc_kit COMMAND``.
 
 Results go to standard output, messages to standard error; exit status 0 done, 1 the input is at fault, 2 usage.
 """
@@ -7,13 +7,14 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from asc_kit import config
 from asc_kit.common.errors import InputError
-from asc_kit.run import recipes
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
 
@@ -29,8 +30,16 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(version("asc_kit"))
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="say it")] = False,
+) -> None:
     """Low-complexity acoustic scene classification (DCASE 2021 Task 1A), reproduced."""
 
 
@@ -41,6 +50,7 @@ def run(
     parameter: Annotated[list[str], typer.Option("-p", help="NAME=VALUE, any number of times")] = [],
 ) -> None:
     """Execute a notebook with papermill; a value is read by its parameter's type, and settings are changed by name."""
+    _need_checkout(notebook)
     from asc_kit.run import batch, parameters
 
     for text in parameter:
@@ -50,12 +60,20 @@ def run(
     batch.execute(notebook, output, values)
 
 
+def _need_checkout(file: Path) -> None:
+    if not config.CHECKOUT and not config.path(file).exists():
+        raise InputError(f"{file}: no such file; notebooks and recipes come with the repository of asc_kit, not with "
+                         "the installed package")  # fmt: skip
+
+
 @app.command()
 def plan(
     recipe: Annotated[Path, typer.Argument(help="config/report.yaml, or another that says what it expects")],
 ) -> None:
     """Tell steps, disk, time and memory of an experiment before its data is there."""
+    _need_checkout(recipe)
     from asc_kit.run import plan as planning
+    from asc_kit.run import recipes
 
     print(planning.text(recipes.load(recipe)))
 
@@ -121,11 +139,8 @@ def export(
 ) -> None:
     """Write a model as one ONNX file that classifies waveforms, with its features inside."""
     from asc_kit.deploy import compact
+    from asc_kit.deploy import onnx as exporting
 
-    try:
-        from asc_kit.deploy import onnx as exporting
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name}: is not installed; pip install 'asc_kit[onnx]'") from None
     exporting.export(compact.load(model), out, temperature, model)
     print(out)
 
@@ -186,7 +201,8 @@ def package(
         print(name)
 
 
-if __name__ == "__main__":
+def run_app() -> None:
+    """What ``asc-kit`` starts."""
     if sys.stdout:  # not where it is closed
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
     try:
@@ -195,3 +211,10 @@ if __name__ == "__main__":
         sys.exit(f"error: {error}")
     except OSError as error:
         sys.exit(f"error: {error.filename or 'disk'}: {error.strerror or error}")
+    except ModuleNotFoundError as error:
+        extra = "onnx" if error.name.startswith("onnx") else "train"
+        sys.exit(f"error: {error.name}: is not installed; pip install 'asc_kit[{extra}]'")
+
+
+if __name__ == "__main__":
+    run_app()
