@@ -13,7 +13,6 @@ from typing import Annotated
 
 import typer
 
-from asc_kit import config
 from asc_kit.common.errors import InputError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
@@ -37,9 +36,7 @@ def _say_version(wanted: bool) -> None:
 
 
 @app.callback()
-def main(
-    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="say it")] = False,
-) -> None:
+def main(version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True)] = False) -> None:
     """Low-complexity acoustic scene classification (DCASE 2021 Task 1A), reproduced."""
 
 
@@ -50,7 +47,6 @@ def run(
     parameter: Annotated[list[str], typer.Option("-p", help="NAME=VALUE, any number of times")] = [],
 ) -> None:
     """Execute a notebook with papermill; a value is read by its parameter's type, and settings are changed by name."""
-    _need_checkout(notebook)
     from asc_kit.run import batch, parameters
 
     for text in parameter:
@@ -60,18 +56,11 @@ def run(
     batch.execute(notebook, output, values)
 
 
-def _need_checkout(file: Path) -> None:
-    if not config.CHECKOUT and not config.path(file).exists():
-        raise InputError(f"{file}: no such file; notebooks and recipes come with the repository of asc_kit, not with "
-                         "the installed package")  # fmt: skip
-
-
 @app.command()
 def plan(
     recipe: Annotated[Path, typer.Argument(help="config/report.yaml, or another that says what it expects")],
 ) -> None:
     """Tell steps, disk, time and memory of an experiment before its data is there."""
-    _need_checkout(recipe)
     from asc_kit.run import plan as planning
     from asc_kit.run import recipes
 

@@ -88,14 +88,10 @@ def test_export_score_check_and_fetch_in_an_empty_folder(installed):
     assert done.returncode == 1 and "error: " in done.stderr and "tau2020_development" in done.stderr
 
 
-@pytest.mark.parametrize("command", [["run", "notebooks/05_train.ipynb", "out.ipynb"], ["plan", "config/report.yaml"]])
-def test_what_needs_the_repository_says_so_in_one_line(installed, command):
-    done = installed(*command)
-    assert done.returncode == 1 and "come with the repository" in done.stderr and done.stderr.count("\n") == 1
-
-
-def test_what_needs_an_extra_names_it(installed):
-    (installed.home / "mine.ipynb").write_text("{}")
-    done = installed("run", "mine.ipynb", "out.ipynb")
-    assert done.returncode == 1 and "is not installed; pip install 'asc_kit[train]'" in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_what_needs_the_repository_or_an_extra_says_so_in_one_line(installed):
+    for command, words in (
+        (("plan", "config/report.yaml"), "no such recipe; config/ of the repository holds the kit's"),
+        (("run", "notebooks/05_train.ipynb", "out.ipynb"), "is not installed; pip install 'asc_kit[train]'"),
+    ):
+        done = installed(*command)
+        assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr

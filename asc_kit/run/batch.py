@@ -33,7 +33,7 @@ def declared(notebook: str | Path) -> dict[str, type]:
     """
     notebook = config.path(notebook)
     if not notebook.is_file():
-        raise InputError(f"{notebook}: no such notebook; they lie in notebooks/")
+        raise InputError(f"{notebook}: no such notebook; they lie in notebooks/ of the repository")
     try:
         cells = nbformat.read(notebook, as_version=4).cells
         tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]

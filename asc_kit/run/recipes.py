@@ -115,7 +115,7 @@ def load(recipe: str | Path, **overrides: Any) -> Recipe:
     try:
         values = yaml.safe_load(file.read_text())
     except OSError:
-        raise InputError(f"{file}: no such recipe; config/ holds those of the kit") from None
+        raise InputError(f"{file}: no such recipe; config/ of the repository holds the kit's") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or no date
         raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     known(values, {f.name for f in fields(Recipe)} | {"smoke"}, str(file))
