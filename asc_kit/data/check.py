@@ -226,24 +226,30 @@ def _measured(corpus: Corpus, report: Report) -> Iterator[tuple[str, tuple[str, 
         try:
             for name, future in progress(zip(names, work), "checking audio", total=len(names)):
                 try:
-                    what, digest, silence = future.result()
+                    what, digest, found = future.result()
                 except audio.Damaged as fault:
                     report.faults[fault.kind][name] = fault.what
                     continue
-                if silence:
-                    report.faults["silent"][name] = silence
-                    digest = f"{digest} {name}"  # two silent clips are no duplicates of each other
-                yield name, (what, digest)
+                for kind, words in found.items():
+                    report.faults[kind][name] = words
+                yield name, (what, f"{digest} {name}" if "silent" in found else digest)  # silent clips are no twins
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _measure(file: Path) -> tuple[str, str, str | None]:
+def _measure(file: Path) -> tuple[str, str, dict[str, str]]:
+    """A file's format in words, a digest of its samples, and kind -> words of what is wrong with a readable file."""
     sound = audio.read(file)
-    channels = {1: "mono", 2: "stereo"}.get(sound.wave.shape[1], f"{sound.wave.shape[1]} channels")
+    count = sound.wave.shape[1]
+    channels = {1: "mono", 2: "stereo"}.get(count, f"{count} channels")
     what = f"{len(sound.wave) / sound.rate:.7g} s, {sound.rate} Hz, {channels}, {sound.width}"
-    return what, hashlib.sha256(sound.wave.tobytes()).hexdigest()[:16], audio.silence(sound.wave.mean(axis=1))
+    mono, note = audio.mix(sound.wave)
+    found = {"header": "; ".join(sound.notes), "silent": audio.silence(mono, sound.rate),
+             "cancelling channels": note[0] if note and "cancel" in note[0] else "",
+             "beyond full scale": audio.beyond(sound)}  # fmt: skip
+    digest = hashlib.sha256(sound.wave.tobytes()).hexdigest()[:16]
+    return what, digest, {kind: words for kind, words in found.items() if words}
 
 
 def _beside(rows: pd.DataFrame) -> str:

@@ -116,10 +116,8 @@ def _key(root: Path, names: list[str], sample_rate: int) -> str:
     for name in names:
         try:
             status = (root / name).stat()
-        except OSError:
-            raise InputError(
-                f"{root / name}: listed, but there is no such file; fetch it again, or remove its line"
-            ) from None
+        except (OSError, ValueError):  # a name that the system's encoding does not have
+            raise InputError(f"{root / name}: {audio.absent(root / name)}") from None
         digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:12]
 
