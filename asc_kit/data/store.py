@@ -30,7 +30,7 @@ from asc_kit.common.progress import progress, say
 from asc_kit.data import audio
 from asc_kit.data.corpus import Corpus
 
-FORMAT = 1  # of the store's files; a change builds anew
+FORMAT = 2  # of the store's files; a change builds anew
 TOLERANCE = 0.1  # a clip may differ this much from the usual length; it is cut or padded with silence
 
 
