@@ -191,7 +191,7 @@ def _check_release(corpus: Corpus, report: Report) -> None:
 
 
 def _check_files(corpus: Corpus, report: Report) -> None:
-    if not (corpus.root / "meta.csv").exists() and corpus.labelled:
+    if corpora.meta_file(corpus.root) is None and corpus.labelled:
         report.faults["missing"]["meta.csv"] = "the list of all clips; fetch it again"
     listed = set(corpus.table.filename)
     folders = {Path(folder) for folder in {name.rpartition("/")[0] for name in listed} | {"audio"}}
