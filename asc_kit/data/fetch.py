@@ -14,11 +14,12 @@ from typing import Any
 import pandas as pd
 import pooch
 import requests
+from requests.exceptions import InvalidSchema, InvalidURL
 
 from asc_kit.common.errors import InputError
-from asc_kit.common.files import FULL, locked
+from asc_kit.common.files import FULL, amount, locked
 from asc_kit.common.progress import progress, say
-from asc_kit.data.archives import CHUNK, amount, cause, members_of, size_of, space, unpack
+from asc_kit.data.archives import CHUNK, cause, members_of, size_of, space, unpack
 
 REGISTRY = Path(__file__).with_name("tau_registry.tsv")
 FORMS = {
@@ -62,7 +63,7 @@ def fetch(dataset: str, root: Path, registry: Path | None = None, meta_only: boo
     if root.exists() and not root.is_dir():
         raise InputError(f"--root: {root} is not a folder")
     try:
-        with locked(root / ".fetch.lock", busy=f"--root: another fetch is at work in {root}; let it end"):
+        with locked(root / ".fetch.lock", f"--root: another fetch is at work in {root}; let it end", "--root"):
             return _fetch(dataset, list(rows.itertuples(index=False)), root)
     except KeyboardInterrupt:
         raise InputError("interrupted; the same command goes on where it stopped") from None
@@ -198,6 +199,8 @@ class _Transfer:
         while self.here < self.size:
             try:
                 self._ask(url)
+            except (requests.TooManyRedirects, InvalidSchema, InvalidURL) as error:  # the same however often
+                raise InputError(f"{url} leads nowhere ({cause(error)}); the registry's address is at fault") from None
             except requests.RequestException as error:
                 fruitless = 0 if self.here > most else fruitless + 1  # bytes that come again are no progress
                 most = max(most, self.here)

@@ -8,7 +8,6 @@ import csv
 import hashlib
 import os
 import re
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import soundfile
 
 from asc_kit import config
 from asc_kit.common.errors import InputError
-from asc_kit.common.files import locked
+from asc_kit.common.files import cached, locked
 from asc_kit.common.progress import progress, say
 from asc_kit.data import audio
 
@@ -246,33 +245,33 @@ def _key(recordings: list[Recording], seconds: float) -> str:
 
 
 def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
-    part = folder.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)  # of a build that was killed
-    (part / "audio").mkdir(parents=True)
     rest, loud = 0.0, {}
-    try:
-        with (part / "meta.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as meta:
-            rows = csv.writer(meta, delimiter="\t", lineterminator="\n")
-            rows.writerow(["filename", "scene_label", "identifier", "source_label", "recording", "start"])
-            for number, recording in enumerate(progress(recordings, "cutting recordings")):
-                pieces = audio.pieces(recording.file, seconds, recording.start, recording.end)
-                for count, piece in enumerate(pieces):
-                    if max(piece.wave.max(), -piece.wave.min()) > 1:
-                        loud.setdefault(recording.file)
-                    if len(piece.wave) < round(seconds * piece.rate):
-                        rest += len(piece.wave) / piece.rate
-                        break
-                    name = f"audio/{number:05d}-{_short(recording.file.stem)}-{count:04d}.wav"
-                    soundfile.write(part / name, piece.wave, piece.rate, subtype="PCM_24")
-                    start = recording.start + count * len(piece.wave) / piece.rate
-                    rows.writerow([name, recording.scene_label, recording.identifier, recording.source_label,
-                                   recording.file, f"{start:g}"])  # fmt: skip
-        os.replace(part, folder)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise InputError(f"ASC_CACHE: {folder.parent} cannot be written ({error}); is its disk full?") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with cached(folder) as part, (part / "meta.csv").open("w", newline="", encoding="utf-8",
+                                                         errors="backslashreplace") as meta:  # fmt: skip
+        (part / "audio").mkdir()
+        rows = csv.writer(meta, delimiter="\t", lineterminator="\n")
+        rows.writerow(["filename", "scene_label", "identifier", "source_label", "recording", "start"])
+        for number, recording in enumerate(progress(recordings, "cutting recordings")):
+            pieces = audio.pieces(recording.file, seconds, recording.start, recording.end)
+            for count, piece in enumerate(pieces):
+                if max(piece.wave.max(), -piece.wave.min()) > 1:
+                    loud.setdefault(recording.file)
+                if len(piece.wave) < round(seconds * piece.rate):
+                    rest += len(piece.wave) / piece.rate
+                    break
+                name = f"audio/{number:05d}-{_short(recording.file.stem)}-{count:04d}.wav"
+                _write(part / name, piece)
+                start = recording.start + count * len(piece.wave) / piece.rate
+                rows.writerow([name, recording.scene_label, recording.identifier, recording.source_label,
+                               recording.file, f"{start:g}"])  # fmt: skip
     if loud:
         say(f"{next(iter(loud))}{f' and {len(loud) - 1} more' * (len(loud) > 1)}: beyond full scale, clipped")
     if rest:
         say(f"{rest:.1f} s at the ends of recordings are too short for a clip and left out")
+
+
+def _write(file: Path, sound: audio.Sound) -> None:
+    try:
+        soundfile.write(file, sound.wave, sound.rate, subtype="PCM_24")
+    except soundfile.LibsndfileError as error:  # how a full disk looks from there
+        raise OSError(error.error_string) from None

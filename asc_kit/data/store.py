@@ -5,12 +5,10 @@ the hash of the files' names, sizes and times: when one changes, another store i
 16-bit sources; of 24-bit ones they lose what lies below -96 dB of full scale.
 """
 
-import errno
 import hashlib
 import json
 import mmap
 import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +23,7 @@ import torch
 
 from asc_kit import config
 from asc_kit.common.errors import InputError
-from asc_kit.common.files import locked
+from asc_kit.common.files import cached, locked
 from asc_kit.common.progress import progress, say
 from asc_kit.data import audio
 from asc_kit.data.corpus import Corpus
@@ -103,7 +101,6 @@ def open_store(corpus: Corpus, sample_rate: int) -> Store:
     home = config.cache() / "stores"
     folder = home / f"{corpus.root.resolve().name}-{_key(corpus.root, names, sample_rate)}"
     if not folder.is_dir():
-        home.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():  # another process may have built it meanwhile
                 _build(corpus.root, names, sample_rate, folder)
@@ -127,25 +124,13 @@ def _build(root: Path, names: list[str], sample_rate: int, folder: Path) -> None
     with ThreadPoolExecutor() as pool:  # soundfile and soxr work outside the interpreter's lock
         lengths = _gather(pool, lambda file: _length(file, sample_rate), files, "reading headers")
         length = Counter(lengths).most_common(1)[0][0]
-        part = folder.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)  # of a build that was killed
-        try:
-            part.mkdir()
+        size = len(files) * length * 2
+        with cached(folder, size) as part:
             with (part / "samples.i16").open("wb") as target:
-                os.posix_fallocate(target.fileno(), 0, len(files) * length * 2)  # a full disk shows here, at once
+                os.posix_fallocate(target.fileno(), 0, size)  # a full disk shows here, at once
                 work = [(target.fileno(), row, file, sample_rate, length) for row, file in enumerate(files)]
                 written = _gather(pool, lambda item: _write(*item), work, "decoding audio")
             _finish(part, names, sample_rate, length, written)
-            os.replace(part, folder)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            need = len(files) * length * 2 / 2**30
-            raise InputError(
-                f"ASC_CACHE: the disk of {folder.parent} is full; the store needs {need:.2f} GiB"
-            ) from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def _gather(pool: ThreadPoolExecutor, function: Any, work: list, title: str) -> list:

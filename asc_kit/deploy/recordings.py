@@ -223,5 +223,3 @@ def _attempt(model: Model, file: Path, seconds: float, temperature: float) -> Sc
         return error
     except (OSError, soundfile.LibsndfileError) as error:  # such as a disk that goes away meanwhile
         return InputError(f"{file}: cannot be read ({' '.join(str(error).split())})")
-    except UnicodeError:  # soundfile's, or of ffmpeg's words about it
-        return InputError(f"{file}: its name is not UTF-8; rename it")

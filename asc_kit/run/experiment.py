@@ -70,7 +70,8 @@ def train(run: Run) -> Run:
     torch.set_num_threads(run.config.training.threads)
     kernels.keep_memory()
     work = Work(run.config, open_corpus(run.recipe, run.dataset_root))  # faults of the data show before a file is made
-    with locked(run.folder / "checkpoint" / "lock", f"{run.folder}: another process is training this run; wait for it"):
+    busy = f"{run.folder}: another process is training this run; wait for it"
+    with locked(run.folder / "checkpoint" / "lock", busy, "results_dir"):
         run.refuse_other()
         if run.about is not None and (run.folder / "predictions.tsv").exists():
             _say_trained(run, work)
