@@ -4,7 +4,6 @@ libsndfile plays what is left of a cut file and seldom says so; what it does not
 """
 
 import hashlib
-import io
 import mmap
 import re
 import shutil
@@ -201,10 +200,12 @@ def _opened(file: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]
     with ExitStack() as stack:
         wave = stack.enter_context(_converted(file))
         sound, notes = stack.enter_context(_decoder(file, wave)), ()
-        mended, note = _mended(file, wave, sound.format)
-        if mended:
-            source = stack.enter_context(Mended(wave, mended))
-            sound, notes = stack.enter_context(_decoder(file, source)), (note,) if note else ()
+        if sound.format in ("WAV", "WAVEX", "MP3"):
+            handle = stack.enter_context(wave.open("rb"))
+            data = stack.enter_context(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY))
+            note = _mended(file, data, sound.format)
+            if note is not None:
+                sound, notes = stack.enter_context(_decoder(file, data)), (note,) if note else ()
         if sound.format == "RAW":  # libsndfile takes anything named .vox or .gsm for sound
             raise Damaged(file, "unreadable", f"{file.suffix} has no header to check it by; convert it to wav")
         if sound.frames == UNKNOWN:
@@ -243,7 +244,7 @@ def absent(file: Path) -> str:
 
 
 @contextmanager
-def _decoder(file: Path, source: "Path | Mended") -> Iterator[soundfile.SoundFile]:
+def _decoder(file: Path, source: Path | mmap.mmap) -> Iterator[soundfile.SoundFile]:
     try:
         sound = soundfile.SoundFile(source)
     except UnicodeError:  # soundfile encodes names strictly
@@ -258,32 +259,12 @@ def _decoder(file: Path, source: "Path | Mended") -> Iterator[soundfile.SoundFil
         yield sound
 
 
-class Mended(io.FileIO):
-    """A file, some of whose bytes are read as others: place -> bytes."""
-
-    def __init__(self, file: Path, patches: dict[int, bytes]):
-        super().__init__(file)
-        self.patches = patches
-
-    def readinto(self, buffer: memoryview) -> int:
-        """As a file's; libsndfile reads by it."""
-        start, count = self.tell(), super().readinto(buffer)
-        for place, new in self.patches.items():
-            first, last = max(place, start), min(place + len(new), start + count)
-            if first < last:
-                memoryview(buffer)[first - start : last - start] = new[first - place : last - place]
-        return count
+def _mended(file: Path, data: mmap.mmap, kind: str) -> str | None:
+    """Correct, in memory, a header by which libsndfile would read a part; a note, or None where it is right."""
+    return _count_frames(file, data) if kind == "MP3" else _fill_in_sizes(data)
 
 
-def _mended(file: Path, wave: Path, kind: str) -> tuple[dict[int, bytes], str]:
-    """What a header should hold, where libsndfile would read a part for the whole by it; and a note of it."""
-    if kind not in ("WAV", "WAVEX", "MP3"):
-        return {}, ""
-    with wave.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return _counted(file, data) if kind == "MP3" else _measured(data)
-
-
-def _measured(data: mmap.mmap) -> tuple[dict[int, bytes], str]:
+def _fill_in_sizes(data: mmap.mmap) -> str | None:
     """The sizes of a WAV file that was written to a pipe: neither was known, and all behind its head is sound."""
     place, end = 12, len(data)
     while data[place : place + 4] not in (b"data", b""):
@@ -293,53 +274,44 @@ def _measured(data: mmap.mmap) -> tuple[dict[int, bytes], str]:
     rest = end - place - 8
     unfilled = size == 0 or size > rest and size >= UNFILLED
     if not unfilled or riff + 8 == end or not 0 < rest < UNFILLED:
-        return {}, ""
-    sizes = {4: (end - 8).to_bytes(4, "little"), place + 4: rest.to_bytes(4, "little")}
-    return sizes, "its header tells no length; read to the end of the file"
+        return None
+    data[4:8], data[place + 4 : place + 8] = (end - 8).to_bytes(4, "little"), rest.to_bytes(4, "little")
+    return "its header tells no length; read to the end of the file"
 
 
-def _counted(file: Path, data: mmap.mmap) -> tuple[dict[int, bytes], str]:
-    """The tag of an MP3 file with the number of frames that are there, where it counts none or fewer.
+def _count_frames(file: Path, data: mmap.mmap) -> str | None:
+    """The frames of an MP3 file, where its tag counts none or fewer: two files joined, or another encoder's tag.
 
-    Without a tag the file may be cut, and nobody knows; and where its rate or channels change only a part is played.
+    Without a tag the file may be cut, and nobody knows; where its rate or channels change, libsndfile plays a part.
     """
-    frames = _mpeg_frames(data)
-    first, size, kind = next(frames, (0, 0, ()))
-    head = data[first : first + size]
-    name = next((name for name in (b"Xing", b"Info", b"VBRI") if name in head), None)
-    if name is None:
+    frames = list(_mpeg_frames(data))
+    first, size, kind = frames[0] if frames else (0, 0, None)
+    head, count = data[first : first + size], len(frames) - 1
+    at = max(head.find(name) for name in (b"Xing", b"Info", b"VBRI"))
+    if at < 0:
         raise Damaged(file, "unreadable", "does not tell its length, so it may be cut; convert it to wav")
-    number = lambda place: int.from_bytes(head[place : place + 4], "big")  # noqa: E731
-    at, count = head.index(name), 0
-    for _, _, other in frames:
-        count += 1
-        if other != kind:
-            raise Damaged(file, "unreadable", "changes its rate or channels within; convert it to wav")
-    if name == b"VBRI":
-        told, length = number(at + 14), number(at + 10)
-    else:
-        has_frames, has_bytes = head[at + 7] & 1, head[at + 7] >> 1 & 1
-        told, length = has_frames * number(at + 8), has_bytes * number(at + 8 + 4 * has_frames)
-    if not told and not length:
-        raise Damaged(file, "unreadable", "does not tell its length, so it may be cut; convert it to wav")
-    if not told and first + length > len(data):
-        raise Damaged(file, "truncated", f"is truncated at byte {len(data)} of {first + length}; fetch it again")
-    if name != b"VBRI" and told >= count:
-        return {}, ""
-    side = (17 if kind[2] else 32) if kind[0] == 3 else (9 if kind[2] else 17)
+    if {other for _, _, other in frames} != {kind}:
+        raise Damaged(file, "unreadable", "changes its rate or channels within; convert it to wav")
+    vbri = head[at : at + 4] == b"VBRI"
+    flags = 3 if vbri else head[at + 7] & 3  # 1: it tells the frames; 2: the bytes, behind them
+    fields = {1: at + 14, 2: at + 10} if vbri else {1: at + 8, 2: at + 8 + 4 * (flags & 1)}
+    told, length = (flags & bit and int.from_bytes(head[place : place + 4], "big") for bit, place in fields.items())
+    if told >= count > 0 and not vbri:
+        return None
+    if not told and first + length > len(data) or not told and not length:
+        raise Damaged(file, "truncated", "is truncated or tells no length; fetch it again or convert it to wav")
+    side = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[kind[0] == 3, kind[2]]
     tag = bytes(side) + b"Xing" + (1).to_bytes(4, "big") + max(told, count).to_bytes(4, "big")
-    return {first + 4: tag.ljust(size - 4, b"\0")}, "" if told >= count else \
-        f"its tag counts {told} of {count} frames; all are read"
+    data[first + 4 : first + size] = tag.ljust(size - 4, b"\0")
+    return "" if told >= count else f"its tag counts {told} of {count} frames; all are read"
 
 
-def _mpeg_frames(data: mmap.mmap) -> Iterator[tuple[int, int, tuple]]:
+def _mpeg_frames(data: mmap.mmap) -> Iterator[tuple[int, int, tuple[int, int, bool]]]:
     """Place, size and kind of every frame of MPEG layer III; what stands between them is left out."""
     place = 0
     while place >= 0:
-        if data[place : place + 3] == b"ID3":
-            size = data[place + 6 : place + 10]
-            place += 10 + sum((byte & 127) << 7 * (3 - i) for i, byte in enumerate(size))
-        elif (frame := _mpeg_frame(data, place)) and place + frame[0] <= len(data):
+        frame = _mpeg_frame(data, place)
+        if frame and place + frame[0] <= len(data):
             yield place, *frame
             place += frame[0]
         else:
