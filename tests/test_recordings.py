@@ -396,7 +396,7 @@ def test_a_killed_command_keeps_what_it_has_done(tmp_path, model_file, monkeypat
         record(tmp_path / name, 0.5, seed=i)
     (tmp_path / "list.txt").write_text("\n".join(names))
     monkeypatch.setattr(show, "OFTEN", 2)
-    session = show.Session.of(model_file, workers=1)
+    session = show.Session(model_file, workers=1)
     scored = session.scored
 
     def killed(files):

@@ -11,7 +11,6 @@ import mmap
 import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +23,7 @@ import torch
 from asc_kit import config
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import cached, locked
-from asc_kit.common.progress import progress, say
+from asc_kit.common.progress import in_threads, say
 from asc_kit.data import audio
 from asc_kit.data.corpus import Corpus
 
@@ -121,34 +120,24 @@ def _key(root: Path, names: list[str], sample_rate: int) -> str:
 
 def _build(root: Path, names: list[str], sample_rate: int, folder: Path) -> None:
     files = [root / name for name in names]
-    with ThreadPoolExecutor() as pool:  # soundfile and soxr work outside the interpreter's lock
-        lengths = _gather(pool, lambda file: _length(file, sample_rate), files, "reading headers")
-        length = Counter(lengths).most_common(1)[0][0]
-        size = len(files) * length * 2
-        with cached(folder, size) as part:
-            with (part / "samples.i16").open("wb") as target:
-                os.posix_fallocate(target.fileno(), 0, size)  # a full disk shows here, at once
-                work = [(target.fileno(), row, file, sample_rate, length) for row, file in enumerate(files)]
-                written = _gather(pool, lambda item: _write(*item), work, "decoding audio")
-            _finish(part, names, sample_rate, length, written)
+    lengths = _whole(in_threads(lambda file: _length(file, sample_rate), files, "reading headers"))
+    length = Counter(lengths).most_common(1)[0][0]
+    size = len(files) * length * 2
+    with cached(folder, size) as part:
+        with (part / "samples.i16").open("wb") as target:
+            os.posix_fallocate(target.fileno(), 0, size)  # a full disk shows here, at once
+            write = lambda item: _write(target.fileno(), *item, sample_rate, length)  # noqa: E731
+            written = _whole(in_threads(write, list(enumerate(files)), "decoding audio"))
+        _finish(part, names, sample_rate, length, written)
 
 
-def _gather(pool: ThreadPoolExecutor, function: Any, work: list, title: str) -> list:
-    """Run over all of ``work``, then raise the first fault with the count of all."""
-    done, faults = [], []
-    try:
-        for future in progress([pool.submit(function, item) for item in work], title):
-            try:
-                done.append(future.result())
-            except InputError as error:
-                faults.append(str(error))
-    except BaseException:
-        pool.shutdown(cancel_futures=True)  # before the file they write to is closed
-        raise
+def _whole(results: list) -> list:
+    """The results, or the first fault with the count of all."""
+    faults = [result for result in results if isinstance(result, InputError)]
     if faults:
         more = f" ({len(faults)} files are at fault)" if len(faults) > 1 else ""
-        raise InputError(faults[0] + more)
-    return done
+        raise InputError(f"{faults[0]}{more}")
+    return results
 
 
 def _length(file: Path, sample_rate: int) -> int:
