@@ -215,8 +215,8 @@ class Work:
                              "or more (is meta.csv missing, or a folder level too many?)")  # fmt: skip
         training = config.training
         self.device = processing_device(training.device)
-        self.training, self.evaluation = corpus.split(config.fold, config.folds, config.split_seed)  # faults show before a decoding
-        self.store: Store = open_store(corpus, config.features.sample_rate)
+        self.training, self.evaluation = corpus.split(config.fold, config.folds, config.split_seed)
+        self.store: Store = open_store(corpus, config.features.sample_rate)  # long: after the faults
         if training.training_devices is not None:
             self.training = corpora.of_devices(self.training, training.training_devices, corpus.root)
         self.watched = self.training.iloc[:0]
