@@ -58,6 +58,7 @@ try:
     CORPUS = corpora.read(kit.path(DATA)) if DATA else None
     if CORPUS:  # a clone has no record of what made the runs that came with it
         truth.refuse_other(HOME, CORPUS)
+        CORPUS.check_folds(recipe.folds)
     if workflow.is_main_process:  # two at once would delete each other's outputs
         guard = locked(kit.cache() / "locks" / f"{kit.digest(str(HOME))}.workflow",
                        f"{NAME}: another snakemake is working on it; wait for it")

@@ -158,7 +158,7 @@ def predict(
         from asc_kit.deploy import recordings, show
 
     names = lists.read(manifest) if manifest else []
-    session = show.Session.of(model, top, segments, temperature, workers)
+    session = show.Session(model, top, segments, temperature, workers)
     if out:
         session.write(manifest, names, root or manifest.parent, out, keep)
     else:

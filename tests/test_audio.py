@@ -11,6 +11,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from conftest import write_corpus
+from conftest import ROOT, write_corpus
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -377,3 +378,187 @@ def test_samples_are_the_file_s_own(place, kind, bits, subtype):
     wave, notes = audio.decode(place / "exact", RATE)
     assert np.array_equal(wave, soxr.resample(mono, 48000, RATE)) and len(wave) == 4410
     assert notes == ["2 channels mixed down", "48000 Hz resampled to 44100 Hz"]
+
+
+# Whole files whose headers say something else
+
+
+def wav(data: bytes = WAV[44:], riff: int | None = None, size: int | None = None, before: bytes = b"") -> bytes:
+    """A WAV file of 16 bits, mono, with sizes of one's own choice and chunks before its data."""
+    size = len(data) if size is None else size
+    body = b"WAVE" + WAV[12:36] + before + b"data" + struct.pack("<I", size) + data
+    return b"RIFF" + struct.pack("<I", len(body) if riff is None else riff) + body
+
+
+PLAIN = np.frombuffer(WAV[44:], "<i2").astype(np.float32)[:, None] / 32768
+ENDLESS = "its header tells no length; read to the end of the file"
+CHUNK = b"LIST" + struct.pack("<I", 26) + b"INFOISFT" + struct.pack("<I", 14) + b"Lavf58.29.100\0"
+
+
+@given(riff=st.integers(0, 2**32 - 1), before=st.sampled_from([b"", CHUNK, 3 * CHUNK]))
+@example(riff=44 + len(WAV) - 44, before=b"")  # 36 + data and 8 more: browsers and microcontrollers
+@example(riff=len(WAV) - 16, before=b"")
+@example(riff=0, before=CHUNK)
+@example(riff=2**32 - 1, before=b"")
+def test_wav_is_judged_by_its_data_chunk(place, riff, before):
+    sound = outcome(place / "riff.wav", wav(riff=riff, before=before))
+    assert np.array_equal(sound.wave, PLAIN) and sound.notes == ()
+    assert outcome(place / "riff.wav", wav(riff=riff, before=before)[:-1]) is None
+
+
+@given(
+    sizes=st.sampled_from([(0, 0), (2**32 - 1, 2**32 - 1), (0x7FFFF024, 0x7FFFF000), (0, 2**32 - 1), (2**32 - 1, 0),
+                           (0x80000024, 0x80000000), (2**32 - 1, 2**32 - 37)]),
+    before=st.sampled_from([b"", CHUNK]),
+    samples=st.integers(1, len(PLAIN)),
+)  # fmt: skip
+def test_wav_that_was_written_to_a_pipe_is_read_to_its_end_and_said(place, sizes, before, samples):
+    sound = outcome(place / "pipe.wav", wav(WAV[44 : 44 + 2 * samples], *sizes, before))
+    assert np.array_equal(sound.wave, PLAIN[:samples]) and sound.notes == (ENDLESS,)
+    assert audio.frames(place / "pipe.wav") == (samples, RATE)
+
+
+@pytest.mark.parametrize("more", [2, 44, 10**6])
+def test_wav_that_promises_more_than_it_has_is_cut(place, more):
+    assert outcome(place / "more.wav", wav(size=len(WAV) - 44 + more, riff=len(WAV) - 8 + more)) is None
+
+
+def mp3(rate: int, channels: int) -> bytes:
+    return encoded("MP3", None, np.stack([LONG[: 2 * rate]] * channels, 1), rate)
+
+
+def retagged(data: bytes, kind: str) -> bytes:
+    """An MP3 file whose first frame tells less, or otherwise, how many there are."""
+    at = next(data.find(name) for name in (b"Xing", b"Info") if name in data[:300])
+    first = data.find(b"\xff", at + 120)  # behind the tag's own fields
+    while data[first : first + 2] != data[:2]:
+        first = data.find(b"\xff", first + 1)
+    if kind == "VBRI":
+        tag = b"VBRI" + struct.pack(">HHHIIHHHH", 1, 0, 75, len(data), frames_of(data), 1, 1, 2, 1)
+        return (data[:4] + bytes(32) + tag).ljust(first, b"\0") + data[first:]
+    if kind == "no flag":
+        fields = data[at + 12 : first] + bytes(4)  # the number's place is the next field's
+        return data[: at + 7] + bytes([data[at + 7] & 0xFE]) + fields + data[first:]
+    if kind == "half":
+        return put(data, at + 8, struct.pack(">I", frames_of(data) // 2))
+    return put(data, at + 8, bytes(4))
+
+
+def frames_of(data: bytes) -> int:
+    at = next(data.find(name) for name in (b"Xing", b"Info") if name in data[:300])
+    return struct.unpack(">I", data[at + 8 : at + 12])[0]
+
+
+ID3 = b"ID3\x03\0\0\0\0\x0f\x50" + bytes(2000)  # 15 * 128 + 80 bytes
+
+
+@pytest.mark.parametrize("start", [b"", ID3, 2 * ID3], ids=["plain", "ID3", "two ID3"])
+@pytest.mark.parametrize("kind", ["zero", "no flag", "VBRI", "half"])
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (48000, 2), (22050, 1), (16000, 2), (8000, 1)])
+def test_mp3_whose_tag_counts_too_few_frames_is_read_whole(place, rate, channels, kind, start):
+    """To the sample but for the encoder's padding, which the tag tells too."""
+    data = mp3(rate, channels)
+    whole = outcome(place / "whole.mp3", data)
+    assert len(whole.wave) == 2 * rate and whole.notes == ()
+    changed = outcome(place / "tag.mp3", start + retagged(data, kind))
+    assert 0 <= len(changed.wave) - 2 * rate < 4 * 1152
+    lag = np.argmax(np.correlate(changed.wave[:9000, 0], whole.wave[:4000, 0]))
+    assert np.abs(changed.wave[lag : lag + 2 * rate - 1200] - whole.wave[: 2 * rate - 1200]).max() < 1e-5
+    told = frames_of(data) // 2 if kind == "half" else 0
+    assert changed.notes == (() if kind == "VBRI" else (f"its tag counts {told} of {frames_of(data)} frames; all are read",))
+    assert outcome(place / "cut.mp3", (start + retagged(data, kind))[:-500]) is None or kind == "half"
+
+
+@pytest.mark.parametrize("between", [b"", ID3, b"TAG" + bytes(125)])
+def test_mp3_files_joined_are_read_whole_or_refused(place, between):
+    data = mp3(44100, 1)
+    joined = outcome(place / "joined.mp3", data + between + data)
+    count = frames_of(data)
+    assert joined.notes == (f"its tag counts {count} of {2 * count + 1} frames; all are read",)
+    assert len(joined.wave) >= 4 * 44100 and joined.wave[3 * 44100 :].std() > 0.05
+    assert outcome(place / "joined.mp3", data + between + mp3(48000, 1)) is None
+    assert outcome(place / "joined.mp3", data + between + mp3(44100, 2)) is None
+
+
+# Samples that mislead
+
+
+@pytest.mark.parametrize("off", [1, 0.999, 0.99, 0.9, 0.8])
+@pytest.mark.parametrize("kind", [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("OGG", "VORBIS")])
+def test_channels_that_cancel_are_not_mixed(tmp_path, kind, off):
+    low = soxr.resample(LONG, 4000, RATE)[:RATE]  # what Vorbis keeps the phase of
+    folder, file = data_set(tmp_path / "set", ".wav", encoded(*kind, np.stack([low, -off * low], 1)))
+    wave, notes = audio.decode(file, RATE)
+    assert notes == ["2 channels cancel each other; the loudest is taken"]
+    assert np.array_equal(wave, audio.read(file).wave[:, 0])
+    assert list(check.check(folder).faults["cancelling channels"]) == ["audio/1.wav"]
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8))
+def test_channels_that_agree_or_have_nothing_in_common_are_mixed(gains):
+    """Of one live channel of eight, too."""
+    noises = np.random.default_rng(5).standard_normal((4000, len(gains))).astype(np.float32)
+    for wave in (noises * np.array(gains, np.float32), noises[:, :1] * np.abs(np.array(gains, np.float32))):
+        mono, notes = audio.mix(wave)
+        assert np.array_equal(mono, wave.mean(axis=1)) and notes == [f"{len(gains)} channels mixed down"]
+
+
+NEARLY = {
+    "one bit": np.random.default_rng(1).integers(-1, 2, RATE) / 32768,
+    "-80 dB": 1e-4 * np.random.default_rng(1).standard_normal(RATE),
+    "a tone of -80 dB on an offset": 0.1 + 1e-4 * np.sin(np.arange(RATE)),
+    "clicks": np.where(np.arange(RATE) % 20000 == 5, 0.5, 0) + np.arange(RATE) % 2 / 32768,
+}
+
+
+@pytest.mark.parametrize("name", NEARLY)
+def test_near_silence_is_named(tmp_path, name):
+    folder, file = data_set(tmp_path / "set", ".wav", encoded("WAV", "PCM_16", NEARLY[name]))
+    assert audio.decode(file, RATE)[1] == ["nearly silent"]
+    assert check.check(folder).faults["silent"] == {"audio/1.wav": "nearly silent"}
+    assert audio.silence(10 * NEARLY["-80 dB"], RATE) is None  # TUT 2017 has recordings of -72 dB
+
+
+@pytest.mark.parametrize("scale", [32767, 2**23 - 1, 2.0**31])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_whole_numbers_written_as_float_are_refused(tmp_path, scale, subtype):
+    said = refused(*data_set(tmp_path / "set", ".wav", encoded("WAV", subtype, scale * WAVE)), "beyond full scale")
+    assert "where full scale is 1" in said
+
+
+def test_float_samples_beyond_full_scale_are_a_fault_of_a_set(tmp_path):
+    folder, _ = data_set(tmp_path / "set", ".wav", encoded("WAV", "FLOAT", 4 * WAVE))
+    words = f"holds samples up to {4 * np.abs(WAVE).max():.3g} where full scale is 1; training clips them"
+    assert check.check(folder).faults["beyond full scale"] == {"audio/1.wav": words}
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["audio\\1.wav", "1.wav"])
+def test_a_name_that_is_written_otherwise_is_the_fault(tmp_path, name):
+    folder, file = data_set(tmp_path / "set", ".wav", WAV)
+    meta = folder / "meta.csv"
+    meta.write_text(meta.read_text().replace("audio/1.wav", name))
+    advice = "write / in the list where it has a backslash" if "\\" in name else "put audio/ before its name in the list"
+    said = f"no such file, but 1.wav is there; {advice}"
+    assert check.check(folder).faults["missing"] == {name: said}
+    with pytest.raises(InputError, match=re.escape(f"{folder / name}: {said}")):
+        store.open_store(corpus.read(folder), RATE)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_name_in_a_locale_that_is_not_utf_8(tmp_path, listed):
+    """The name is right; where it cannot be read, the locale is named."""
+    folder, file = data_set(tmp_path / "set", ".wav", WAV)
+    name = "caf\u00e9.wav"
+    file.rename(file.with_name(name))
+    (folder / "meta.csv").write_text((folder / "meta.csv").read_text().replace("1.wav", name), encoding="utf-8")
+    code = ("import sys; from pathlib import Path; from asc_kit.data import audio, check\n"
+            f"files = [f for f in Path({str(folder / 'audio')!r}).iterdir() if not f.name.isascii()]\n"
+            f"try: print(check.check({str(folder)!r}).faults['missing']) if {listed} else audio.read(files[0])\n"
+            "except audio.Damaged as fault: print(fault.what)")  # fmt: skip
+    env = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "put PYTHONUTF8=1 before the command" in done.stdout and "rename" not in done.stdout

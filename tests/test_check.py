@@ -32,7 +32,7 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def no_audio(monkeypatch):
     """As if every clip were there and whole."""
-    monkeypatch.setattr(check, "_measured", lambda corpus, report: iter(()))
+    monkeypatch.setattr(check, "_measured", lambda corpus, report: {})
 
 
 def listed(folder: Path, rows: list[tuple[str, ...]], **sides: list[str]) -> Path:

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import soundfile
 from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from asc_kit import config
 from asc_kit.common.errors import InputError
@@ -65,11 +67,13 @@ def test_folders_named_by_class_and_place(mine, capsys):
     (mine / "bus" / "place0" / "r0.wav").rename(mine / "bus" / "place0" / "monday" / "r0.wav")
     rows = table(own.build(mine))
     assert rows.groupby("scene_label").identifier.unique().map(sorted).to_dict() == {
-        scene: [f"{scene}/place{place}" for place in range(3)] for scene in ("bus", "park")
+        scene: [f"place{place}" for place in range(3)] for scene in ("bus", "park")
     }
     assert len(rows) == 12 and set(rows.start) == {"0"} and rows.filename.is_unique
     assert {Path(name).name for name in rows.recording} == {f"r{number}.wav" for number in range(12)}
-    assert "as the shortest recording" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "as the shortest recording" in said
+    assert said.count("place0 and 2 more: a place's name in two classes is one place, on one side of a split") == 1
 
 
 def test_folders_named_by_class_alone_make_each_recording_a_place(tmp_path, capsys):
@@ -80,6 +84,7 @@ def test_folders_named_by_class_alone_make_each_recording_a_place(tmp_path, caps
 
 
 HEAD = "filename,scene_label\n"
+TIMED = "filename,scene_label,start,end\n"
 
 
 @pytest.mark.parametrize("sign", [",", "\t", ";"])
@@ -104,12 +109,19 @@ def test_csv_of_any_separator(tmp_path, monkeypatch, sign, start):
 
 @pytest.mark.parametrize(
     ("text", "what"),
-    [("", "lists no recording"), (HEAD, "lists no recording"), ("file,scene\na.wav,bus\n", "line 2 needs filename and"),
+    [("", "lists no recording"), (HEAD, "lists no recording"), ("name,kind\na.wav,bus\n", "line 2 needs filename and"),
      (HEAD + "a.wav, \n", "line 2 needs filename and scene_label; its columns are filename, scene_label"),
      (HEAD + '\n\na.wav,"bus\n"\n\na.wav, \n', "line 7 needs"),
      (HEAD + "a.wav,bus\nb.wav,bus\n", "b.wav: no such file"), (HEAD + "a.wav,\xe4", "cannot be read as a CSV file"),
      (HEAD + "a.wav,bus\na.wav,park\n", "a.wav is listed twice"),
-     (HEAD + "a.wav,bus\nb.wav,street, pedestrian\n", "line 3 has more fields than the first line names; quote a field")],
+     (HEAD + "a.wav,bus\nb.wav,street, pedestrian\n", "line 3 has more fields than the first line names; quote a field"),
+     (TIMED + "a.wav,bus,0,x\n", "line 2: 'x' is no time; give start and end in seconds"),
+     (TIMED + "a.wav,bus,-1,2\n", "'-1' is no time"), (TIMED + "a.wav,bus,0,nan\n", "'nan' is no time"),
+     (TIMED + "a.wav,bus,1,1\n", "a.wav lasts 2.00 s, and is listed from 1 to 1 s; correct start or end"),
+     (TIMED + "a.wav,bus,0,3\n", "lasts 2.00 s, and is listed from 0 to 3 s"),
+     (TIMED + "a.wav,bus,2,\n", "lasts 2.00 s, and is listed from 2 to 2 s"),
+     (TIMED + "a.wav,bus,0,1\na.wav,park,0,1\n", "a.wav is listed twice"),
+     ("filename,Filename,scene_label\na.wav,a.wav,bus\n", "has two columns filename; remove one")],
 )  # fmt: skip
 def test_faults_of_a_csv_file_are_one_line(tmp_path, text, what):
     record(tmp_path / "a.wav")
@@ -306,3 +318,79 @@ def test_a_long_recording_takes_the_memory_of_a_clip(tmp_path, monkeypatch):
     monkeypatch.setattr(soundfile.SoundFile, "read", recorded)
     assert len(table(own.build(tmp_path / "mine"))) == 9
     assert set(asked) == {10 * RATE} and len(asked) == 10
+
+
+# What others call columns and folders
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [("file,Class,Onset,Offset,Location,Device", "file Class Onset Offset Location Device"),
+     (" FILENAME ;Scene Label;Start Time;end-time;session;recorder", "start_time end_time session recorder"),
+     ("path\tLabel\tstart\tend\tPlace ID\tmic", "path label place_id mic")],
+)  # fmt: skip
+def test_columns_of_other_names_are_read_and_said(tmp_path, capsys, head, said):
+    """Segments get the sound between their times and no other, and places stay on one side."""
+    sign = next(sign for sign in "\t;," if sign in head)
+    record(tmp_path / "a.wav", 6, 1)
+    rows = [["a.wav", "bus", "0.5", "2.5", "yard", "zoom"], ["a.wav", "park", "3", "", "yard", "zoom"],
+            ["a.wav", "bus", "", "1.5", "hall", "phone"]]  # fmt: skip
+    (tmp_path / "list.csv").write_text("\n".join([head, *map(sign.join, rows)]))
+    found = table(own.build(tmp_path / "list.csv", 1))
+    wave = soundfile.read(tmp_path / "a.wav")[0]
+    expected = [("bus", "yard", 0.5), ("bus", "yard", 1.5), ("park", "yard", 3), ("park", "yard", 4), ("park", "yard", 5),
+                ("bus", "hall", 0)]  # fmt: skip
+    assert list(zip(found.scene_label, found.identifier, found.start.astype(float))) == expected
+    assert found.source_label.tolist() == ["zoom"] * 5 + ["phone"]
+    for row in found.itertuples():
+        at = round(float(row.start) * RATE)
+        piece = soundfile.read(config.cache() / "own" / made()[0] / row.filename)[0]
+        assert np.array_equal(piece, wave[at : at + RATE])
+    lines = capsys.readouterr().err
+    assert all(f"its column '{name.lower()}' is read as " in lines for name in said.split())
+    assert "not used" not in lines and "yard: a place's name in two classes is one place" in lines
+
+
+def test_columns_that_are_not_used_are_named(tmp_path, capsys):
+    record(tmp_path / "a.wav")
+    (tmp_path / "list.csv").write_text("filename,scene_label,file,Fold,my remark\na.wav,bus,b.wav,1,loud\n")
+    assert table(own.build(tmp_path / "list.csv")).recording.tolist() == [str(tmp_path / "a.wav")]
+    assert "list.csv: columns that are not used: 'file', 'Fold', 'my remark'" in capsys.readouterr().err
+
+
+SIDES = ["train", "Training", "TEST", "test_set", "valid", "Validation", "val", "dev", "Development", "eval", "Evaluation",
+         "fold1", "Fold 2", "train-data", "testset"]  # fmt: skip
+
+
+@given(sides=st.lists(st.sampled_from(SIDES), min_size=1, max_size=4, unique=True), depth=st.integers(0, 2),
+       more=st.booleans())  # fmt: skip
+@settings(max_examples=60)
+def test_folders_of_a_split_are_no_classes_and_no_places(tmp_path_factory, sides, depth, more):
+    """Above the classes, below them, or below the places; beside other folders where two sides are there."""
+    source = tmp_path_factory.mktemp("split")
+    for number, side in enumerate(sides):
+        for scene in ("bus", "park"):
+            parts = [scene, f"place{number}"][: 2 if depth else 1]
+            parts.insert(depth, side)
+            record(source / Path(*parts) / "a.wav", 0.1, number)
+    if more and {side[:2].lower() for side in sides} >= {"tr", "te"}:
+        record(source / "more" / "b.wav", 0.1)
+    with pytest.raises(InputError, match=r"its folders .* are sides of a split, no classes or places; put") as caught:
+        corpora.read(source)
+    assert str(caught.value).isprintable() and str(source) in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("holder", ["audio", "Audio", "wavs"])
+def test_a_folder_that_holds_the_classes_is_no_class(tmp_path, holder):
+    record(tmp_path / "mine" / holder / "bus" / "a.wav")
+    for look in (corpora.read, check.check):
+        with pytest.raises(InputError, match=f"its folder {holder} is no class; give the folder that holds the classes"):
+            look(tmp_path / "mine")
+    assert check.check(tmp_path / "mine" / holder).whole
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    """TUT 2017 has it: travelling by train."""
+    for number, scene in enumerate(("train", "tram", "Test street")):
+        record(tmp_path / "mine" / scene / "a.wav", 1, number)
+    assert corpora.read(tmp_path / "mine").classes == ("Test street", "train", "tram")

@@ -61,7 +61,7 @@ def record(file, seconds=1.0, rate=RATE, channels=1, subtype=None, seed=0):
 
 def whole(model, file):
     """The probabilities of a file's windows by other means: decoded at once, then sliced."""
-    wave = audio.to_int16(audio.decode(file, RATE)[0]).astype(np.float32) / 32768
+    wave = audio.decode(file, RATE)[0]
     count = max(1, int(len(wave) / (10 * RATE) + 0.5))
     ends = [*(10 * RATE * k for k in range(1, count)), len(wave)]
     parts = [wave[start:end] for start, end in zip([0, *ends], ends)]
@@ -282,6 +282,34 @@ def test_a_doubtful_result_is_given_and_said_to_be(tmp_path, model_file, capsys,
     assert len(out.splitlines()) == 2 and f"warning: {tmp_path / 'a.wav'}: {what}" in err
 
 
+QUIETLY = {
+    "one bit": np.random.default_rng(1).integers(-1, 2, 2 * RATE) / 32768,
+    "a click and zeros": np.where(np.arange(2 * RATE) == 0, 0.1, 0),
+    "-80 dB": 1e-4 * np.random.default_rng(1).standard_normal(2 * RATE),
+    "float of 24 bits": 2.0**-23 * np.random.default_rng(1).standard_normal(2 * RATE),
+}
+
+
+@pytest.mark.parametrize("name", QUIETLY)
+def test_near_silence_is_doubtful(tmp_path, model, name):
+    soundfile.write(tmp_path / "a.wav", QUIETLY[name], RATE, subtype="FLOAT" if "float" in name else "PCM_16")
+    (doubt,) = recordings.score(model, tmp_path / "a.wav").doubts
+    assert doubt in ("is silent for 2.0 of 2.0 s", "is silent for 1.9 of 2.0 s")
+
+
+def test_pauses_are_no_doubt_and_samples_beyond_full_scale_are_scored_as_they_are(tmp_path, model):
+    """As the exported file scores them: not clipped."""
+    wave = 8 * noise(12)
+    wave[3 * RATE : 4 * RATE] = 0
+    soundfile.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
+    found, (scores, _) = recordings.score(model, tmp_path / "a.wav"), whole(model, tmp_path / "a.wav")
+    assert np.abs(wave).max() > 2 and np.allclose(found.probabilities, scores[0], atol=1e-9)
+    assert found.notes == ("beyond full scale",) and found.doubts == ()
+    soundfile.write(tmp_path / "a.wav", 32767 * noise(1), RATE, subtype="FLOAT")
+    with pytest.raises(InputError, match="where full scale is 1"):
+        recordings.score(model, tmp_path / "a.wav")
+
+
 class Trap:
     """Makes a file where it is unpickled."""
 
@@ -368,7 +396,7 @@ def test_a_killed_command_keeps_what_it_has_done(tmp_path, model_file, monkeypat
         record(tmp_path / name, 0.5, seed=i)
     (tmp_path / "list.txt").write_text("\n".join(names))
     monkeypatch.setattr(show, "OFTEN", 2)
-    session = show.Session.of(model_file, workers=1)
+    session = show.Session(model_file, workers=1)
     scored = session.scored
 
     def killed(files):

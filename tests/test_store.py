@@ -13,7 +13,7 @@ from conftest import ROOT, real, write_corpus
 
 from asc_kit import config
 from asc_kit.common.errors import InputError
-from asc_kit.data import audio, corpus, store
+from asc_kit.data import audio, corpus, demo, own, store
 from asc_kit.features import LogMel
 
 
@@ -155,9 +155,36 @@ def test_full_disk_is_one_line_and_leaves_nothing(tiny, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(InputError, match="ASC_CACHE: the disk of .* is full"):
+    with pytest.raises(InputError, match=r"ASC_CACHE: the disk of .* is full, \d.* are free and 1 MB are needed; make room"):
         store.open_store(corpus.read(tiny), 44100)
     assert left_behind() == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(tiny, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    cache = tmp_path / "file" / "cache"
+    monkeypatch.setenv("ASC_CACHE", str(cache))
+    (tiny / "meta.csv").rename(tmp_path / "meta.csv")
+    (tiny / "audio").rename(tiny / "bus")
+    with pytest.raises(InputError, match=f"ASC_CACHE: {cache}/own cannot be written .Not a directory.; give another"):
+        own.build(tiny)
+    (tmp_path / "meta.csv").rename(tiny / "meta.csv")
+    (tiny / "bus").rename(tiny / "audio")
+    with pytest.raises(InputError, match=f"ASC_CACHE: {cache}/stores cannot be written .Not a directory.; give another"):
+        store.open_store(corpus.read(tiny), 44100)
+    with pytest.raises(InputError, match=f"{cache}/demo: .*: Not a directory; in the cache, set ASC_CACHE to another"):
+        demo.build(cache / "demo")
+
+
+@pytest.mark.parametrize("error", [37, 95, 38])  # no locks, not supported, not implemented
+def test_a_file_system_without_locks_is_named(tiny, monkeypatch, error):
+    def none(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("fcntl.flock", none)
+    said = rf"ASC_CACHE: the file system of {config.cache()}/stores has no locks \({os.strerror(error)}\); give a folder"
+    with pytest.raises(InputError, match=said):
+        store.open_store(corpus.read(tiny), 44100)
 
 
 def test_killed_build_leaves_nothing_that_is_taken_for_whole(tiny):

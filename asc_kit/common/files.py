@@ -4,6 +4,7 @@ import errno
 import fcntl
 import lzma
 import os
+import shutil
 import struct
 import zipfile
 import zlib
@@ -82,18 +83,62 @@ def write_tensors(tensors: dict[str, "torch.Tensor"], target: Path, about: str) 
 
 
 @contextmanager
-def locked(file: Path, busy: str | None = None) -> Iterator[None]:
+def locked(file: Path, busy: str | None = None, setting: str = "ASC_CACHE") -> Iterator[None]:
     """Hold a file's lock, which the system frees when its holder dies.
 
     Parameters
     ----------
     file : made if need be
     busy : the `InputError` raised where another process holds it; None waits
+    setting : what names the folder, and is named where it has no locks or cannot be written
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as handle:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = file.open("w")
+    except OSError as error:
+        raise InputError(f"{setting}: {file.parent} cannot be written ({error.strerror}); give another") from None
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         except BlockingIOError:
             raise InputError(busy) from None
+        except OSError as error:
+            raise InputError(f"{setting}: the file system of {file.parent} has no locks ({error.strerror}); give a "
+                             "folder on a local disk") from None  # fmt: skip
         yield
+
+
+@contextmanager
+def cached(folder: Path, size: int | None = None) -> Iterator[Path]:
+    """A folder beside one of the cache that takes its place when the block ends well, and goes when it does not.
+
+    Parameters
+    ----------
+    size : bytes that it will take
+
+    Raises
+    ------
+    InputError : it cannot be written.
+    """
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    try:
+        part.mkdir(parents=True)
+        yield part
+        os.replace(part, folder)
+    except OSError as error:
+        if error.errno in FULL:
+            free = amount(shutil.disk_usage(folder.parent).free)
+            need = f" and {amount(size)} are needed" if size else ""
+            raise InputError(f"ASC_CACHE: the disk of {folder.parent} is full, {free} are free{need}; make room or "
+                             "give another folder") from None  # fmt: skip
+        raise InputError(f"ASC_CACHE: {folder.parent} cannot be written ({error.strerror or error}); is its disk full? "
+                         "make room or give another folder") from None  # fmt: skip
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def amount(count: float) -> str:
+    """Bytes for people: 1.86 GB."""
+    unit = next((power for power in (3, 2, 1) if count >= 1000**power), 0)
+    return f"{count / 1000**unit:.{2 if unit == 3 else 0}f} {('bytes', 'kB', 'MB', 'GB')[unit]}"

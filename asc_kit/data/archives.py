@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from asc_kit.common.errors import InputError
-from asc_kit.common.files import ARCHIVE_FAULTS, replacing
+from asc_kit.common.files import ARCHIVE_FAULTS, amount, replacing
 from asc_kit.common.progress import progress, say
 
 BLOCK = 4096  # a file takes whole blocks of the disk
@@ -116,12 +116,6 @@ def size_of(file: Path) -> int:
 def space(members: Iterable[zipfile.ZipInfo]) -> int:
     """Bytes of the disk that members will take."""
     return sum(-(-info.file_size // BLOCK) * BLOCK for info in members)
-
-
-def amount(count: float) -> str:
-    """Bytes for people: 1.86 GB."""
-    unit = next((power for power in (3, 2, 1) if count >= 1000**power), 0)
-    return f"{count / 1000**unit:.{2 if unit == 3 else 0}f} {('bytes', 'kB', 'MB', 'GB')[unit]}"
 
 
 def cause(error: BaseException) -> str:

@@ -4,13 +4,15 @@ libsndfile plays what is left of a cut file and seldom says so; what it does not
 """
 
 import hashlib
+import mmap
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +27,18 @@ SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".caf", ".o
 BY_FFMPEG = {".m4a", ".aac", ".mp4", ".wma", ".webm", ".amr", ".3gp"}
 UNKNOWN = 2**63 - 1  # libsndfile's number of frames where a header tells none
 FLAC_SAMPLES = {"PCM_S8": (7, "i1", 1), "PCM_16": (15, "<i2", 2), "PCM_24": (23, "<i4", 3)}  # bits, type, bytes
+FAR = 8  # times full scale; float samples beyond it are whole numbers of 16 bits or more, written as they are
+FLOATS = {"FLOAT", "DOUBLE"}
+CANCELLED = 0.1  # a mix of less than this share of what channels that have nothing in common would leave
+QUIET = -78  # dB of full scale; the quietest recordings of TUT 2017 lie at -72
+UNFILLED = 0x7FFFF000  # bytes; from here on a size in a WAV header is what writers to a pipe put there
+KBITS = {True: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # a second of MPEG 1, layer III
+         False: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)}  # and of MPEG 2 and 2.5  # fmt: skip
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Damaged(InputError):
-    """A file that cannot be used; ``kind`` is one of missing, empty, unreadable, truncated, damaged, NaN."""
+    """A file that cannot be used; ``kind`` is one word of what is wrong, such as truncated, or "beyond full scale"."""
 
     def __init__(self, file: Path, kind: str, what: str):
         super().__init__(f"{file}: {what}")
@@ -43,6 +52,7 @@ class Sound:
     wave: np.ndarray  # frames, channels; float32
     rate: int  # Hz
     width: str  # libsndfile's name of the sample format, such as PCM_24
+    notes: tuple[str, ...] = ()  # what had to be mended in the header
 
 
 def read(file: Path) -> Sound:
@@ -50,40 +60,60 @@ def read(file: Path) -> Sound:
 
     Raises
     ------
-    InputError : missing, empty, not audio, truncated, damaged, of an impossible rate, or with NaN or infinite samples.
+    InputError : missing, empty, not audio, truncated, damaged, of an impossible rate, with NaN or infinite samples, or
+        with samples far beyond full scale.
     """
     return next(pieces(file))
 
 
-def pieces(file: Path, seconds: float | None = None) -> Iterator[Sound]:
-    """Decode a file piece by piece, in the memory of one piece; the last may be shorter. None: the whole at once.
+def pieces(
+    file: Path, seconds: float | None = None, start: float = 0.0, end: float | None = None
+) -> Iterator[Sound]:
+    """Decode a file piece by piece, in the memory of one piece; the last may be shorter.
+
+    Parameters
+    ----------
+    seconds : length of a piece; None: the whole at once
+    start, end : seconds between which samples are read; None: to the file's end
 
     Raises
     ------
     InputError : as `read`, for a truncated file after its last whole piece.
     """
-    with _opened(file) as sound:
-        rate, promised, width = sound.samplerate, sound.frames, sound.subtype
-        size, count = promised if seconds is None else round(seconds * rate), 0
-        official, digest = _flac_digest(file), hashlib.md5(usedforsecurity=False)
+    with _opened(file) as (sound, notes):
+        rate, width = sound.samplerate, sound.subtype
+        promised = sound.frames if end is None else min(sound.frames, round(end * rate))
+        size, first = promised if seconds is None else round(seconds * rate), round(start * rate)
+        count = first
+        official = _flac_digest(file) if first == 0 and promised == sound.frames else None
+        digest = hashlib.md5(usedforsecurity=False)
         while count < promised:
             try:
-                wave = sound.read(size, dtype="float32", always_2d=True)  # frames, channels
+                if count == first > 0:
+                    sound.seek(first)
+                wave = sound.read(size, dtype="float32", always_2d=True)[: promised - count]  # frames, channels
             except soundfile.LibsndfileError as error:
                 reason = error.error_string.strip(" .")
                 raise Damaged(file, "damaged", f"is damaged or truncated ({reason}); fetch it again") from None
             except MemoryError:
                 raise Damaged(file, "damaged", f"is damaged, or holds {promised:,} samples; fetch it again") from None
             count += len(wave)
-            if len(wave) < size and count < promised or _cut(sound.extra_info):
+            if len(wave) < size and count < promised or not notes and _cut(sound.extra_info):
                 raise Damaged(file, "truncated", f"is truncated after {count / rate:.2f} s; fetch it again")
             if official and width in FLAC_SAMPLES:
                 digest.update(_flac_bytes(wave, width))
                 if count == promised and digest.digest() != official:
                     raise Damaged(file, "damaged", "is damaged, its digest is of other samples; fetch it again")
-            if not np.isfinite(wave).all():
-                raise Damaged(file, "NaN", "holds NaN or infinite samples; fetch or export it again")
-            yield Sound(wave, rate, width)
+            _check_samples(file, wave, width)
+            yield Sound(wave, rate, width, notes)
+
+
+def _check_samples(file: Path, wave: np.ndarray, width: str) -> None:
+    if not np.isfinite(wave).all():
+        raise Damaged(file, "NaN", "holds NaN or infinite samples; fetch or export it again")
+    if width in FLOATS and (peak := np.abs(wave).max(initial=0)) > FAR:
+        raise Damaged(file, "beyond full scale", f"holds samples up to {peak:,.0f} where full scale is 1, as of whole "
+                      "numbers written as float; export it again, divided by 32768 for 16 bits")  # fmt: skip
 
 
 def decode(file: Path, sample_rate: int) -> tuple[np.ndarray, list[str]]:
@@ -97,20 +127,27 @@ def decode(file: Path, sample_rate: int) -> tuple[np.ndarray, list[str]]:
     ------
     InputError : as `read`.
     """
-    sound, notes = read(file), []
-    channels = sound.wave.shape[1]
-    if channels > 1:
-        notes.append(f"{channels} channels mixed down")
-    wave = sound.wave.mean(axis=1)  # frames
+    sound = read(file)
+    wave, note = mix(sound.wave)
+    notes = [*sound.notes, *note]
     if sound.rate != sample_rate:
         notes.append(f"{sound.rate} Hz resampled to {sample_rate} Hz")
         wave = soxr.resample(wave, sound.rate, sample_rate, quality="HQ")
     if np.abs(wave).max(initial=0) > 1:
         notes.append("beyond full scale, clipped")
-    silent = silence(wave)
+    silent = silence(wave, sample_rate)
     if silent is not None:
         notes.append(silent)
     return wave, notes
+
+
+def mix(wave: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Mono of (frames, channels): their mean or, where they cancel in it, the loudest; and a note of it."""
+    channels = wave.shape[1]
+    mono, power = wave.mean(axis=1), wave.var(axis=0)
+    if channels > 1 and mono.var() < CANCELLED * power.sum() / channels**2:
+        return wave[:, power.argmax()], [f"{channels} channels cancel each other; the loudest is taken"]
+    return mono, [f"{channels} channels mixed down"] if channels > 1 else []
 
 
 def frames(file: Path) -> tuple[int, int]:
@@ -120,17 +157,32 @@ def frames(file: Path) -> tuple[int, int]:
     ------
     InputError : as `read`, so far as the header tells.
     """
-    with _opened(file) as sound:
+    with _opened(file) as (sound, _):
         return sound.frames, sound.samplerate
 
 
-def silence(wave: np.ndarray) -> str | None:
-    """Says that a waveform, (samples,), is constant altogether or through its last quarter; None where it is not."""
+def silence(wave: np.ndarray, rate: int) -> str | None:
+    """Says that a waveform, (samples,), is constant altogether or through its last quarter, or nearly silent."""
     differs = np.flatnonzero(wave != wave[-1])
     last = differs[-1] + 1 if len(differs) else 0
     if last == 0:
         return "silent"
-    return "silent in its last quarter" if last < 0.75 * len(wave) else None
+    if last < 0.75 * len(wave):
+        return "silent in its last quarter"
+    return "nearly silent" if quiet(wave, rate) > 0.5 else None
+
+
+def beyond(sound: Sound) -> str:
+    """Says how far float samples go beyond full scale; "" where they do not. Lossy codecs overshoot a little."""
+    peak = np.abs(sound.wave).max(initial=0) if sound.width in FLOATS else 0
+    return f"holds samples up to {peak:.3g} where full scale is 1; training clips them" if peak > 1 else ""
+
+
+def quiet(wave: np.ndarray, rate: int) -> float:
+    """Share of a waveform, (samples,), whose level in steps of 0.1 s is below -78 dB of full scale."""
+    size = min(max(1, rate // 10), len(wave))
+    levels = wave[: len(wave) // size * size].reshape(-1, size).std(axis=1)
+    return float((levels < 10 ** (QUIET / 20)).mean())
 
 
 def to_int16(wave: np.ndarray) -> np.ndarray:
@@ -139,10 +191,36 @@ def to_int16(wave: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[soundfile.SoundFile]:
+def _opened(file: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]:
+    head = _head(file)
+    if head == b"OggS":
+        _check_ogg(file)
+    elif head == b"caff":
+        _check_caf(file)
+    with ExitStack() as stack:
+        wave = stack.enter_context(_converted(file))
+        sound, notes = stack.enter_context(_decoder(file, wave)), ()
+        if sound.format in ("WAV", "WAVEX", "MP3"):
+            handle = stack.enter_context(wave.open("rb"))
+            data = stack.enter_context(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY))
+            note = _mended(file, data, sound.format)
+            if note is not None:
+                sound, notes = stack.enter_context(_decoder(file, data)), (note,) if note else ()
+        if sound.format == "RAW":  # libsndfile takes anything named .vox or .gsm for sound
+            raise Damaged(file, "unreadable", f"{file.suffix} has no header to check it by; convert it to wav")
+        if sound.frames == UNKNOWN:
+            raise Damaged(file, "unreadable", "does not tell its length, so it may be cut; convert it to wav")
+        if sound.frames <= 0:
+            raise Damaged(file, "empty", "holds no samples; fetch it again")
+        if not RATES[0] <= sound.samplerate <= RATES[1]:
+            raise Damaged(file, "damaged", f"is damaged, its header says {sound.samplerate} Hz; fetch it again")
+        yield sound, notes
+
+
+def _head(file: Path) -> bytes:
     try:
         if not file.exists():
-            raise Damaged(file, "missing", "no such file; fetch it again, or remove its line from the list")
+            raise Damaged(file, "missing", absent(file))
         if not file.is_file():
             raise Damaged(file, "unreadable", "is not a regular file; put a sound file in its place")
         with file.open("rb") as handle:
@@ -151,33 +229,123 @@ def _opened(file: Path) -> Iterator[soundfile.SoundFile]:
         raise Damaged(file, "unreadable", f"cannot be read ({error.strerror}); check its permissions") from None
     if not head:
         raise Damaged(file, "empty", "is empty; fetch it again")
-    if head == b"OggS":
-        _check_ogg(file)
-    elif head == b"caff":
-        _check_caf(file)
-    with _converted(file) as wave:
-        try:
-            sound = soundfile.SoundFile(wave)
-        except (soundfile.LibsndfileError, TypeError) as error:  # soundfile wants more arguments for a name in .raw
-            reason = getattr(error, "error_string", "no header").rstrip(".")
-            raise Damaged(file, "unreadable", f"is not audio that can be read ({reason}); fetch it again") from None
-        with sound:
-            if sound.format == "RAW":  # libsndfile takes anything named .vox or .gsm for sound
-                raise Damaged(file, "unreadable", f"{file.suffix} has no header to check it by; convert it to wav")
-            if sound.frames == UNKNOWN or sound.format == "MP3" and not _tells_length(file):
-                raise Damaged(file, "unreadable", "does not tell its length, so it may be cut; convert it to wav")
-            if sound.frames <= 0:
-                raise Damaged(file, "empty", "holds no samples; fetch it again")
-            if not RATES[0] <= sound.samplerate <= RATES[1]:
-                raise Damaged(file, "damaged", f"is damaged, its header says {sound.samplerate} Hz; fetch it again")
-            yield sound
+    return head
+
+
+def absent(file: Path) -> str:
+    """Why there is no such file, where its name is at fault, and what to do."""
+    for other, fault in ((Path(str(file).replace("\\", "/")), "write / in the list where it has a backslash"),
+                         (file.parent / "audio" / file.name, "put audio/ before its name in the list")):  # fmt: skip
+        if other != file and other.is_file():
+            return f"no such file, but {other.name} is there; {fault}"
+    if sys.getfilesystemencoding() != "utf-8" and not str(file).isascii():
+        return f"no such file by a name in {sys.getfilesystemencoding()}; put PYTHONUTF8=1 before the command"
+    return "no such file; fetch it again, or remove its line from the list"
+
+
+@contextmanager
+def _decoder(file: Path, source: Path | mmap.mmap) -> Iterator[soundfile.SoundFile]:
+    try:
+        sound = soundfile.SoundFile(source)
+    except UnicodeError:  # soundfile encodes names strictly
+        utf8 = sys.getfilesystemencoding() == "utf-8"
+        advice = "its name is not UTF-8; rename it" if utf8 else "its name is not read as UTF-8; put PYTHONUTF8=1 " \
+            "before the command"  # fmt: skip
+        raise Damaged(file, "unreadable", advice) from None
+    except (soundfile.LibsndfileError, TypeError) as error:  # soundfile wants more arguments for a name in .raw
+        reason = getattr(error, "error_string", "no header").rstrip(".")
+        raise Damaged(file, "unreadable", f"is not audio that can be read ({reason}); fetch it again") from None
+    with sound:
+        yield sound
+
+
+def _mended(file: Path, data: mmap.mmap, kind: str) -> str | None:
+    """Correct, in memory, a header by which libsndfile would read a part; a note, or None where it is right."""
+    return _count_frames(file, data) if kind == "MP3" else _fill_in_sizes(data)
+
+
+def _fill_in_sizes(data: mmap.mmap) -> str | None:
+    """The sizes of a WAV file that was written to a pipe: neither was known, and all behind its head is sound."""
+    place, end = 12, len(data)
+    while data[place : place + 4] not in (b"data", b""):
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        place += 8 + size + size % 2
+    riff, size = (int.from_bytes(data[at + 4 : at + 8], "little") for at in (0, place))
+    rest = end - place - 8
+    unfilled = size == 0 or size > rest and size >= UNFILLED
+    if not unfilled or riff + 8 == end or not 0 < rest < UNFILLED:
+        return None
+    data[4:8], data[place + 4 : place + 8] = (end - 8).to_bytes(4, "little"), rest.to_bytes(4, "little")
+    return "its header tells no length; read to the end of the file"
+
+
+def _count_frames(file: Path, data: mmap.mmap) -> str | None:
+    """The frames of an MP3 file, where its tag counts none or fewer: two files joined, or another encoder's tag.
+
+    Without a tag the file may be cut, and nobody knows; where its rate or channels change, libsndfile plays a part.
+    """
+    frames = list(_mpeg_frames(data))
+    first, size, kind = frames[0] if frames else (0, 0, None)
+    head, count = data[first : first + size], len(frames) - 1
+    at = max(head.find(name) for name in (b"Xing", b"Info", b"VBRI"))
+    if at < 0:
+        raise Damaged(file, "unreadable", "does not tell its length, so it may be cut; convert it to wav")
+    if {other for _, _, other in frames} != {kind}:
+        raise Damaged(file, "unreadable", "changes its rate or channels within; convert it to wav")
+    vbri = head[at : at + 4] == b"VBRI"
+    flags = 3 if vbri else head[at + 7] & 3  # 1: it tells the frames; 2: the bytes, behind them
+    fields = {1: at + 14, 2: at + 10} if vbri else {1: at + 8, 2: at + 8 + 4 * (flags & 1)}
+    told, length = (flags & bit and int.from_bytes(head[place : place + 4], "big") for bit, place in fields.items())
+    if told >= count > 0 and not vbri:
+        return None
+    if not told and first + length > len(data) or not told and not length:
+        raise Damaged(file, "truncated", "is truncated or tells no length; fetch it again or convert it to wav")
+    side = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[kind[0] == 3, kind[2]]
+    tag = bytes(side) + b"Xing" + (1).to_bytes(4, "big") + max(told, count).to_bytes(4, "big")
+    data[first + 4 : first + size] = tag.ljust(size - 4, b"\0")
+    return "" if told >= count else f"its tag counts {told} of {count} frames; all are read"
+
+
+def _mpeg_frames(data: mmap.mmap) -> Iterator[tuple[int, int, tuple[int, int, bool]]]:
+    """Place, size and kind of every frame of MPEG layer III; what stands between them is left out."""
+    place = 0
+    while place >= 0:
+        frame = _mpeg_frame(data, place)
+        if frame and place + frame[0] <= len(data):
+            yield place, *frame
+            place += frame[0]
+        else:
+            place = data.find(b"\xff", place + 1)
+            while place >= 0 and not _goes_on(data, place):
+                place = data.find(b"\xff", place + 1)
+
+
+def _mpeg_frame(data: mmap.mmap, place: int) -> tuple[int, tuple[int, int, bool]] | None:
+    """Bytes and kind (version, rate, mono) of the frame at a place; None where there is none."""
+    head = int.from_bytes(data[place : place + 4], "big")
+    version, layer, rate, bits = head >> 19 & 3, head >> 17 & 3, head >> 10 & 3, head >> 12 & 15
+    if head >> 21 != 2**11 - 1 or version == 1 or layer != 1 or rate == 3 or bits in (0, 15):
+        return None
+    hertz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    size = (144000 if version == 3 else 72000) * KBITS[version == 3][bits - 1] // hertz + (head >> 9 & 1)
+    return size, (version, rate, head >> 6 & 3 == 3)
+
+
+def _goes_on(data: mmap.mmap, place: int) -> bool:
+    """Whether three frames follow each other: two bytes alike are no frame yet."""
+    for _ in range(3):
+        frame = _mpeg_frame(data, place)
+        if frame is None:
+            return False
+        place += frame[0]
+    return True
 
 
 def _cut(log: str) -> bool:
     """Whether libsndfile's log says that a header promises more than the file holds, or was never finished."""
     if re.search(r"Data Size\s*: -1", log):  # AU
         return True
-    lines = re.findall(r"^\s*(.*?)\s*: (\d+|0x[\da-fA-F]+) \(should be (\d+)\)", log, re.M)
+    lines = re.findall(r"^\s*(?!RIFF|FORM|Bytes/sec)(.*?)\s*: (\d+|0x[\da-fA-F]+) \(should be (\d+)\)", log, re.M)
     return any(name == "data" or int(promised, 16 if "x" in promised else 10) > int(actual)
                for name, promised, actual in lines)  # fmt: skip
 
@@ -193,16 +361,6 @@ def _flac_bytes(wave: np.ndarray, width: str) -> bytes:
     """The samples as FLAC's digest takes them: whole numbers, interleaved, little-endian."""
     bits, kind, used = FLAC_SAMPLES[width]
     return (wave * 2**bits).astype(kind).view("u1").reshape(wave.size, -1)[:, :used].tobytes()
-
-
-def _tells_length(file: Path) -> bool:
-    """Whether an MP3 file's first frame counts the others; where it does not, libsndfile guesses, and stops early."""
-    with file.open("rb") as handle:
-        head = handle.read(10)
-        size = sum((byte & 127) << 7 * place for place, byte in enumerate(head[:5:-1])) if head[:3] == b"ID3" else -10
-        handle.seek(10 + size)
-        first = handle.read(4096)
-    return any(name in first for name in (b"Xing", b"Info", b"VBRI"))
 
 
 def _check_caf(file: Path) -> None:
@@ -257,21 +415,9 @@ def _converted(file: Path) -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory() as folder:
         wave = Path(folder) / "decoded.wav"
-        command = [
-            program,
-            "-v",
-            "error",
-            "-xerror",
-            "-i",
-            str(file.resolve()),
-            "-vn",
-            "-c:a",
-            "pcm_f32le",
-            "-rf64",
-            "auto",
-            str(wave),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        options = "-vn -c:a pcm_f32le -rf64 auto".split()
+        command = [program, *"-v error -xerror -i".split(), str(file.resolve()), *options, str(wave)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
         if done.returncode or done.stderr.strip() or not wave.exists():
             reason = " ".join(done.stderr.split())[-120:] or "no sound in it"
             raise Damaged(

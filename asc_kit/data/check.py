@@ -3,14 +3,12 @@
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common.progress import progress
+from asc_kit.common.progress import in_threads
 from asc_kit.data import audio
 from asc_kit.data import corpus as corpora
 from asc_kit.data.corpus import Corpus
@@ -191,7 +189,7 @@ def _check_release(corpus: Corpus, report: Report) -> None:
 
 
 def _check_files(corpus: Corpus, report: Report) -> None:
-    if not (corpus.root / "meta.csv").exists() and corpus.labelled:
+    if corpora.meta_file(corpus.root) is None and corpus.labelled:
         report.faults["missing"]["meta.csv"] = "the list of all clips; fetch it again"
     listed = set(corpus.table.filename)
     folders = {Path(folder) for folder in {name.rpartition("/")[0] for name in listed} | {"audio"}}
@@ -202,7 +200,7 @@ def _check_files(corpus: Corpus, report: Report) -> None:
             name = file.relative_to(corpus.root).as_posix()
             if name not in listed and not file.is_dir() and not name.rpartition("/")[2].startswith("."):
                 report.faults["extra"][name] = "is in no list"
-    found = dict(_measured(corpus, report))
+    found = _measured(corpus, report)
     formats = Counter(what for what, _ in found.values())
     report.formats = dict(formats.most_common())
     usual = ("10 s" if report.release else "1 s") + ", 44100 Hz, mono, PCM_24"
@@ -218,32 +216,32 @@ def _check_files(corpus: Corpus, report: Report) -> None:
             report.faults["duplicate"][name] = f"same samples as {names[0]}"
 
 
-def _measured(corpus: Corpus, report: Report) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Of every sound file: its name, its format in words and a digest of its samples; faults go to the report."""
-    names = list(corpus.table.filename)
-    with ThreadPoolExecutor() as pool:
-        work = [pool.submit(_measure, corpus.root / name) for name in names]
-        try:
-            for name, future in progress(zip(names, work), "checking audio", total=len(names)):
-                try:
-                    what, digest, silence = future.result()
-                except audio.Damaged as fault:
-                    report.faults[fault.kind][name] = fault.what
-                    continue
-                if silence:
-                    report.faults["silent"][name] = silence
-                    digest = f"{digest} {name}"  # two silent clips are no duplicates of each other
-                yield name, (what, digest)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+def _measured(corpus: Corpus, report: Report) -> dict[str, tuple[str, str]]:
+    """Name -> format in words and digest of the samples of every sound file; faults go to the report."""
+    names, measured = list(corpus.table.filename), {}
+    for name, result in zip(names, in_threads(_measure, [corpus.root / name for name in names], "checking audio")):
+        if isinstance(result, audio.Damaged):
+            report.faults[result.kind][name] = result.what
+            continue
+        what, digest, found = result
+        for kind, words in found.items():
+            report.faults[kind][name] = words
+        measured[name] = what, f"{digest} {name}" if "silent" in found else digest  # silent clips are no twins
+    return measured
 
 
-def _measure(file: Path) -> tuple[str, str, str | None]:
+def _measure(file: Path) -> tuple[str, str, dict[str, str]]:
+    """A file's format in words, a digest of its samples, and kind -> words of what is wrong with a readable file."""
     sound = audio.read(file)
-    channels = {1: "mono", 2: "stereo"}.get(sound.wave.shape[1], f"{sound.wave.shape[1]} channels")
+    count = sound.wave.shape[1]
+    channels = {1: "mono", 2: "stereo"}.get(count, f"{count} channels")
     what = f"{len(sound.wave) / sound.rate:.7g} s, {sound.rate} Hz, {channels}, {sound.width}"
-    return what, hashlib.sha256(sound.wave.tobytes()).hexdigest()[:16], audio.silence(sound.wave.mean(axis=1))
+    mono, note = audio.mix(sound.wave)
+    found = {"header": "; ".join(sound.notes), "silent": audio.silence(mono, sound.rate),
+             "cancelling channels": note[0] if note and "cancel" in note[0] else "",
+             "beyond full scale": audio.beyond(sound)}  # fmt: skip
+    digest = hashlib.sha256(sound.wave.tobytes()).hexdigest()[:16]
+    return what, digest, {kind: words for kind, words in found.items() if words}
 
 
 def _beside(rows: pd.DataFrame) -> str:

@@ -4,6 +4,7 @@ A split that the data set does not bring is drawn so that no identifier (locatio
 place are alike, and a network that knows the place would be scored on its memory.
 """
 
+import csv
 import re
 import warnings
 from dataclasses import dataclass
@@ -20,6 +21,16 @@ COLUMNS = ["filename", "scene_label", "identifier", "source_label"]
 # TAU 2020 Mobile: scene-city-location-segment-device; TAU 2022 Mobile has the second before the device
 TAU_NAME = re.compile(r"^(?P<scene>[a-z_]+)-(?P<city>[a-z]+)-(?P<location>\d+)-(?P<segment>\d+)"
                       r"(?:-(?P<second>\d+))?-(?P<device>[a-c]|s\d+)$")  # fmt: skip
+
+# TUT 2016 and 2017: the location, and the seconds of its recording between which the clip lies
+TUT_NAME = re.compile(r"^([a-z]\d{3})_\d+_\d+$")
+LISTS = ("meta.csv", "meta.txt")  # TUT 2016 and 2017 have the second, without a line of names
+# Layouts that are known by a file and not read -> the columns from which a list for the kit can be made
+FOREIGN = {
+    "meta/esc50.csv": ("ESC-50", "filename, category as scene_label, src_file as identifier"),
+    "metadata/UrbanSound8K.csv": ("UrbanSound8K", "fold and slice_file_name as filename, class as scene_label, fsID as "
+                                  "identifier"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,11 @@ class Corpus:
         inside = fold_numbers(self.table, folds, seed) == fold
         return self.table[~inside].reset_index(drop=True), self.table[inside].reset_index(drop=True)
 
+    def check_folds(self, folds: int) -> None:
+        """Raise `InputError` where so many folds cannot be drawn; nothing long has begun."""
+        if self.labelled and not self.lists:
+            _check_places(self.table, folds)
+
     def _rows(self, names: tuple[str, ...]) -> pd.DataFrame:
         return self.table.set_index("filename", drop=False).loc[list(names)].reset_index(drop=True)
 
@@ -92,9 +108,7 @@ def fold_numbers(table: pd.DataFrame, folds: int, seed: int) -> pd.Series:
     """Fold, from 1, of every row: classes spread evenly, each identifier in one fold."""
     from sklearn.model_selection import StratifiedGroupKFold  # here: its import takes a second
 
-    places = table.identifier.nunique()
-    if places < folds:
-        raise InputError(f"folds: {places} locations are too few for {folds} folds with none on two sides")
+    places = _check_places(table, folds)
     draw = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     numbers = pd.Series(0, index=table.index)
     try:
@@ -108,6 +122,14 @@ def fold_numbers(table: pd.DataFrame, folds: int, seed: int) -> pd.Series:
     if numbers.nunique() < folds:
         raise InputError(f"folds: {places} locations cannot fill {folds} folds; draw fewer")
     return numbers
+
+
+def _check_places(table: pd.DataFrame, folds: int) -> int:
+    places = table.identifier.nunique()
+    if places < folds:
+        advice = f"write folds: {places} in the recipe" if places > 1 else "record at two places or more"
+        raise InputError(f"folds: {places} locations are too few for {folds} folds with none on two sides; {advice}")
+    return places
 
 
 def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -141,6 +163,7 @@ def read(root: str | Path) -> Corpus:
     """
     root = Path(root)
     if root.is_file() or root.is_dir() and not _listed(root):
+        _refuse_foreign(root)
         root = _inner(root)
     if not root.is_dir():
         raise InputError(f"dataset_root: {root}: no such folder; give one that holds meta.csv and audio/")
@@ -152,17 +175,35 @@ def read(root: str | Path) -> Corpus:
     for name in ("filename", "scene_label", "identifier") if labelled else ("filename",):
         if (table[name] == "").any():
             row = table.index[table[name] == ""][0]
-            raise InputError(f"{file}: line {row + 2} has no {name}; add it to the {name} column")
+            line = row + 2 - (file.suffix == ".txt")
+            raise InputError(f"{file}: line {line} has no {name}; add it to the {name} column")
     if table.filename.duplicated().any():
         twice = table.filename[table.filename.duplicated()].iloc[0]
         raise InputError(f"{file}: {twice} is listed twice; remove one of its lines")
     own.check_classes(file, sorted(set(table.scene_label)) if labelled else [])
     table = table[[*COLUMNS, "city", "segment"]].reset_index(drop=True)
-    return Corpus(root, table, _lists(root, set(table.filename)) if labelled else {})
+    return Corpus(root, table, _lists(root, dict(zip(table.filename, table.scene_label))) if labelled else {})
+
+
+def meta_file(root: Path) -> Path | None:
+    """The list of all clips; None where there is none."""
+    return next((root / name for name in LISTS if (root / name).exists()), None)
 
 
 def _listed(root: Path) -> bool:
-    return (root / "meta.csv").exists() or any(_setup(root).glob("fold*.csv"))
+    return meta_file(root) is not None or any(_fold_lists(root))
+
+
+def _fold_lists(root: Path, side: str = "*") -> list[Path]:
+    return [file for file in sorted(_setup(root).glob(f"fold*_{side}.*")) if file.suffix in (".csv", ".txt")]
+
+
+def _refuse_foreign(root: Path) -> None:
+    for folder in (root, *root.glob("*/")):
+        for name, (title, columns) in FOREIGN.items():
+            if (folder / name).is_file():
+                raise InputError(f"dataset_root: {folder} is laid out as {title}, which is not read; make a CSV file "
+                                 f"of {name} ({columns}) and give that")  # fmt: skip
 
 
 def _setup(root: Path) -> Path:
@@ -182,13 +223,12 @@ def _inner(root: Path) -> Path:
 
 def _clips(root: Path) -> tuple[pd.DataFrame, Path]:
     """The rows of ``meta.csv`` or, as TAU's evaluation sets come without it, of the folds' lists; and that file."""
-    file = root / "meta.csv"
-    if file.exists():
-        return _table(file, ["filename"]), file
-    lists = sorted(_setup(root).glob("fold*_*.csv"))
+    if file := meta_file(root):
+        return _table(file), file
+    lists = _fold_lists(root)
     if not lists:
-        raise InputError(f"{file}: no such file; a data set in the DCASE layout needs it")
-    tables = [_table(list_, ["filename"]) for list_ in lists]
+        raise InputError(f"{root / LISTS[0]}: no such file; a data set in the DCASE layout needs it")
+    tables = [_table(list_) for list_ in lists]
     tables.sort(key=lambda table: "scene_label" not in table)  # fold1_test.csv names the clips of _evaluate again
     table = pd.concat(tables, ignore_index=True).fillna("").drop_duplicates("filename", ignore_index=True)
     say(f"{root}: has no meta.csv; its clips are taken from {', '.join(list_.name for list_ in lists)}")
@@ -196,51 +236,72 @@ def _clips(root: Path) -> tuple[pd.DataFrame, Path]:
 
 
 def completed(table: pd.DataFrame) -> pd.DataFrame:
-    """Add what TAU's file names tell: identifier and source_label where they are not columns, city and segment."""
-    parts = table.filename.map(lambda name: Path(name).stem).str.extract(TAU_NAME).fillna("")
-    places = (parts.city + "-" + parts.location).where(parts.city != "", "")
+    """Add what TAU's and TUT's names tell: identifier and source_label where they are not columns, city and segment."""
+    stems = table.filename.map(lambda name: Path(name).stem)
+    parts = stems.str.extract(TAU_NAME).fillna("")
+    places = (parts.city + "-" + parts.location).where(parts.city != "", stems.str.extract(TUT_NAME)[0].fillna(""))
     told = {"identifier": places, "source_label": parts.device}  # what the set's own columns tell counts first
     told = {name: values for name, values in told.items() if name not in table}
     return table.assign(**told, city=parts.city, segment=parts.segment)
 
 
-def _table(file: Path, columns: list[str]) -> pd.DataFrame:
+def _table(file: Path) -> pd.DataFrame:
+    """A list's rows, columns in lower case; a bare ``.txt`` has filename, scene_label and identifier."""
     try:
-        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, skip_blank_lines=False)
+        bare = file.suffix == ".txt" and not file.read_text(encoding="utf-8-sig").lower().startswith("filename")
+        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, skip_blank_lines=False,
+                            quoting=csv.QUOTE_NONE, encoding="utf-8-sig", header=None if bare else 0)  # fmt: skip
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; a data set in the DCASE layout needs it") from None
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"{file}: cannot be read as TAB separated text: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: cannot be read as TAB separated text: {reason}") from None
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes what stands before the first name for an index
         raise InputError(f"{file}: its lines have more fields than its first line names; name every column there")
+    if bare:
+        table.columns = [*COLUMNS, *map(str, table.columns)][: len(table.columns)]
+    table.columns = table.columns.str.strip('" \u00a0\t').str.lower().str.replace(r"\s+", "_", regex=True)
+    if table.columns.duplicated().any():
+        raise InputError(f"{file}: names the column {table.columns[table.columns.duplicated()][0]} twice; remove one")
+    table = table.fillna("").apply(lambda column: column.str.replace(r'^"(.*)"$', r"\1", regex=True))
+    odd = table.apply(lambda column: column.str.count('"') % 2 == 1).any(axis=1)
+    if odd.any():
+        raise InputError(f"{file}: line {odd.idxmax() + 2 - bare} has a quotation mark without its pair; remove it")
     blank = table.apply(lambda column: column.str.strip()).eq("").all(axis=1)
     table = table[~blank]  # they count in the numbers of the other lines
-    for name in columns:
-        if name not in table:
-            raise InputError(
-                f"{file}: has no column {name!r}; it must be TAB separated, with scene_label where it is known"
-            )
+    if "filename" not in table:
+        raise InputError(f"{file}: has no column 'filename'; it must be TAB separated, with scene_label where known")
     if table.empty:
         raise InputError(f"{file}: lists no clip")
     return table
 
 
-def _lists(root: Path, known: set[str]) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
+def _lists(root: Path, labels: dict[str, str]) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The folds that a data set brings; ``labels`` are its clips' by ``meta.csv``."""
     lists = {}
-    for train in sorted(_setup(root).glob("fold*_train.csv")):
-        evaluate = train.with_name(train.name.replace("_train", "_evaluate"))
-        sides = []
-        for file in (train, evaluate):
-            names = tuple(_table(file, ["filename"]).filename)
-            strange = [name for name in names if name not in known]
-            if strange:
-                raise InputError(f"{file}: {strange[0]} is not in meta.csv ({len(strange)} such lines)")
-            if len(set(names)) < len(names):
-                twice = next(name for place, name in enumerate(names) if name in names[:place])
-                raise InputError(f"{file}: {twice} is listed twice; remove one of its lines")
-            sides.append(names)
-        number = train.name.removeprefix("fold").removesuffix("_train.csv")
+    for train in _fold_lists(root, "train"):
+        number = train.stem.removeprefix("fold").removesuffix("_train")
         if not number.isdigit():
             raise InputError(f"{train}: is not named fold<number>_train.csv")
-        lists[int(number)] = (sides[0], sides[1])
+        evaluate = train.with_name(train.name.replace("_train", "_evaluate"))
+        lists[int(number)] = (_names(train, labels), _names(evaluate, labels))
     return lists
+
+
+def _names(file: Path, labels: dict[str, str]) -> tuple[str, ...]:
+    table = _table(file)
+    known = table.filename.isin(labels)
+    if not known.all():
+        name = table.filename[~known].iloc[0]
+        advice = f"; it is audio/{name} there" if f"audio/{name}" in labels else ""
+        raise InputError(f"{file}: {name} is not in meta.csv ({(~known).sum()} such lines){advice}")
+    if table.filename.duplicated().any():
+        twice = table.filename[table.filename.duplicated()].iloc[0]
+        raise InputError(f"{file}: {twice} is listed twice; remove one of its lines")
+    if "scene_label" in table:
+        there = table.filename.map(labels)
+        if (other := (table.scene_label != there) & (table.scene_label != "")).any():
+            row = other.idxmax()
+            raise InputError(f"{file}: {table.filename[row]} is {table.scene_label[row]!r} here and {there[row]!r} in "
+                             f"meta.csv ({other.sum()} such lines); make them agree")  # fmt: skip
+    return tuple(table.filename)

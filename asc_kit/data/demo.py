@@ -203,7 +203,8 @@ def build(root: str | Path, demo: Demo = Demo(), workers: int | None = None) -> 
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        raise InputError(f"{root}: the synthetic corpus cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{root}: the synthetic corpus cannot be written: {error.strerror or error}; in the cache, "
+                         "set ASC_CACHE to another folder") from None  # fmt: skip
     return root
 
 

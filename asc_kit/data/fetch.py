@@ -4,6 +4,7 @@ Nothing is remembered but by files, so that a fetch may be killed at any moment 
 what has come of an archive, ``NAME.zip`` a right one, and a member has its own name only when it is whole.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pooch
 import requests
+from requests.exceptions import InvalidSchema, InvalidURL
 
 from asc_kit.common.errors import InputError
-from asc_kit.common.files import FULL, locked
+from asc_kit.common.files import FULL, amount, locked
 from asc_kit.common.progress import progress, say
-from asc_kit.data.archives import CHUNK, amount, cause, members_of, size_of, space, unpack
+from asc_kit.data.archives import CHUNK, cause, members_of, size_of, space, unpack
 
 REGISTRY = Path(__file__).with_name("tau_registry.tsv")
 FORMS = {
@@ -28,7 +29,6 @@ FORMS = {
     "bytes": (r"[1-9][0-9]{0,17}", "a number of bytes"),
     "md5": (r"[0-9a-fA-F]{32}", "32 hexadecimal digits"),
 }
-SCRATCH = ".fetch.scratch"  # pooch's own folder: killed, it leaves files under names of its choice
 UNPACKED = 1.12  # bytes that TAU's audio takes, for one of its archives
 TIMEOUT = 30  # seconds without a byte
 WAITS = (2, 5, 15, 45)  # seconds before the attempts that follow fruitless ones
@@ -62,7 +62,7 @@ def fetch(dataset: str, root: Path, registry: Path | None = None, meta_only: boo
     if root.exists() and not root.is_dir():
         raise InputError(f"--root: {root} is not a folder")
     try:
-        with locked(root / ".fetch.lock", busy=f"--root: another fetch is at work in {root}; let it end"):
+        with locked(root / ".fetch.lock", f"--root: another fetch is at work in {root}; let it end", "--root"):
             return _fetch(dataset, list(rows.itertuples(index=False)), root)
     except KeyboardInterrupt:
         raise InputError("interrupted; the same command goes on where it stopped") from None
@@ -100,7 +100,6 @@ def read_registry(file: Path) -> pd.DataFrame:
 
 
 def _fetch(dataset: str, rows: list[Any], root: Path) -> list[Path]:
-    shutil.rmtree(root / SCRATCH, ignore_errors=True)
     wanted = [row for row in progress(rows, "checking archives") if not _is_right(row, root)]
     _check_space(dataset, rows, wanted, root)
     failures, folders = [], set()
@@ -118,10 +117,7 @@ def _fetch(dataset: str, rows: list[Any], root: Path) -> list[Path]:
 
 
 def _is_right(row: Any, root: Path) -> bool:
-    right = size_of(root / row.filename) == row.bytes and pooch.file_hash(root / row.filename, "md5") == row.md5
-    if right:  # a part is of a fetch that was killed when it had only this left to do
-        (root / f"{row.filename}.part").unlink(missing_ok=True)
-    return right
+    return size_of(root / row.filename) == row.bytes and _md5(root / row.filename) == row.md5
 
 
 def _check_space(dataset: str, rows: list[Any], wanted: list[Any], root: Path) -> None:
@@ -152,29 +148,28 @@ def _reason(error: Exception, root: Path) -> str:
 
 def _download(row: Any, root: Path) -> None:
     """Bring one archive to its place; what lies there stays until the right one replaces it."""
-    scratch = root.absolute() / SCRATCH
-    pooch.get_logger().setLevel("WARNING")
-    keeper = pooch.create(scratch, "", registry={row.filename: f"md5:{row.md5}"}, urls={row.filename: row.url})
+    part = root / f"{row.filename}.part"
     for last in (False, True):
-        transfer = _Transfer(root / f"{row.filename}.part", row.bytes)
-        try:
-            os.replace(keeper.fetch(row.filename, downloader=transfer), root / row.filename)
-            break
-        except InputError:
-            raise
-        except ValueError as error:  # pooch's; what came in two pieces may be of two files, and gets one more try
-            transfer.part.unlink(missing_ok=True)
-            if last or not transfer.resumed:
-                found = re.search(r"but got (\w+)", str(error))
-                why = f"md5 {found[1]} where the registry has {row.md5}" if found else str(error)
-                raise InputError(f"{why}; {row.url} has another file, or a damaged one") from None
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    transfer.part.unlink(missing_ok=True)
+        transfer = _Transfer(part, row.bytes)
+        why = transfer.bring(row.url)
+        if why is None:
+            found = _md5(part)
+            if found == row.md5:
+                os.replace(part, root / row.filename)
+                return
+            why = f"md5 {found} where the registry has {row.md5}"
+        part.unlink(missing_ok=True)
+        if last or not transfer.resumed:  # what came in two pieces may be of two files, and gets one more try
+            raise InputError(f"{why}; {row.url} has another file, or a damaged one")
+
+
+def _md5(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "md5").hexdigest()
 
 
 class _Transfer:
-    """pooch's downloader of one archive: goes on where the part ends, and again where the connection breaks.
+    """The download of one archive: goes on where the part ends, and again where the connection breaks.
 
     Attributes
     ----------
@@ -193,11 +188,16 @@ class _Transfer:
         """Bytes that have come."""
         return max(0, size_of(self.part))
 
-    def __call__(self, url: str, output_file: str, _: pooch.Pooch) -> None:
+    def bring(self, url: str) -> str | None:
+        """Fill the part; what is wrong with it, None where it has its size."""
         fruitless, most = 0, self.here
         while self.here < self.size:
             try:
                 self._ask(url)
+                if self.here > self.size:
+                    return f"more than {self.size} bytes come"
+            except (requests.TooManyRedirects, InvalidSchema, InvalidURL) as error:  # the same however often
+                raise InputError(f"{url} leads nowhere ({cause(error)}); the registry's address is at fault") from None
             except requests.RequestException as error:
                 fruitless = 0 if self.here > most else fruitless + 1  # bytes that come again are no progress
                 most = max(most, self.here)
@@ -208,11 +208,7 @@ class _Transfer:
                 wait = min(max(WAITS[max(0, fruitless - 1)], int(asked) if asked.isdecimal() else 0), LONGEST_WAIT)
                 say(f"{self.part.stem}: {cause(error)}; again in {wait} s")
                 time.sleep(wait)
-        os.unlink(output_file)
-        try:
-            os.link(self.part, output_file)  # killed while pooch computes the md5, the part is still there
-        except OSError:  # a file system without links
-            os.replace(self.part, output_file)
+        return None
 
     def _ask(self, url: str) -> None:
         """One request for what is missing, or for all where the server gave something else before."""
@@ -244,6 +240,6 @@ class _Transfer:
                 file.write(chunk)
                 bar.update(len(chunk))
                 if file.tell() > self.size:
-                    raise ValueError(f"more than {self.size} bytes come")
+                    return
         if self.here < self.size:
             raise requests.HTTPError("the connection ends early", response=answer)

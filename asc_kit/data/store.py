@@ -5,15 +5,12 @@ the hash of the files' names, sizes and times: when one changes, another store i
 16-bit sources; of 24-bit ones they lose what lies below -96 dB of full scale.
 """
 
-import errno
 import hashlib
 import json
 import mmap
 import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +22,12 @@ import torch
 
 from asc_kit import config
 from asc_kit.common.errors import InputError
-from asc_kit.common.files import locked
-from asc_kit.common.progress import progress, say
+from asc_kit.common.files import cached, locked
+from asc_kit.common.progress import in_threads, say
 from asc_kit.data import audio
 from asc_kit.data.corpus import Corpus
 
-FORMAT = 1  # of the store's files; a change builds anew
+FORMAT = 2  # of the store's files; a change builds anew
 TOLERANCE = 0.1  # a clip may differ this much from the usual length; it is cut or padded with silence
 
 
@@ -103,7 +100,6 @@ def open_store(corpus: Corpus, sample_rate: int) -> Store:
     home = config.cache() / "stores"
     folder = home / f"{corpus.root.resolve().name}-{_key(corpus.root, names, sample_rate)}"
     if not folder.is_dir():
-        home.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():  # another process may have built it meanwhile
                 _build(corpus.root, names, sample_rate, folder)
@@ -116,56 +112,32 @@ def _key(root: Path, names: list[str], sample_rate: int) -> str:
     for name in names:
         try:
             status = (root / name).stat()
-        except OSError:
-            raise InputError(
-                f"{root / name}: listed, but there is no such file; fetch it again, or remove its line"
-            ) from None
+        except (OSError, ValueError):  # a name that the system's encoding does not have
+            raise InputError(f"{root / name}: {audio.absent(root / name)}") from None
         digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:12]
 
 
 def _build(root: Path, names: list[str], sample_rate: int, folder: Path) -> None:
     files = [root / name for name in names]
-    with ThreadPoolExecutor() as pool:  # soundfile and soxr work outside the interpreter's lock
-        lengths = _gather(pool, lambda file: _length(file, sample_rate), files, "reading headers")
-        length = Counter(lengths).most_common(1)[0][0]
-        part = folder.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)  # of a build that was killed
-        try:
-            part.mkdir()
-            with (part / "samples.i16").open("wb") as target:
-                os.posix_fallocate(target.fileno(), 0, len(files) * length * 2)  # a full disk shows here, at once
-                work = [(target.fileno(), row, file, sample_rate, length) for row, file in enumerate(files)]
-                written = _gather(pool, lambda item: _write(*item), work, "decoding audio")
-            _finish(part, names, sample_rate, length, written)
-            os.replace(part, folder)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            need = len(files) * length * 2 / 2**30
-            raise InputError(
-                f"ASC_CACHE: the disk of {folder.parent} is full; the store needs {need:.2f} GiB"
-            ) from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    lengths = _whole(in_threads(lambda file: _length(file, sample_rate), files, "reading headers"))
+    length = Counter(lengths).most_common(1)[0][0]
+    size = len(files) * length * 2
+    with cached(folder, size) as part:
+        with (part / "samples.i16").open("wb") as target:
+            os.posix_fallocate(target.fileno(), 0, size)  # a full disk shows here, at once
+            write = lambda item: _write(target.fileno(), *item, sample_rate, length)  # noqa: E731
+            written = _whole(in_threads(write, list(enumerate(files)), "decoding audio"))
+        _finish(part, names, sample_rate, length, written)
 
 
-def _gather(pool: ThreadPoolExecutor, function: Any, work: list, title: str) -> list:
-    """Run over all of ``work``, then raise the first fault with the count of all."""
-    done, faults = [], []
-    try:
-        for future in progress([pool.submit(function, item) for item in work], title):
-            try:
-                done.append(future.result())
-            except InputError as error:
-                faults.append(str(error))
-    except BaseException:
-        pool.shutdown(cancel_futures=True)  # before the file they write to is closed
-        raise
+def _whole(results: list) -> list:
+    """The results, or the first fault with the count of all."""
+    faults = [result for result in results if isinstance(result, InputError)]
     if faults:
         more = f" ({len(faults)} files are at fault)" if len(faults) > 1 else ""
-        raise InputError(faults[0] + more)
-    return done
+        raise InputError(f"{faults[0]}{more}")
+    return results
 
 
 def _length(file: Path, sample_rate: int) -> int:

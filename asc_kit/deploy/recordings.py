@@ -2,8 +2,8 @@
 
 A recording is cut into windows of 10 s from its start. What is left at its end is a window of its own from half that
 length on, and else belongs to the window before it: every sample counts once, and up to 15 s are scored whole. The
-recording's probabilities are the mean of its windows', weighted by length. Samples are rounded to 16 bits, as those
-that a network was trained on.
+recording's probabilities are the mean of its windows', weighted by length. Samples are scored as they are, so that
+the exported file gives the same.
 """
 
 import os
@@ -28,6 +28,7 @@ from asc_kit.deploy.compact import Model
 WINDOW = 10.0  # seconds, as the clips of the challenge
 WINDOWS = (1.0, 60.0)  # what may be asked for instead
 SHORT = 1.0  # seconds; below them nothing was trained or measured
+SILENT = 0.25  # of a recording; pauses are shorter
 UNSURE = 0.5  # by its own count the network is then rather wrong than right
 AHEAD = 4  # recordings that wait for each core
 
@@ -97,7 +98,8 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
             raise InputError(f"{file}: cannot be read ({error.strerror}); give it the right to be") from None
         raise InputError(f"{file}: no recordings in it; give files, or a folder that holds some")
     rate, least = model.config.features.sample_rate, model.config.features.window
-    source, spans, values, place, silent = Source(file, rate), [], [], 0, 0
+    source, spans, values, place, silence = Source(file, rate), [], [], 0, []
+    constant = True
     for wave in windows(source, round(seconds * rate)):
         if len(wave) < least:
             raise InputError(f"{file}: lasts {len(wave) / rate:.3f} s, shorter than the features' window of "
@@ -105,32 +107,35 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
         probabilities = tempered(model.probabilities(torch.from_numpy(wave)[None])[0], temperature)
         if not np.isfinite(probabilities).all():
             raise InputError(f"{file}: the network gives NaN for it; is the model whole?")
-        silent += len(wave) * bool((wave == wave[0]).all())
+        constant &= bool((wave == wave[0]).all())
+        silence.append(audio.quiet(wave, rate))
         spans.append((place / rate, (place + len(wave)) / rate))
         values.append(probabilities.tolist())  # a small array kept here would split the heap: 3 MB lost a window
         place += len(wave)
-    if silent == place:
+    if constant:
         raise InputError(f"{file}: is silent; there is nothing to classify")
     table = np.array(values)  # windows, classes
-    mean = np.average(table, axis=0, weights=[end - start for start, end in spans])
-    doubts = _doubts(source.rate, model.config.features.f_max, place / rate, silent / rate)
+    lengths = np.array([end - start for start, end in spans])
+    mean = np.average(table, axis=0, weights=lengths)
+    doubts = _doubts(source.rate, model.config.features.f_max, lengths, np.array(silence))
     segments = tuple(Segment(*span, row) for span, row in zip(spans, table))
     return Scored(file, mean, segments, tuple(source.notes), tuple(doubts))
 
 
-def _doubts(rate: int, f_max: float, seconds: float, silent: float) -> list[str]:
-    doubts = []
+def _doubts(rate: int, f_max: float, lengths: np.ndarray, silence: np.ndarray) -> list[str]:
+    """``lengths`` in seconds and ``silence``, a share, of every window."""
+    doubts, seconds, silent = [], lengths.sum(), (lengths * silence).sum()
     if rate < 2 * f_max:
         doubts.append(f"at {rate} Hz it holds nothing above {rate / 2:g} Hz, where the network hears up to {f_max:g}")
     if seconds < SHORT:
         doubts.append(f"lasts {seconds:.2f} s; the network was made for {SHORT:g} s and more")
-    if silent:
+    if silence.max() == 1 or silent > SILENT * seconds:
         doubts.append(f"is silent for {silent:.1f} of {seconds:.1f} s")
     return doubts
 
 
 class Source:
-    """A file's samples, mono, at another rate and rounded to 16 bits, piece by piece; notes what that took."""
+    """A file's samples, mono and at another rate, piece by piece; notes what that took."""
 
     def __init__(self, file: Path, sample_rate: int):
         self.file, self.sample_rate = file, sample_rate
@@ -139,20 +144,27 @@ class Source:
     def __iter__(self) -> Iterator[np.ndarray]:
         sounds = audio.pieces(self.file, WINDOW)
         first = next(sounds)
-        self.rate, channels = first.rate, first.wave.shape[1]
-        waves = (sound.wave.mean(axis=1) for sound in chain([first], sounds))  # samples
-        if channels > 1:
-            self.notes.append(f"{channels} channels mixed down")
+        self.rate = first.rate
+        waves = self._mono(chain([first], sounds))
         if self.rate != self.sample_rate:
-            self.notes.append(f"{self.rate} Hz resampled to {self.sample_rate} Hz")
             waves = _resampled(waves, self.rate, self.sample_rate)
-        loudest = 0.0
         for wave in waves:
-            loudest = max(loudest, np.abs(wave).max(initial=0))
-            wave = np.rint(wave * np.float32(32768))  # as `audio.to_int16`, and back
-            yield np.clip(wave, -32768, 32767, out=wave) * np.float32(1 / 32768)
-        if loudest > 1:
-            self.notes.append("beyond full scale, clipped")
+            if np.abs(wave).max(initial=0) > 1:
+                self._note("beyond full scale")
+            yield wave
+        if self.rate != self.sample_rate:
+            self._note(f"{self.rate} Hz resampled to {self.sample_rate} Hz")
+
+    def _mono(self, sounds: Iterable[audio.Sound]) -> Iterator[np.ndarray]:
+        for sound in sounds:
+            wave, notes = audio.mix(sound.wave)
+            for note in (*sound.notes, *notes):
+                self._note(note)
+            yield wave
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
 
 def _resampled(waves: Iterable[np.ndarray], rate: int, to: int) -> Iterator[np.ndarray]:
@@ -211,5 +223,3 @@ def _attempt(model: Model, file: Path, seconds: float, temperature: float) -> Sc
         return error
     except (OSError, soundfile.LibsndfileError) as error:  # such as a disk that goes away meanwhile
         return InputError(f"{file}: cannot be read ({' '.join(str(error).split())})")
-    except UnicodeError:  # soundfile's, or of ffmpeg's words about it
-        return InputError(f"{file}: its name is not UTF-8; rename it")

@@ -5,7 +5,6 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,38 +26,32 @@ ESCAPED = str.maketrans(
 OFTEN = 500  # rows after which a table that is to be kept is written
 
 
-@dataclass
 class Session:
     """A model at work: scores recordings, says what is wrong with them, and counts those that failed.
 
-    Attributes
+    Parameters
     ----------
+    model_file : the model's
     top : classes shown; None: one in the table, all in JSON
     segments : seconds of the windows, each of which is then shown; None: windows of 10 s, not shown
-    degree : the temperature
+    temperature : a number, or "fitted": that of the ``temperature.json`` beside the model
     workers : recordings at a time; None: as many as there are cores
-    file : the model's
+
+    Attributes
+    ----------
     failed : number of a recording -> what is wrong with it
     """
 
-    model: compact.Model
-    top: int | None
-    segments: float | None
-    degree: float
-    workers: int | None
-    file: Path
-    failed: dict[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, model_file: Path, top: int | None = None, segments: float | None = None, temperature: str = "1",
-           workers: int | None = None) -> "Session":  # fmt: skip
-        """Load the model; ``temperature`` is a number, or "fitted": that of the ``temperature.json`` beside it."""
+    def __init__(self, model_file: Path, top: int | None = None, segments: float | None = None, temperature: str = "1",
+                 workers: int | None = None):  # fmt: skip
         low, high = recordings.WINDOWS
         if segments is not None and not low <= segments <= high:
             raise InputError(f"segments: {segments:g} s is out of range; give {low:g} to {high:g}")
         kernels.keep_memory()
         model = compact.load(model_file)
-        return cls(quickened(model), top, segments, _degree(temperature, model_file, model), workers, model_file)
+        self.model, self.degree = quickened(model), _degree(temperature, model_file, model)
+        self.file, self.top, self.segments, self.workers = model_file, top, segments, workers
+        self.failed: dict[int, str] = {}
 
     def scored(self, files: list[Path]) -> Iterator[tuple[int, Scored]]:
         """Number and scores of every recording that can be scored, in order."""

@@ -72,7 +72,8 @@ def train(run: Run) -> Run:
     kernels.keep_memory()
     # First of all, so that faults of the data show before a file is made.
     data = RunData(run.config, open_corpus(run.recipe, run.dataset_root))
-    with locked(run.folder / "checkpoint" / "lock", f"{run.folder}: another process is training this run; wait for it"):
+    busy = f"{run.folder}: another process is training this run; wait for it"
+    with locked(run.folder / "checkpoint" / "lock", busy, "results_dir"):
         run.refuse_other()
         if run.about is not None and (run.folder / "predictions.tsv").exists():
             _say_trained(run, data)
@@ -216,8 +217,8 @@ class RunData:
         if self.precision == "bfloat16" and not computes_bfloat16(self.device):
             self.precision = "float32"
             say("precision: this processor has no bfloat16 arithmetic; float32 is used, which is faster here")
-        self.store: Store = open_store(corpus, config.features.sample_rate)
         self.training, self.evaluation = corpus.split(config.fold, config.folds, config.split_seed)
+        self.store: Store = open_store(corpus, config.features.sample_rate)  # long: after the faults
         if training.training_devices is not None:
             self.training = corpora.of_devices(self.training, training.training_devices, corpus.root)
         self.watched = self.training.iloc[:0]
