@@ -143,6 +143,7 @@ def anatomy(net: nn.Module, features: Features, seconds: float = 10.0) -> pd.Dat
     seen: dict[str, tuple] = {}
 
     def hook(name: str, _: nn.Module, x: tuple, y: torch.Tensor) -> None:
+        y = y[0] if isinstance(y, tuple) else y  # a recurrent layer gives its state, too
         seen[name] = tuple(x[0].shape[1:]), tuple(y.shape[1:])
 
     with FlopCounterMode(display=False) as counter:

@@ -16,22 +16,22 @@ import soundfile
 import torch
 from conftest import ROOT, write_corpus
 
-from asc_kit import lab
+from asc_kit import lab, network
 from asc_kit.common.errors import InputError
 from asc_kit.common.progress import say
 from asc_kit.config import Features
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store
+from asc_kit.deploy import compact
 from asc_kit.features import LogMel
 from asc_kit.lab import overview
 from asc_kit.lab.architecture import Anatomy, Budget
 from asc_kit.lab.augmentation import ALONE, Augmented
 from asc_kit.lab.curves import Runs
 from asc_kit.lab.devices import ONE, Devices, centres
-from asc_kit.lab.explorer import ANY
+from asc_kit.lab.explorer import ANY, picture
 from asc_kit.lab.features import Settings
 from asc_kit.lab.mistakes import Mistakes, distances
-from asc_kit.lab.shown import picture
 from asc_kit.report import figures, tables
 from asc_kit.run import batch
 from asc_kit.run.recipes import Recipe
@@ -66,9 +66,9 @@ def devices(tmp_path):
 
 def test_devices_of_one_segment_stand_together(devices):
     assert [value for _, value in devices.segment.options][0] == "bus-oslo-1-0"
-    assert devices.heard == ["a", "b", "s1"] and list(devices.levels) == devices.heard
+    assert list(devices.levels) == ["a", "b", "s1"]
     waves = [
-        soundfile.read(devices.corpus.root / f"audio/bus-oslo-1-0-{d}.wav", dtype="float32")[0] for d in devices.heard
+        soundfile.read(devices.corpus.root / f"audio/bus-oslo-1-0-{d}.wav", dtype="float32")[0] for d in devices.levels
     ]
     mel = LogMel(devices.features)
     means = [mel(torch.from_numpy(wave)[None])[0, 0].numpy().mean(0) for wave in waves]
@@ -90,16 +90,18 @@ def test_device_filters_and_is_what_the_others_are_compared_with(devices):
     devices.device.value = ANY
     devices.city.value = "rome"
     assert [value for _, value in devices.segment.options] == ["bus-rome-2-0", "park-rome-3-0"]
-    assert devices.heard == ["a"] and "one device" in devices.curve.value and drawn(devices.image.value) != before
+    assert (
+        list(devices.levels) == ["a"] and "one device" in devices.curve.value and drawn(devices.image.value) != before
+    )
     devices.scene.value = "park"
-    assert devices.heard == ["c"]
+    assert list(devices.levels) == ["c"]
     devices.device.value = "s1"  # no park in rome by s1
-    assert "choose another" in devices.message.value and devices.heard == ["c"]
-    assert {part.layout.display for part in devices.changing} == {"none"}  # nothing of other settings beside it
+    assert "choose another" in devices.message.value and list(devices.levels) == ["c"]
+    assert {part.layout.display for part in devices.outputs.values()} == {"none"}  # nothing of other settings beside it
     devices.city.value = devices.device.value = ANY
     devices.segment.value = "field_7"
-    assert devices.heard == ["unknown"] and devices.message.value == ""
-    assert {part.layout.display for part in devices.changing} == {None}
+    assert list(devices.levels) == ["unknown"] and devices.message.value == ""
+    assert {part.layout.display for part in devices.outputs.values()} == {None}
 
 
 def test_the_curve_is_the_mean_over_segments_or_one_of_them(tmp_path):
@@ -132,11 +134,11 @@ def tone(hertz, seconds=1.0, peak=0.5):
 def test_settings_change_frame_parameters_and_macs():
     explorer = Settings(tone(3000, 2.0))
     assert explorer.numbers.loc["frames"].tolist() == [640, 640] and explorer.level.shape == (128, 160)
-    assert explorer.numbers.here["parameters"] == 62346 and round(explorer.numbers.here["million MACs"]) == 397
+    assert explorer.numbers.here["parameters"] == 62346 and round(explorer.numbers.here["million MACs for 10 s"]) == 397
     first = drawn(explorer.image.value)
     explorer.n_mels.value = 32
     assert explorer.numbers.here["parameters"] == 62090 and explorer.level.shape == (128, 32)
-    assert round(explorer.numbers.here["million MACs"]) == 79 and drawn(explorer.image.value) != first
+    assert round(explorer.numbers.here["million MACs for 10 s"]) == 79 and drawn(explorer.image.value) != first
     explorer.hop.value = 1380
     assert explorer.numbers.here["frames"] == 320 and explorer.level.shape == (64, 32)
     explorer.f_max.value = 2000  # the tone lies above
@@ -164,17 +166,21 @@ def mixing():
 
 
 def test_modified_mixup_hears_both_alike_and_the_standard_one_does_not(mixing):
-    r, t, decibels = mixing.numbers["modified"]
+    r, t, decibels = mixing.numbers["modified mixup"]
     assert r == 0.5 and t == pytest.approx(1 / 11, abs=1e-3) and decibels == pytest.approx(0, abs=0.01)
-    assert mixing.numbers["standard"][2] == pytest.approx(20, abs=0.01)
+    assert mixing.numbers["standard mixup"][2] == pytest.approx(20, abs=0.01)
     mixing.difference.value = 6
-    assert mixing.numbers["standard"][2] == pytest.approx(6, abs=0.01)
+    assert mixing.numbers["standard mixup"][2] == pytest.approx(6, abs=0.01)
     mixing.r.value = 0.75
-    assert mixing.numbers["modified"][2] == pytest.approx(20 * np.log10(3), abs=0.01)
-    assert torch.allclose(mixing.sounds["standard"], 0.75 * mixing.sounds["first"] + 0.25 * mixing.sounds["second"])
+    assert mixing.numbers["modified mixup"][2] == pytest.approx(20 * np.log10(3), abs=0.01)
+    second = mixing.sounds["second, 6 dB down"]
+    assert torch.allclose(mixing.sounds["standard mixup"], 0.75 * mixing.sounds["first"] + 0.25 * second)
     mixing.r.value = 1
-    assert torch.allclose(mixing.sounds["modified"], mixing.sounds["first"], atol=1e-6) and mixing.message.value == ""
-    assert mixing.numbers["modified"][2] == np.inf
+    assert (
+        torch.allclose(mixing.sounds["modified mixup"], mixing.sounds["first"], atol=1e-6)
+        and mixing.message.value == ""
+    )
+    assert mixing.numbers["modified mixup"][2] == np.inf
 
 
 def test_players_share_one_scale(mixing):
@@ -184,19 +190,23 @@ def test_players_share_one_scale(mixing):
 
 
 def test_masks_and_crop_are_drawn_anew_and_shown(mixing):
-    assert list(mixing.levels) == ["first", "second", "standard", "modified"]
+    assert list(mixing.levels) == ["first", "second, 20 dB down", "standard mixup, masked", "modified mixup, masked"]
     mixing.seconds.value = 0.5
-    assert mixing.sounds["first"].shape == (22050,) and mixing.levels["modified"].shape == (32, 160)
+    assert mixing.sounds["first"].shape == (22050,) and mixing.levels["modified mixup, masked"].shape == (32, 160)
     mixing.second.value = ALONE
-    assert list(mixing.levels) == ["first", "masked"] and mixing.numbers == {} and len(heard(mixing.players.value)) == 1
+    assert (
+        list(mixing.levels) == ["first", "first, masked"]
+        and mixing.numbers == {}
+        and len(heard(mixing.players.value)) == 1
+    )
     mixing.fraction.value = 0.5
-    changed = mixing.levels["masked"] != mixing.levels["first"]
+    changed = mixing.levels["first, masked"] != mixing.levels["first"]
     assert changed.any() and not changed.all()
     mixing.seed.value = 3
-    other = mixing.levels["masked"] != mixing.levels["first"]
+    other = mixing.levels["first, masked"] != mixing.levels["first"]
     assert (other != changed).any()
     mixing.time_masks.value = mixing.mel_masks.value = 0
-    assert np.array_equal(mixing.levels["masked"], mixing.levels["first"])
+    assert np.array_equal(mixing.levels["first, masked"], mixing.levels["first"])
 
 
 def test_rows_of_both_tables_add_up_to_the_network():
@@ -205,44 +215,38 @@ def test_rows_of_both_tables_add_up_to_the_network():
         explorer.table.value = table
         assert len(explorer.row.options) == count
         parameters, macs = 0, 0
-        for _, names in explorer.row.options:
-            explorer.row.value = names
+        for _, name in explorer.row.options:
+            explorer.row.value = name
             parameters, macs = parameters + explorer.part.parameters.sum(), macs + explorer.part.macs.sum()
         assert parameters == 62346 and round(macs / 1e6) == 397
         assert explorer.all.loc["Total"].tolist() == [parameters, macs] and len(explorer.all) == count + 1
-        assert "100.0%" in explorer.every.value and explorer.every.value.count("◀") == 1
+        assert "<td>100</td>" in explorer.every.value and explorer.every.value.count("◀") == 1
     assert explorer.row.label == "16. Fully connected (FC)" and explorer.part.output.tolist() == [(10,)]
 
 
 def test_a_block_is_drawn_and_taken_apart():
     explorer = Anatomy()
     explorer.table.value = "Table 6"
-    explorer.row.value = ("blocks.2",)
+    explorer.row.value = "blocks.2"
     assert explorer.row.label == "6. MBConv4(12, 18)" and len(drawn(explorer.image.value)) == 3
     printed = tables.published(6)
     assert explorer.part.parameters.tolist() == [int(printed[printed.column == "parameters"].value.iloc[5])] == [2655]
     assert explorer.part.input.tolist() == [(12, 320, 80)] and explorer.part.output.tolist() == [(18, 160, 80)]
     assert explorer.layers.parameters["blocks.2.depthwise"] == 36 * 12
-    assert explorer.layers.macs["blocks.2.depthwise"] == 9 * 48 * 160 * 80
+    assert explorer.layers["million MACs"]["blocks.2.depthwise"] == 9 * 48 * 160 * 80 / 1e6
     assert explorer.layers.parameters.sum() == 2655 and "2,655" not in explorer.inside.value  # no part counts twice
     explorer.clip.value = 1
     assert explorer.part.input.tolist() == [(12, 32, 80)]
-    explorer.row.value = ("stem",)
+    explorer.row.value = "stem"
     assert len(drawn(explorer.image.value)) == 2 and "conv" not in explorer.message.value
 
 
 def test_the_budget_starts_at_the_report_and_says_what_is_over():
     explorer = Budget()
     assert (explorer.numbers.here == explorer.numbers.report).all() and "6,380 bytes are left" in explorer.words.value
-    assert explorer.report[1].sum() == 2 * 62346 and [*explorer.report[1].index[[0, 1, -2, -1]]] == [
-        "BatchNorm",
-        "1. Conv2d",
-        "6. Conv2d",
-        "FC",
-    ]
     first = drawn(explorer.image.value)
     explorer.repeats[3].value = 3
-    assert explorer.rows[4].repeats == 3 and "over 128 KB by" in explorer.words.value
+    assert "over 128 KB by" in explorer.words.value
     table = tables.published(6).query("column == 'parameters'").set_index("label")
     more = explorer.numbers.here["parameters"] - 62346
     assert more == int(table.value["MBConv4(30, 30)"]) and drawn(explorer.image.value) != first
@@ -271,6 +275,8 @@ def run(tmp_path):
     recipe = Recipe("toy", submissions=("1",))
     one = Run(recipe, recipe.config("1"), tmp_path / "toy", root)
     one.folder.mkdir(parents=True)
+    about = {"config": one.config.as_dict(), "data": {"name": "toy", "synthetic": True}}
+    (one.folder / "run.json").write_text(json.dumps(about))
     table = pd.DataFrame(p, columns=CLASSES)
     table.insert(0, "filename", [row[0] for row in rows])
     table.insert(1, "scene_label", np.array(CLASSES)[p.argmax(1)])
@@ -307,7 +313,7 @@ def test_a_click_and_the_filters_choose_the_clips(run):
     assert explorer.cells["bus", "park"].description == "·" and explorer.cells["bus", "bus"].description == "1"
     explorer.cells["bus", "tram"].click()
     assert "no clip is behind this cell" in explorer.message.value and explorer.image.layout.display == "none"
-    assert explorer.often not in explorer.changing and explorer.cells["bus", "bus"].description == "1"
+    assert explorer.often not in explorer.outputs.values() and explorer.cells["bus", "bus"].description == "1"
     explorer.device.value = explorer.true.value = explorer.predicted.value = ANY
     assert len(explorer.found) == 12 and explorer.message.value == ""
 
@@ -347,7 +353,7 @@ def test_hellinger_distance():
 
 def write_run(folder, loss, **changes):
     config = Recipe("toy").config("1", **changes).as_dict()
-    about = {"config": config, "data": {"name": "toy"}}
+    about = {"config": config, "data": {"name": "toy", "synthetic": True}}
     (folder / "run.json").write_text(json.dumps(about))
     pd.DataFrame({"epoch": [1, 2], "loss": loss, "learning_rate": 0.1}).to_csv(folder / "history.csv", index=False)
 
@@ -362,18 +368,93 @@ def test_runs_are_laid_over_each_other(run):
     explorer = Runs(run.home.parent)
     assert explorer.chosen.value == ("second/submission_1/seed_0", "toy/submission_1/seed_0")
     assert explorer.curves.groupby("run").loss.min().tolist() == [2.5, 1.0]
-    assert explorer.table.accuracy.tolist() == pytest.approx([10 / 12, 10 / 12])
-    assert explorer.table["training.epochs"].tolist() == [7, 500] and "training.max_lr" not in explorer.table
-    rows = re.findall(r"<tr>\s*<th>([^<]+)</th>((?:\s*<td>.*</td>)+)", explorer.shown.value)
-    assert [(name, cells.count("<td>")) for name, cells in rows] == [("accuracy", 2), ("log loss", 2), ("epochs", 2)]
+    assert explorer.scored.accuracy.tolist() == pytest.approx([10 / 12, 10 / 12])
+    assert explorer.scored["training.epochs"].tolist() == [7, 500] and "training.max_lr" not in explorer.scored
+    rows = re.findall(r"<tr>\s*<th>([^<]+)</th>((?:\s*<td>.*</td>)+)", explorer.table.value)
+    assert [(name, cells.count("<td>")) for name, cells in rows] == [
+        ("clips", 2), ("accuracy", 2), ("log loss", 2), ("training.epochs", 2)]  # fmt: skip
     first = drawn(explorer.image.value)
     explorer.chosen.value = ("toy/submission_1/seed_0",)
     assert explorer.curves.run.nunique() == 1 and drawn(explorer.image.value) != first
-    explorer.column.value = "learning_rate"
+    explorer.curve.value = "learning_rate"
     explorer.experiment.value = "second"
-    assert explorer.chosen.value == ("second/submission_1/seed_0",) and len(explorer.table) == 1
+    assert explorer.chosen.value == ("second/submission_1/seed_0",) and len(explorer.scored) == 1
     explorer.chosen.value = ()
-    assert "none is chosen" in explorer.message.value and len(explorer.table) == 1
+    assert "none is chosen" in explorer.message.value and len(explorer.scored) == 1
+
+
+def test_a_system_of_ones_own_and_an_ablation_are_runs_like_any(run):
+    recipe = Recipe("toy", systems={"plain": {"n_mels": 64, "squeeze_excite": False}})
+    write_run(run.folder, [2.0, 1.0])
+    for name, epochs in (("submission_plain", 500), ("ablation_long", 700)):
+        folder = run.home / name / "seed_0"
+        folder.mkdir(parents=True)
+        (folder / "predictions.tsv").write_bytes((run.folder / "predictions.tsv").read_bytes())
+        config = recipe.config("plain", epochs=epochs).as_dict()
+        (folder / "run.json").write_text(json.dumps({"config": config, "data": {"name": "toy", "synthetic": True}}))
+    explorer = Runs(run.home.parent)
+    assert [name.split("/")[1] for name in explorer.chosen.value] == [
+        "submission_1",
+        "submission_plain",
+        "ablation_long",
+    ]
+    assert explorer.scored["architecture.squeeze_excite"].tolist() == [True, False, False]
+    assert explorer.curves.run.unique().tolist() == ["toy/submission_1/seed_0"]
+    explorer.chosen.value = ("toy/submission_plain/seed_0",)
+    assert explorer.image.value == "No run chosen has a learning curve."
+    mistakes = Mistakes(run)
+    assert [name for name, _ in mistakes.run.options] == [
+        "ablation_long/seed_0",
+        "submission_1/seed_0",
+        "submission_plain/seed_0",
+    ]
+    assert mistakes.run.value == run.folder and mistakes.features.n_mels == 32
+    mistakes.run.value = run.home / "submission_plain" / "seed_0"
+    assert mistakes.features.n_mels == 64 and mistakes.message.value == ""
+
+
+FOREIGN = """
+from torch import nn
+
+
+class Tiny(nn.Module):
+    def __init__(self, n_mels, n_classes, width):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, width, 3), nn.GroupNorm(1, width), nn.ReLU())
+        self.out = nn.Linear(width, n_classes)
+
+    def forward(self, x):
+        return self.out(self.body(x).mean((2, 3)))
+"""
+
+
+def test_a_network_of_someone_elses_is_taken_apart_where_it_is_trusted(tmp_path, monkeypatch):
+    (tmp_path / "tiny_of_lab.py").write_text(FOREIGN)
+    name = "tiny_of_lab:Tiny"
+    monkeypatch.setattr(network, "PLACES", [*network.PLACES, tmp_path])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    recipe = Recipe("toy", systems={"tiny": {"network": name, "n_mels": 64, "options": {"width": 8}}})
+    config, file = recipe.config("tiny"), tmp_path / "model.safetensors"
+    compact.save(network.build(config, 3), config, tuple(CLASSES), file)
+    with pytest.raises(InputError, match="network of the class tiny_of_lab:Tiny"):
+        Anatomy(model=file)
+    monkeypatch.setattr(network, "TRUSTED", {name})
+    explorer = Anatomy(model=file)
+    assert explorer.table.options == ("parts",)
+    assert [label for label, _ in explorer.row.options] == ["body.0, Conv2d", "body.1, GroupNorm", "out, Linear"]
+    assert explorer.all.parameters.tolist() == [80, 16, 27, 123] and len(drawn(explorer.image.value)) == 2
+    explorer.row.value = "out"
+    assert explorer.part.output.tolist() == [(3,)] and explorer.layers.index.tolist() == ["out"]
+    assert explorer.layers["million MACs"].tolist() == [24 / 1e6] and explorer.message.value == ""
+
+
+def test_the_reports_network_without_squeeze_and_excitation_is_taken_apart(tmp_path):
+    config = Recipe("toy", systems={"plain": {"n_mels": 64, "squeeze_excite": False}}).config("plain")
+    compact.save(network.build(config, 10), config, tuple("abcdefghij"), tmp_path / "model.safetensors")
+    explorer = Anatomy(model=tmp_path / "model.safetensors")
+    assert explorer.table.options == ("Table 1", "Table 6") and explorer.features.n_mels == 64
+    explorer.row.value = "blocks.0"
+    assert explorer.all.loc["Total"].parameters < 62154 and len(drawn(explorer.image.value)) == 2
 
 
 def test_no_run_is_one_line(tmp_path):
@@ -420,7 +501,7 @@ def test_an_explorer_shows_itself(kind):
 
 def test_the_state_of_results_is_that_of_its_files(run):
     (row,) = overview.state(run.home.parent).itertuples()
-    assert (row.experiment, row.data, row.runs, row.submission) == ("toy", "recordings", 0, "1")
+    assert (row.experiment, row.data, row.runs, row.submission) == ("toy", "synthetic", 1, "1")
     assert row.accuracy.startswith("83.3%") and row.page == "12_report makes it"
     predictions = run.folder / "predictions.tsv"
     predictions.write_text(predictions.read_text().replace("bus-oslo", "nobody"))

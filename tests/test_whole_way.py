@@ -88,7 +88,7 @@ def test_from_recordings_to_a_package(way, tmp_path, capsys):
     assert status == 0 and np.abs(found - calibration.tempered(scores, about["temperature"])).max() < 1e-3
 
     listener = Listener(named)
-    lines = listener.words(listener.hear(clips[0]), applied=True)
+    lines = listener.words(listener.hear(clips[0], applied=True))
     assert any(f"temperature {about['temperature']:g}, applied here" in line for line in lines)
 
     out_file = tmp_path / "package.zip"

@@ -3,6 +3,6 @@
 An explorer is a box of named controls above what they change; it is made for JupyterLab, and a batch never shows it.
 """
 
-from asc_kit.lab.shown import limits, listen, show_mel
+from asc_kit.lab.explorer import limits, listen, show_mel
 
 __all__ = ["limits", "listen", "show_mel"]

@@ -1,141 +1,141 @@
-"""Architecture explorers: a row of Table 1 or 6 taken apart, and channels and depth traded within 128 KB."""
+"""Architecture explorers: a network taken apart row by row, and channels and depth traded within 128 KB."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from textwrap import fill
 
-import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from asc_kit import complexity
-from asc_kit.blocks import FusedMBConv4, MBConv4
+from asc_kit.blocks import SqueezeExcite
 from asc_kit.config import Features
-from asc_kit.lab.explorer import Explorer, choose, dropdown, slider
-from asc_kit.lab.shown import grid, picture
+from asc_kit.deploy import compact
+from asc_kit.lab.explorer import Explorer, choose, dropdown, grid, picture, slider
 from asc_kit.network import TABLE_1, Network, Row
 from asc_kit.report import figures
 
 LIMIT = 128 * 1024  # bytes, as the report counts them
-OUTER = ("norm", "stem", "stem_norm", "head", "head_norm", "classifier")  # what stands around the blocks
 
 
-def table_1_modules(rows: tuple[Row, ...] = TABLE_1) -> list[tuple[str, tuple[str, ...]]]:
+def built(n_mels: int, n_classes: int = 10, rows: tuple[Row, ...] = TABLE_1) -> Network:
+    """The report's network; building it draws weights, and the notebook's draws stay as they were."""
+    with torch.random.fork_rng([]):
+        return Network(n_mels, n_classes, rows)
+
+
+def costs(net: nn.Module, features: Features) -> dict[str, float]:
+    """What a network takes: parameters, KB, MACs and memory."""
+    return {"parameters": complexity.count(net), "KB in float16": complexity.size_kb(net),
+            "million MACs for 10 s": complexity.multiply_accumulates(net, features) / 1e6,
+            "numbers in memory at once": complexity.peak_activations(net, features)}  # fmt: skip
+
+
+def parts(net: nn.Module) -> list[str]:
+    """Names of a network's children that have parameters; in the place of a Sequential those of its members."""
+    names = []
+    for name, child in net.named_children():
+        several = [f"{name}.{place}" for place in range(len(child))] if isinstance(child, nn.Sequential) else [name]
+        names += [name for name in several if complexity.count(net.get_submodule(name))]
+    return names
+
+
+def table_1_modules(net: Network) -> dict[str, list[str]]:
     """Rows of Table 1 that have parameters, each with the names of its modules."""
-    named, place = [], 0
-    for number, row in enumerate(rows):
-        if row.block == "Conv2d":
-            name = "stem" if number == 0 else "head"
-            named.append((f"Conv2d, {row.channels}", (name, f"{name}_norm")))
-            continue
-        names = tuple(f"blocks.{i}" for i in range(place, place + row.repeats))
-        named.append((f"{row.repeats} x {row.block}, {row.channels}", names))
-        place += row.repeats
-    return [("BatchNorm", ("norm",)), *named, ("Fully connected (FC)", ("classifier",))]
+    table, names = complexity.table_1(), iter(parts(net))
+    counts = [1, 2, *(row.repeats for row in TABLE_1[1:-1]), 2, 1]  # a convolution and its norm are two modules
+    labels = [*(table.block + ", " + table.channels)[: len(counts) - 1], "Fully connected (FC)"]
+    return {label: list(islice(names, count)) for label, count in zip(labels, counts)}
 
 
-def table_6_modules(net: Network) -> list[tuple[str, tuple[str, ...]]]:
+def table_6_modules(net: Network) -> dict[str, list[str]]:
     """Rows of Table 6 that have parameters, each with the name of its module."""
-    names = [*OUTER[:3], *(f"blocks.{i}" for i in range(len(net.blocks))), *OUTER[3:]]
     table = complexity.table_6(net)
     labels = table.block[(table.parameters > 0) & (table.block != "Total")]
-    return [(f"{number}. {label}", (name,)) for number, (label, name) in enumerate(zip(labels, names), 1)]
+    return {f"{number}. {label}": [name] for number, (label, name) in enumerate(zip(labels, parts(net)), 1)}
 
 
 class Anatomy(Explorer):
-    """A row of Table 1 or 6: its diagram, shapes, parameters and MACs.
+    """A row of Table 1 or 6, or a part of another network: its diagram, shapes, parameters and MACs.
 
     Attributes
     ----------
     table, row, clip : controls; ``clip`` is the length in seconds
-    all : every row of the table: parameters, million MACs, and their shares of the network
+    all : every row of the table: parameters and million MACs
     part : the row's modules, a row each: parameters, input, output, macs
     layers : what is inside, a row a layer
     """
 
-    def __init__(self, n_mels: int = 160):
-        super().__init__()
-        self.features, self.net = Features(n_mels=n_mels), Network(n_mels, 10)
-        self.rows = {"Table 1": table_1_modules(), "Table 6": table_6_modules(self.net)}
-        self.table = dropdown(list(self.rows), "rows of")
-        self.row = dropdown(self.rows["Table 1"], "row", self.rows["Table 1"][2][1])
-        self.clip = slider(widgets.FloatSlider, 1, 10, 10, 1, "clip, s")
-        self.words, self.image, self.inside, self.every = (widgets.HTML() for _ in range(4))
-        self.start([self.table, self.row, self.clip], [self.words, self.image, self.inside, self.every])
+    def __init__(self, n_mels: int = 160, model: str | Path | None = None):
+        """``model`` : a run's model file, whose network is taken apart in place of the report's."""
+        self.features, self.net, usual = Features(n_mels=n_mels), built(n_mels), True
+        if model is not None:
+            loaded = compact.load(model)
+            self.features, self.net = loaded.config.features, loaded.network
+            usual = isinstance(self.net, Network) and loaded.config.architecture.rows is None
+        names = parts(self.net)
+        self.tables = {"parts": {f"{name}, {type(self.net.get_submodule(name)).__name__}": [name] for name in names}}
+        if usual:
+            self.tables = {"Table 1": table_1_modules(self.net), "Table 6": table_6_modules(self.net)}
+        rows = [(label, of[0]) for label, of in next(iter(self.tables.values())).items()]
+        super().__init__(
+            "image inside every",
+            table=dropdown(list(self.tables), "rows of"),
+            row=dropdown(rows, "row", value=rows[:3][-1][1]),  # the report's first block
+            clip=slider(1, 10, 10, 1.0, "clip, s"),
+        )
 
     def update(self) -> None:
         """Count and draw the row."""
-        rows = self.rows[self.table.value]
-        choose(self.row, rows, next((names for _, names in rows if names[0] == self.row.value[0]), None))
         whole = complexity.anatomy(self.net, self.features, self.clip.value)
-        self.part = whole.loc[list(self.row.value)]
-        inside = [name for name in whole.index for part in self.row.value if name.startswith(f"{part}.")]
-        self.layers = whole.loc[inside]
-        share = self.part.parameters.sum() / whole.parameters[""]
-        self.words.value = (
-            f"<b>{self.part.parameters.sum():,} parameters</b>, {share:.1%} of {whole.parameters['']:,}; "
-            f"{self.part.macs.sum() / 1e6:.3g} of {whole.macs[''] / 1e6:.3g} million MACs; "
-            f"{_shape(self.part.input.iloc[0])} to {_shape(self.part.output.iloc[-1])} (channels × time × mel)"
-        )
-        module = self.net.get_submodule(self.row.value[0])
-        drawn = [picture(figure, alt) for figure, alt in self._figures(module)]
-        self.image.value = f'<div style="display:flex;flex-wrap:wrap;align-items:start">{"".join(drawn)}</div>'
-        order = [n for part in self.row.value for n in [n for n in inside if n.startswith(f"{part}.")] or [part]]
-        self.inside.value = f"<p>Layer by layer:</p>{grid(self._told(whole.loc[order]), True)}"
+        rows = {label: names for label, names in self.tables[self.table.value].items() if {*names} <= {*whole.index}}
+        choose(self.row, [(label, names[0]) for label, names in rows.items()])
+        names = rows[self.row.label]
+        inner = {name.rpartition(".")[0] for name in whole.index}
+        leaves = [name for name in whole.index if name not in inner]  # with what holds them, they would count twice
+        self.part = whole.loc[names]
+        layers = whole.loc[[leaf for name in names for leaf in leaves if f"{leaf}.".startswith(f"{name}.")]]
+        self.layers = layers.assign(macs=layers.macs / 1e6).rename(columns={"macs": "million MACs"})
+        table = grid(self.layers.rename_axis(None))
+        self.inside.value = f"<p>Layer by layer; sizes are channels, time, mel:</p>{table}"
         self._count(whole, rows)
+        drawn = "".join(picture(figure, alt) for figure, alt in self._figures(names))
+        self.image.value = f'<div style="display:flex;flex-wrap:wrap;align-items:start">{drawn}</div>'
 
-    @staticmethod
-    def _told(layers: pd.DataFrame) -> pd.DataFrame:
-        """For people; a block's own row is left out, or its layers would count twice."""
-        form = {"parameters": "{:,}".format, "input": _shape, "output": _shape, "macs": _millions}
-        shown = layers.assign(**{name: layers[name].map(how) for name, how in form.items()}).rename_axis(None)
-        return shown.rename(columns={"macs": "million MACs"})
-
-    def _count(self, whole: pd.DataFrame, rows: list[tuple[str, tuple[str, ...]]]) -> None:
+    def _count(self, whole: pd.DataFrame, rows: dict[str, list[str]]) -> None:
         """Every row of the table, and its share of the network."""
-        counts = {label: whole.loc[list(names), ["parameters", "macs"]].sum() for label, names in rows}
-        self.all = pd.DataFrame(counts).T
-        self.all.loc["Total"] = self.all.sum()
-        share = self.all / self.all.loc["Total"]
-        chosen = ["◀" if label == self.row.label else "" for label in self.all.index]
-        shown = pd.DataFrame({"parameters": self.all.parameters.map("{:,}".format),
-                              "share": share.parameters.map("{:.1%}".format),
-                              "million MACs": self.all.macs.map(_millions),
-                              "share of MACs": share.macs.map("{:.1%}".format), "": chosen})  # fmt: skip
-        self.every.value = f"<p>All rows of {self.table.value}:</p>{grid(shown, True)}"
+        sums = {label: whole.loc[names, ["parameters", "macs"]].sum() for label, names in rows.items()}
+        self.all = pd.DataFrame(sums).T
+        self.all.loc["Total"] = whole.loc["", ["parameters", "macs"]].to_list()
+        table = self.all.assign(macs=self.all.macs / 1e6).rename(columns={"macs": "million MACs"})
+        shares = (100 * table / table.loc["Total"]).add_prefix("% of ")
+        chosen = pd.Series({self.row.label: "◀"}, name="").reindex(table.index, fill_value="")
+        self.every.value = f"<p>All rows of {self.table.value}:</p>{grid(table.join(shares).join(chosen))}"
 
-    def _figures(self, module: nn.Module) -> list[tuple[Figure, str]]:
+    def _figures(self, names: list[str]) -> Iterator[tuple[plt.Figure, str]]:
         """Figures 1 and 2 of a block, or the layer between what it takes and gives; and where the bytes are."""
-        budget, _ = figures.size_budget(complexity.table_6(self.net), self._marked())
-        size = [(budget, "size of every row of Table 6, added up; the row chosen is orange")]
-        if isinstance(module, (MBConv4, FusedMBConv4)):
-            gate = figures.squeeze_excite_diagram(module.squeeze_excite)
-            return [(figures.block_diagram(module), "the block"), (gate, "its squeeze-and-excitation"), *size]
-        steps = [_shape(self.part.input.iloc[0]), *(_words(self.net.get_submodule(n)) for n in self.row.value),
-                 _shape(self.part.output.iloc[-1])]  # fmt: skip
-        return [(figures.diagram(steps, self.row.label), "the layer between what it takes and gives"), *size]
-
-    def _marked(self) -> list[int]:
-        """Places of the row's modules among Table 6's rows with parameters."""
-        order = [names[0] for _, names in self.rows["Table 6"]]
-        return [order.index(name) for name in self.row.value]
-
-
-def _shape(sizes: tuple[int, ...]) -> str:
-    return " × ".join(map(str, sizes))
-
-
-def _millions(macs: int) -> str:
-    return f"{macs / 1e6:,.2f}" if macs else ""
+        module = self.net.get_submodule(names[0])
+        gate = getattr(module, "squeeze_excite", None)
+        if isinstance(gate, SqueezeExcite):
+            yield figures.block_diagram(module), "the block"
+            yield figures.squeeze_excite_diagram(gate), "its squeeze-and-excitation"
+        else:
+            inner = [_words(self.net.get_submodule(name)) for name in names]
+            steps = [str(self.part.input.iloc[0]), *inner, str(self.part.output.iloc[-1])]
+            yield figures.diagram(steps, self.row.label), "the layer between what it takes and gives"
+        sizes = self.all.rename_axis("block").reset_index().eval(f"size_bytes = {complexity.BYTES} * parameters")
+        figure, _ = figures.size_budget(sizes, [list(self.all.index).index(self.row.label)])
+        yield figure, f"size of every row of {self.table.value}, added up; the row chosen is orange"
 
 
 def _words(module: nn.Module) -> str:
-    if isinstance(module, nn.Conv2d):
-        return f"conv {'×'.join(map(str, module.kernel_size))}, {module.in_channels} → {module.out_channels}"
-    if isinstance(module, nn.Linear):
-        return f"fully connected, {module.in_features} → {module.out_features}"
-    return f"BatchNorm, {module.num_features}" + ("" if isinstance(module, nn.BatchNorm1d) else "\nswish")
+    """A layer by its kind and sizes."""
+    sizes = module.extra_repr().partition(", eps")[0]
+    return f"{type(module).__name__}\n{fill(sizes, 40)}".strip()
 
 
 class Budget(Explorer):
@@ -146,56 +146,29 @@ class Budget(Explorer):
     channels : six sliders, one a row of Table 1 with channels
     repeats : four sliders, one a row of blocks
     n_mels, n_classes : sliders
-    rows : Table 1 as the sliders have it
-    numbers : parameters, KB, MACs, memory; columns ``here`` and ``report``
+    numbers : `costs`; columns ``here`` and ``report``
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        names = [f"channels, row {number}" for number, row in enumerate(TABLE_1, 1)]
-        self.channels = [slider(widgets.IntSlider, 4, 300 if row is TABLE_1[-1] else 64, row.channels, 1, name)
-                         for name, row in zip(names, TABLE_1)]  # fmt: skip
-        self.repeats = [slider(widgets.IntSlider, 1, 6, row.repeats, 1, f"blocks, row {number}")
-                        for number, row in enumerate(TABLE_1, 1) if row.block != "Conv2d"]  # fmt: skip
-        self.n_mels = slider(widgets.IntSlider, 16, 256, 160, 8, "mel bins M")
-        self.n_classes = slider(widgets.IntSlider, 2, 50, 10, 1, "classes")
-        self.report = self._count(TABLE_1, 160, 10)
-        self.words, self.table, self.image = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.start([*self.channels, *self.repeats, self.n_mels, self.n_classes], [self.words, self.table, self.image])
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """Table 1 as the sliders have it."""
-        repeats = [1, *(control.value for control in self.repeats), 1]
-        return tuple(replace(row, channels=control.value, repeats=count)
-                     for row, control, count in zip(TABLE_1, self.channels, repeats))  # fmt: skip
-
-    @staticmethod
-    def _count(rows: tuple[Row, ...], n_mels: int, n_classes: int) -> tuple[pd.Series, pd.Series]:
-        """Numbers of the network, and bytes by row of Table 1."""
-        with torch.random.fork_rng([]):  # building it draws weights; the notebook's draws stay as they were
-            net, features = Network(n_mels, n_classes, rows), Features(n_mels=n_mels)
-        numbers = {"parameters": complexity.count(net), "KB in float16": complexity.size_kb(net),
-                   "million MACs for 10 s": complexity.multiply_accumulates(net, features) / 1e6,
-                   "numbers in memory at once": complexity.peak_activations(net, features)}  # fmt: skip
-        names = ["BatchNorm", *(f"{number}. {row.block}" for number, row in enumerate(rows, 1)), "FC"]
-        parts = [sum(complexity.count(net.get_submodule(name)) for name in part) for _, part in table_1_modules(rows)]
-        return pd.Series(numbers), pd.Series(parts, names) * complexity.BYTES
+        numbered = list(enumerate(TABLE_1, 1))
+        channels = {f"channels_{n}": slider(4, 300 if n == len(TABLE_1) else 64, row.channels, 1, f"channels, row {n}")
+                    for n, row in numbered}  # fmt: skip
+        repeats = {f"repeats_{n}": slider(1, 6, row.repeats, 1, f"blocks, row {n}") for n, row in numbered[1:-1]}
+        self.channels, self.repeats = list(channels.values()), list(repeats.values())
+        self.report = costs(built(160), Features())
+        mels, classes = slider(16, 256, 160, 8, "mel bins M"), slider(2, 50, 10, 1, "classes")
+        super().__init__("words table image", **channels, **repeats, n_mels=mels, n_classes=classes)
 
     def update(self) -> None:
         """Build the network and count it."""
-        here, parts = self._count(self.rows, self.n_mels.value, self.n_classes.value)
-        self.numbers = pd.DataFrame({"here": here, "report": self.report[0]})
-        left = LIMIT - complexity.BYTES * int(here["parameters"])
+        n_mels, repeats = self.n_mels.value, [1, *(control.value for control in self.repeats), 1]
+        rows = [replace(row, channels=control.value, repeats=count)
+                for row, control, count in zip(TABLE_1, self.channels, repeats)]  # fmt: skip
+        net = built(n_mels, self.n_classes.value, tuple(rows))
+        self.numbers = pd.DataFrame({"here": costs(net, Features(n_mels=n_mels)), "report": self.report})
+        left = LIMIT - complexity.BYTES * complexity.count(net)
         verdict = f"{left:,} bytes are left of 128 KB" if left >= 0 else f"over 128 KB by {-left:,} bytes"
         self.words.value = f"<b>{verdict}</b>"
-        self.table.value = grid(
-            self.numbers.map(lambda value: f"{value:,.0f}" if value > 1000 else f"{value:,.2f}").T, index=True
-        )
-        figure, axis = plt.subplots(figsize=(8, 3.4))
-        pair = pd.DataFrame({"here": parts, "report": self.report[1]}) / 1024
-        pair.plot.barh(ax=axis, color=[figures.COLOURS[figures.OURS], figures.COLOURS[figures.REPORT]], width=0.8)
-        axis.invert_yaxis()
-        axis.grid(axis="y", visible=False)
-        axis.set(xlabel="KB in float16", title="by row of Table 1")
-        self.image.value = picture(figure, f"KB by row of Table 1, here and in the report; {verdict}")
+        self.table.value = grid(self.numbers.T)
+        figure, _ = figures.size_budget(complexity.table_6(net))
+        self.image.value = picture(figure, f"KB by row of Table 6, added up; {verdict}")

@@ -1,106 +1,164 @@
-"""What every explorer shares: controls above what they change."""
+"""What every explorer shares: controls above what they change, and what is seen and heard there."""
 
 import html
+import os
 from collections.abc import Sequence
+from numbers import Real
 
 import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.core.pylabtools import print_figure
+from IPython.display import Audio
 
 from asc_kit.common.errors import InputError
+from asc_kit.config import Features
 
 ANY = "any"
-WRAP = widgets.Layout(flex_flow="row wrap", grid_gap="0 1em")
-LABEL, TRACK = 0.55, 17  # em: a letter of a slider's name, and what stands beside the name
+ALIKE = {"style": {"description_width": "14em"}, "layout": {"width": "31em"}}  # sliders' tracks are in line
 # ipywidgets draws the arrow of a dropdown in black, also in JupyterLab's dark theme.
-ARROW = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E"
-    "%3Cpath fill='%23ccc' d='M5 7l4 4 4-4z'/%3E%3C/svg%3E"
-)
-DARK = (
-    f"""<style>[data-jp-theme-light="false"] .widget-dropdown > select {{background-image: url("{ARROW}")}}</style>"""
-)
+DARK = """<style>[data-jp-theme-light="false"] .widget-dropdown > select {background-image: url("data:image/svg+xml,\
+%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath fill='%23ccc' d='M5 7l4 4 4-4z'/%3E%3C/svg%3E")}
+</style>"""
 
 
-def slider(kind: type, low: float, high: float, value: float, step: float, name: str) -> widgets.Widget:
-    """A slider that acts when it is let go: each step of a drag would wait for the one before."""
-    decimals = len(f"{step:g}".partition(".")[2])
-    return kind(value=value, min=low, max=high, step=step, description=name, continuous_update=False,
-                readout_format=f".{decimals}f" if kind is widgets.FloatSlider else "d")  # fmt: skip
+def slider(low: float, high: float, value: float, step: float, name: str) -> widgets.Widget:
+    """A slider, of whole numbers where its step is one, that acts when it is let go and not at each step of a drag."""
+    whole, decimals = isinstance(step, int), len(f"{step:g}".partition(".")[2])
+    kind = widgets.IntSlider if whole else widgets.FloatSlider
+    return kind(value=value, min=low, max=high, step=step, description=name, continuous_update=False, **ALIKE,
+                readout_format="d" if whole else f".{decimals}f")  # fmt: skip
 
 
-def align(controls: Sequence[widgets.Widget]) -> None:
-    """Give sliders that stand under each other equal room for their names, and so tracks in line."""
-    sliders = [control for control in controls if isinstance(control, widgets.IntSlider | widgets.FloatSlider)]
-    room = LABEL * max((len(control.description) for control in sliders), default=0) + 0.5
-    for control in sliders:
-        control.style.description_width, control.layout.width = f"{room:g}em", f"{room + TRACK:g}em"
+def dropdown(options: Sequence, name: str, **more: object) -> widgets.Dropdown:
+    """A dropdown; its first option is chosen unless a ``value`` is given."""
+    return widgets.Dropdown(options=options, description=name, style={"description_width": "initial"},
+                            layout={"width": "max-content"}, **more)  # fmt: skip
 
 
-def dark() -> widgets.HTML:
-    """What JupyterLab's dark theme needs, invisible itself."""
-    return widgets.HTML(DARK, layout={"display": "none"})
-
-
-def dropdown(options: Sequence, name: str, value: object = None) -> widgets.Dropdown:
-    """A dropdown; its first option is chosen unless another is named."""
-    return widgets.Dropdown(options=options, description=name, value=value if value is not None else _first(options),
-                            style={"description_width": "initial"}, layout={"width": "max-content"})  # fmt: skip
-
-
-def _first(options: Sequence) -> object:
-    first = options[0] if options else None
-    return first[1] if isinstance(first, tuple) else first
+def choose(control: widgets.Dropdown, options: Sequence[tuple[str, object]]) -> None:
+    """Give a dropdown other options, keeping its value where it is still one; else the first is chosen."""
+    kept, values = control.value, [value for _, value in options]
+    control.options = options
+    control.value = kept if kept in values else next(iter(values), None)
 
 
 class Explorer(widgets.VBox):
-    """A subclass makes its widgets, each an attribute, and calls `start`; `update` reads them and shows.
+    """Controls above outputs, each the attribute of its name; `update` reads the controls and fills the outputs.
 
-    A fault of the input is one line in ``message``, in place of what was shown before it.
+    A fault of the input is one line in ``message``, in place of the outputs.
+
+    Parameters
+    ----------
+    outputs : names of HTML widgets, in their order
+    controls : widgets; those that take a whole line stand below the others
     """
 
-    def start(
-        self,
-        controls: Sequence[widgets.Widget],
-        shown: Sequence[widgets.Widget],
-        lasting: Sequence[widgets.Widget] = (),
-    ) -> None:
-        """Put the controls above what they change, and show it for the first time; ``lasting`` stays beside a fault."""
-        align(controls)
-        self.message, self._busy, self.changing = widgets.HTML(), False, tuple(shown)
-        self.children = [dark(), widgets.HBox(controls, layout=WRAP), *lasting, self.message, *shown]
-        for control in controls:
-            control.observe(self._changed, "value")
-        self._changed()
+    def __init__(self, outputs: str, **controls: widgets.Widget):
+        super().__init__()
+        self.message, self._busy, self.changed = widgets.HTML(), False, None
+        self.outputs = {name: widgets.HTML() for name in outputs.split()}
+        for name, widget in {**controls, **self.outputs}.items():
+            setattr(self, name, widget)
+        row = widgets.HBox(tuple(controls.values()), layout={"flex_flow": "row wrap", "grid_gap": "0 1em"})
+        self.children = [widgets.HTML(DARK, layout={"display": "none"}), row, self.message, *self.outputs.values()]
+        for control in controls.values():
+            control.observe(lambda change: self.refresh(change["owner"]), "value")
+        self.refresh()
 
-    def _changed(self, _: object = None) -> None:
+    def refresh(self, changed: widgets.Widget | None = None) -> None:
+        """Call `update`, which finds in ``changed`` the control that a person moved."""
         if self._busy:  # an update that changes a control's options is not another update
             return
-        self._busy, self.message.value = True, "working …"
+        self._busy, self.changed, self.message.value = True, changed, "working …"
         try:
             self.update()
             self.message.value = ""
-            self._appear(None)
         except InputError as error:
             self.message.value = f'<span role="alert">{html.escape(str(error))}</span>'
-            self._appear("none")  # it would be the picture of other settings
         finally:
             self._busy = False
-
-    def _appear(self, display: str | None) -> None:
-        for part in self.changing:
-            part.layout.display = display
-
-    def __repr__(self) -> str:
-        """What stands in a notebook where no kernel keeps the controls alive."""
-        return f"{type(self).__name__}(its controls appear in JupyterLab, after Run > Run All Cells)"
+        for output in self.outputs.values():  # beside a fault they would be the picture of other settings
+            output.layout.display = "none" if self.message.value else None
 
     def update(self) -> None:
         """Show what the controls ask for."""
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        """What stands in a notebook where no kernel keeps the controls alive."""
+        return f"{type(self).__name__}(its controls appear in JupyterLab, after Run > Run All Cells)"
 
-def choose(control: widgets.Dropdown, options: Sequence, value: object = None) -> None:
-    """Give a dropdown other options, keeping its value where it is still one, else taking ``value`` or the first."""
-    kept = control.value
-    control.options = options
-    values = [option[1] if isinstance(option, tuple) else option for option in options]
-    control.value = next(option for option in (kept, value, _first(options)) if option in values)
+
+def listen(wave: np.ndarray, sample_rate: int, synthetic: bool, peak: float | None = None) -> Audio | str:
+    """A player; recordings of others are not written into notebooks that batches execute and people pass on.
+
+    Parameters
+    ----------
+    wave : (samples,)
+    peak : what plays at full scale; None: the wave's own, so that every player is as loud as it can be
+    """
+    if synthetic or "JPY_SESSION_NAME" in os.environ:
+        peak = max(float(np.abs(wave).max()), 1e-9) if peak is None else peak
+        return Audio(np.clip(wave / peak, -1, 1), rate=sample_rate, normalize=False)
+    return "real recording: open this notebook in JupyterLab to hear it"
+
+
+def player(wave: np.ndarray, sample_rate: int, synthetic: bool, title: str = "", peak: float | None = None) -> str:
+    """`listen` as HTML, for a widget, under its title."""
+    sound = listen(wave, sample_rate, synthetic, peak)
+    sound = sound if isinstance(sound, str) else sound._repr_html_()
+    return f'<div style="display:inline-block;margin:0 1em 0.5em 0">{html.escape(title)}<br>{sound}</div>'
+
+
+def limits(*levels: np.ndarray) -> tuple[float, float]:
+    """Ends of a colour scale for log-mels, (time, mel) each."""
+    low, high = np.quantile(np.concatenate([level.ravel() for level in levels]), [0.02, 0.998])
+    return float(low), float(high)
+
+
+def show_mel(level: np.ndarray, features: Features, axis: plt.Axes, title: str = "", scale: tuple = ()) -> None:
+    """Draw a log-mel spectrogram, (time, mel), on its own colour scale or on that of several (`limits`)."""
+    seconds = len(level) * features.hop / features.sample_rate
+    low, high = scale or limits(level)
+    image = axis.imshow(level.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high,
+                        extent=(0, seconds, 0, level.shape[1]))  # fmt: skip
+    axis.set(title=title, xlabel="s", ylabel="mel bin")
+    axis.grid(False)
+    plt.colorbar(image, ax=axis, pad=0.01, label="dB")
+
+
+def side_by_side(levels: dict[str, np.ndarray], features: Features, across: int) -> plt.Figure:
+    """Log-mels, (time, mel), by title, at most ``across`` in a row, on one colour scale: louder is brighter."""
+    across = min(across, len(levels))
+    down = -(-len(levels) // across)
+    figure, axes = plt.subplots(down, across, figsize=(4.6 * across, 2.5 * down), sharex=True, sharey=True,
+                                squeeze=False, layout="constrained")  # fmt: skip
+    for axis in axes.flat[len(levels) :]:
+        axis.set_visible(False)
+    for axis, (title, level) in zip(axes.flat, levels.items()):
+        show_mel(level, features, axis, title, limits(*levels.values()))
+        axis.label_outer()
+    return figure
+
+
+def picture(figure: plt.Figure, alt: str) -> str:
+    """The figure as an HTML image, for a widget; the figure is closed, or the notebook would show it once more."""
+    data = print_figure(figure, base64=True, dpi=90, facecolor="white")
+    plt.close(figure)
+    return f'<img alt="{html.escape(alt)}" style="max-width:100%" src="data:image/png;base64,{data}">'
+
+
+def grid(table: pd.DataFrame, index: bool = True) -> str:
+    """A table as HTML, for a widget, in JupyterLab's own dress; numbers as `short`."""
+    inner = table.map(short).to_html(index=index, border=0, na_rep="")
+    inner = inner.replace("<table", '<table style="margin-left:0"', 1)  # JupyterLab centres them
+    return f'<div class="jp-RenderedHTMLCommon" style="overflow-x:auto">{inner}</div>'
+
+
+def short(value: object) -> object:
+    """A number for people: whole above 1,000, else of four digits; anything else as it is."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return value
+    return f"{value:,.0f}" if value > 1000 else f"{value:.4g}"

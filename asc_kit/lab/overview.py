@@ -20,20 +20,15 @@ def state(results: Path) -> pd.DataFrame:
 
 
 def _row(home: Path) -> dict[str, object]:
-    row = {"experiment": home.name, "runs": len(list(home.glob("*/seed_*/run.json")))}
     page = home / "index.html"
-    row["page"] = str(page.relative_to(home.parents[1])) if page.exists() else "12_report makes it"
+    row = {"experiment": home.name, "runs": len(list(home.glob("*/seed_*/run.json"))),
+           "page": str(page.relative_to(home.parents[1])) if page.exists() else "12_report makes it"}  # fmt: skip
     try:
         found = evaluation.load(home, Recipe(home.name))
     except InputError as error:
         return row | {"data": f"at fault: {error}"}
-    row["data"] = "synthetic" if found.synthetic else "recordings"
     if found.best is None:
         return row | {"data": "no run yet"}
-    shown = tables.pretty(pd.DataFrame([found.scored[found.best].row()])).iloc[0]
-    return row | {
-        "submission": found.best,
-        "clips scored": shown["n"],
-        "accuracy": shown["accuracy"],
-        "log loss": shown["log loss"],
-    }
+    best = tables.pretty(pd.DataFrame([found.scored[found.best].row()])).iloc[0]
+    return row | {"data": "synthetic" if found.synthetic else "recordings", "submission": found.best,
+                  "clips scored": best["n"], "accuracy": best["accuracy"], "log loss": best["log loss"]}  # fmt: skip

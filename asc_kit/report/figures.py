@@ -148,7 +148,8 @@ def size_budget(table: pd.DataFrame, marked: Collection[int] = ()) -> tuple[Figu
     axis.bar_label(bars, [f"{size / 1024:.1f}" for size in rows.size_bytes], padding=3, fontsize=8)
     axis.axvline(128, color="black", linestyle="--", linewidth=1)
     axis.text(127, 0, "128 KB", ha="right", va="center")
-    axis.set(yticks=rows.index, yticklabels=rows.block, xlabel="KB in float16, added up", xlim=(0, 136))
+    axis.set(yticks=rows.index, yticklabels=rows.block, xlabel="KB in float16, added up",
+             xlim=(0, max(136, rows.size_bytes.sum() / 960)))  # fmt: skip
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     return figure, rows

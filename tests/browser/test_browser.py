@@ -231,11 +231,11 @@ def test_your_recording(lab: str, home: Path, browser: Browser, tmp_path: Path) 
     page.goto(lab.format("10_your_recording.ipynb"))
     run_all(page, home / "10_your_recording.ipynb")
     explorer = page.locator(".jp-OutputArea-output > .widget-vbox").first
-    picture = explorer.locator("img.widget-image")
+    picture = explorer.locator(".widget-html img")
     seen = {picture.get_attribute("src")}
 
     def changed() -> None:
-        page.wait_for_function("seen => !seen.includes(document.querySelector('img.widget-image').src)", arg=list(seen))
+        page.wait_for_function("seen => !seen.includes(document.querySelector('.widget-html img').src)", arg=list(seen))
         seen.add(picture.get_attribute("src"))
 
     choose(page, "recording", "noise1.wav")
