@@ -178,14 +178,12 @@ def package(
     """Write a DCASE 2021 Task 1A submission of an experiment's networks, or name every fault of one."""
     if bool(check) == bool(out) or out and not (experiment and label and data) or check and label:
         raise typer.BadParameter("give EXPERIMENT --label --data --out, or --check with EXPERIMENT and --data if known")
-    if check:
-        from asc_kit.report import validator
-
-        found = validator.faults(check, data, experiment, seed)
-        print("\n".join(found) if found else f"{check}: no fault")
-        raise typer.Exit(1 if found else 0)
     from asc_kit.report import package as submission
 
+    if check:
+        found = submission.faults(check, data, experiment, seed)
+        print("\n".join(found) if found else f"{check}: no fault")
+        raise typer.Exit(1 if found else 0)
     for name in submission.package(experiment, label, data, out, seed):
         print(name)
 

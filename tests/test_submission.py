@@ -1,5 +1,6 @@
 """A DCASE 2021 Task 1A package: written, read back, and every fault of a damaged one found by name."""
 
+import datetime
 import io
 import json
 import shutil
@@ -15,12 +16,12 @@ from conftest import write_corpus
 from asc_kit import network
 from asc_kit.__main__ import app
 from asc_kit.common.errors import InputError
+from asc_kit.data import check
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store
 from asc_kit.deploy import compact
 from asc_kit.deploy.predict import as_text
 from asc_kit.report import package as submission
-from asc_kit.report import validator
 from asc_kit.run.recipes import Recipe
 
 CLASSES, DEVICES = submission.CLASSES, ("a", "b", "c", "s1", "s2", "s3")
@@ -84,7 +85,7 @@ def pack(file, texts):
 def test_a_package_is_without_fault_by_itself_and_against_what_it_was_made_from(sent, home, data):
     names = [f"{one}{ending}" for one in (ONE, TWO) for ending in (".output.csv", ".meta.yaml")]
     assert list(parts(sent)) == names
-    assert validator.faults(sent) == validator.faults(sent, data) == validator.faults(sent, data, home) == []
+    assert submission.faults(sent) == submission.faults(sent, data) == submission.faults(sent, data, home) == []
 
 
 def test_the_output_is_what_the_model_says(sent, home, data):
@@ -123,6 +124,60 @@ def test_the_metadata_are_the_systems_and_its_results(sent, home):
 def test_equal_packages_are_equal_bytes(sent, home, data, tmp_path):
     submission.package(home, LABEL, data, tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == sent.read_bytes()
+
+
+METADATA = """\
+submission:
+  label: Kit_ASC_task1a_1
+  name: Inverted bottlenecks, 32 mel bins
+  abbreviation: MB_32_1
+  authors:
+  - lastname: Kit
+    firstname: null
+    email: null
+    corresponding: true
+    affiliation:
+      abbreviation: ASC
+      institute: null
+      location: null
+system:
+  description:
+    input_sampling_rate: 44.1kHz
+    acoustic_features: log-mel energies
+    embeddings: null
+    data_augmentation: temporal crop, modified mixup, SpecAugment
+    machine_learning_method: CNN
+    ensemble_method_subsystem_count: null
+    decision_making: null
+    external_data_usage: null
+    complexity_management: weight quantization, inverted bottlenecks
+  complexity:
+    total_parameters: 62090
+    total_parameters_non_zero: 60326
+    model_size: 117.8242
+  external_datasets: []
+  source_code: ''
+results:
+  development_dataset:
+    overall:
+      accuracy: 5.0
+      logloss: 2.945322
+    class_wise:
+      airport:
+        accuracy: 0.0
+        logloss: 2.616474
+"""
+
+
+def test_the_form_is_the_one_that_the_organisers_validator_accepted(sent, home):
+    """To the byte: the metadata's text, the files' order, day, rights and compression."""
+    text = parts(sent)[f"{ONE}.meta.yaml"]
+    run = json.loads((home / "submission_1" / "seed_0" / "run.json").read_text())
+    assert text.startswith(METADATA)
+    assert text.endswith(f"remark: configuration {run['hash']}, trained on some, SYNTHETIC data\n")
+    with zipfile.ZipFile(sent) as package:
+        about = {(e.date_time, e.external_attr >> 16, e.compress_type) for e in package.infolist()}
+    assert about == {((2021, 6, 15, 0, 0, 0), 0o644, zipfile.ZIP_DEFLATED)}
 
 
 def line(number, column, value):
@@ -177,63 +232,62 @@ MUTATIONS = {
     "a row less": (rows(lambda r: r[:3] + r[4:]), f"{ONE}.output.csv: lacks 1 clips of DATA: 2.wav"),
     "a strange clip": (line(3, 0, "77.wav"), f"{ONE}.output.csv: has 1 clips that DATA has not: 77.wav"),
     "a row twice": (rows(lambda r: [*r, r[5]]), f"{ONE}.output.csv: line 14: 4.wav is there twice"),
-    "a column less": (rows(lambda r: [x.rsplit("\t", 1)[0] for x in r]), f"{ONE}.output.csv: has no column tram"),
-    "a column's name": (line(0, 4, "subway"), f"{ONE}.output.csv: has a column 'subway' that is none of the task's"),
-    "two columns": (rows(lambda r: [r[0].replace("airport\tbus", "bus\tairport"), *r[1:]]), "in another order than"),
-    "commas": (rows(lambda r: [x.replace("\t", ",") for x in r]), f"{ONE}.output.csv: has no column filename"),
+    "a column less": (rows(lambda r: [x.rsplit("\t", 1)[0] for x in r]), f"{ONE}.output.csv: missing columns: tram;"),
+    "a column's name": (line(0, 4, "subway"), f"{ONE}.output.csv: missing columns: metro; it has filename, scene_label, airport, bus, subway"),
+    "two columns": (rows(lambda r: [r[0].replace("airport\tbus", "bus\tairport"), *r[1:]]), "missing columns: none; it has filename, scene_label, bus, airport,"),
+    "commas": (rows(lambda r: [x.replace("\t", ",") for x in r]), f"{ONE}.output.csv: missing columns: filename, scene_label"),
     "a cell more": (line(2, 5, lambda x: f"{x}\t0"), f"{ONE}.output.csv: line 3: has 13 columns in place of 12"),
     "no rows": (rows(lambda r: r[:1]), f"{ONE}.output.csv: has no row"),
     "no text": (lambda t: t.update({f"{ONE}.output.csv": ""}), f"{ONE}.output.csv: is empty, or no TAB separated"),
     "another label": (other_label, f"{ONE}.output.csv: line 2: scene_label is "),
     "a label": (line(1, 1, "harbour"), f"{ONE}.output.csv: line 2: scene_label 'harbour' is none of the ten"),
-    "a word": (line(4, 6, "much"), f"{ONE}.output.csv: line 5: a probability is no number: 'much'"),
-    "NaN": (line(4, 6, "nan"), f"{ONE}.output.csv: line 5: a probability is none: nan"),
-    "negative": (line(4, 6, "-0.1"), f"{ONE}.output.csv: line 5: a probability is none: -0.1"),
-    "above one": (line(4, 6, "1.01"), f"{ONE}.output.csv: line 5: a probability is none: 1.01"),
+    "a word": (line(4, 6, "much"), f"{ONE}.output.csv: line 5: park is 'much', no probability from 0 to 1"),
+    "NaN": (line(4, 6, "nan"), f"{ONE}.output.csv: line 5: park is 'nan', no probability from 0 to 1"),
+    "negative": (line(4, 6, "-0.1"), f"{ONE}.output.csv: line 5: park is '-0.1', no probability from 0 to 1"),
+    "above one": (line(4, 6, "1.01"), f"{ONE}.output.csv: line 5: park is '1.01', no probability from 0 to 1"),
     "sum": (line(4, 6, lambda x: str(float(x) / 2)), f"{ONE}.output.csv: line 5: its probabilities sum to 0."),
     "no name": (line(4, 0, ""), f"{ONE}.output.csv: line 5: names no file"),
     "no metadata": (lambda t: t.pop(f"{ONE}.meta.yaml"), f"{LABEL}_1: has no {LABEL}_1.meta.yaml"),
     "no output": (lambda t: t.pop(f"{ONE}.output.csv"), f"{LABEL}_1: has no {LABEL}_1.output.csv"),
-    "another file": (lambda t: t.update({"a/.DS_Store": ""}), "a/.DS_Store: does not belong there"),
-    "folder": (move(f"{ONE}.output.csv", f"x/{LABEL}_1.output.csv"), f"x/{LABEL}_1.output.csv: lies in x"),
-    "number": (move(f"{ONE}.output.csv", f"{LABEL}_5/{LABEL}_5.output.csv"), f"{LABEL}_5: does not read Surname"),
-    "sender": (move(f"{ONE}.output.csv", "I_B_task1a_1/I_B_task1a_1.output.csv"), "systems of several senders"),
-    "nothing": (lambda t: t.clear(), "there is no system in it"),
+    "another file": (lambda t: t.update({"a/.DS_Store": ""}), "a/.DS_Store: is no <label>/<label>.output.csv or .meta.yaml"),
+    "folder": (move(f"{ONE}.output.csv", f"x/{LABEL}_1.output.csv"), f"x/{LABEL}_1.output.csv: is no <label>/<label>.output.csv"),
+    "number": (move(f"{ONE}.output.csv", f"{LABEL}_5/{LABEL}_5.output.csv"), f"{LABEL}_5.output.csv: is no <label>/<label>.output.csv or .meta.yaml, a label Surname"),
+    "sender": (move(f"{ONE}.output.csv", "I_B_task1a_1/I_B_task1a_1.output.csv"), f"needs systems of one sender, has {LABEL}_1, {LABEL}_2, I_B_task1a_1"),
+    "nothing": (lambda t: t.clear(), "needs systems of one sender, has none"),
     "YAML": (lambda t: t.update({f"{ONE}.meta.yaml": "a: [b"}), f"{ONE}.meta.yaml: is no YAML"),
     "no date": (lambda t: t.update({f"{ONE}.meta.yaml": "a: 2021-99-99"}), f"{ONE}.meta.yaml: is no YAML"),
     "no truth value": (lambda t: t.update({f"{ONE}.meta.yaml": "!!bool x"}), f"{ONE}.meta.yaml: is no YAML"),
     "depth": (lambda t: t.update({f"{ONE}.meta.yaml": "[" * 2000}), f"{ONE}.meta.yaml: is no YAML"),
-    "a list": (lambda t: t.update({f"{ONE}.meta.yaml": "[1]"}), f"{ONE}.meta.yaml: has no block submission"),
-    "block": (field("system"), f"{ONE}.meta.yaml: has no block system.description"),
+    "a list": (lambda t: t.update({f"{ONE}.meta.yaml": "[1]"}), f"{ONE}.meta.yaml: the file is [1]; give a block"),
+    "block": (field("system"), f"{ONE}.meta.yaml: the file has no system"),
     "description": (field("system.description.decision_making"), "system.description has no decision_making"),
     "label inside": (field("submission.label", "Kit_ASC_task1a_2"), "submission.label is 'Kit_ASC_task1a_2', the file"),
-    "abbreviation": (field("submission.abbreviation", "far too long"), "is longer than 10 characters"),
-    "authors": (field("submission.authors", []), "submission.authors is no list of authors"),
-    "email": (field("submission.authors.0.email"), f"{ONE}.meta.yaml: author 1 has no email"),
-    "corresponding": (field("submission.authors.0.corresponding", False), "0 authors are corresponding"),
-    "parameters": (field("system.complexity.total_parameters", "62k"), "total_parameters is no whole number: '62k'"),
-    "more than all": (field("system.complexity.total_parameters_non_zero", 70000), "70000 parameters are not zero, of"),
-    "large": (field("system.complexity.model_size", 129.0), "model_size is 129.0 KB; the limit is 128"),
-    "bytes": (field("system.complexity.model_size", 0.4), "0.4 KB do not fit"),
-    "size": (field("system.complexity.model_size", "small"), "model_size is no number of KB: 'small'"),
-    "400 digits": (field("system.complexity.model_size", 10**400), "model_size is no number of KB: 1000"),
-    "of parameters": (field("system.complexity.total_parameters_non_zero", 10**400), "000 parameters are not zero, of"),
+    "abbreviation": (field("submission.abbreviation", "far too long"), "abbreviation is 'far too long'; give at most 10 characters"),
+    "authors": (field("submission.authors", []), "submission.authors is []; give a list of authors"),
+    "email": (field("submission.authors.0.email"), f"{ONE}.meta.yaml: submission.authors.0 has no email"),
+    "corresponding": (field("submission.authors.0.corresponding", False), "; give a list of authors, one of them corresponding"),
+    "parameters": (field("system.complexity.total_parameters", "62k"), "total_parameters is '62k'; give a whole number"),
+    "more than all": (field("system.complexity.total_parameters_non_zero", 70000), "70000 parameters that are not zero, of 62090, and"),
+    "large": (field("system.complexity.model_size", 129.0), "model_size is 129.0; give a number of KB, above 0 and at most 128"),
+    "bytes": (field("system.complexity.model_size", 0.4), "and 0.4 KB do not fit"),
+    "size": (field("system.complexity.model_size", "small"), "model_size is 'small'; give a number of KB"),
+    "400 digits": (field("system.complexity.model_size", 10**400), "model_size is 1000"),
+    "of parameters": (field("system.complexity.total_parameters_non_zero", 10**400), "total_parameters_non_zero is 1000"),
     "of per cent": (field("results.development_dataset.overall.accuracy", 10**400), "overall.accuracy is 1000"),
-    "another size": (field("system.complexity.model_size", 100.0), "system.complexity.model_size is 100.0, EXPERIMENT"),
+    "another size": (field("system.complexity.model_size", 100.0), "system.complexity.model_size is 100.0, the experiment has 1"),
     "class": (field("results.development_dataset.class_wise.park"), "class_wise has no park"),
     "device": (field("results.development_dataset.device_wise.s6"), "device_wise has no s6"),
-    "percent": (field("results.development_dataset.overall.accuracy", 140), "results overall.accuracy is 140"),
-    "list": (field("results.development_dataset.class_wise", [1]), "results class_wise.accuracy is 'nothing'"),
-    "loss": (field("results.development_dataset.class_wise.bus.logloss", -1), "results class_wise.bus.logloss is -1"),
+    "percent": (field("results.development_dataset.overall.accuracy", 140), "results.development_dataset.overall.accuracy is 140; give per cent, 0 to 100, or nothing"),
+    "list": (field("results.development_dataset.class_wise", [1]), "results.development_dataset.class_wise is [1]; give a block"),
+    "loss": (field("results.development_dataset.class_wise.bus.logloss", -1), "class_wise.bus.logloss is -1; give a number, 0 or more, or nothing"),
     "mean": (field("results.development_dataset.overall.accuracy", 99.0), "the overall accuracy is 99.0, the mean of"),
-    "result": (field("results.development_dataset.device_wise.a.logloss", 0.1), "device_wise.a.logloss is 0.1, EXPERI"),
-    "not run": (field("results.development_dataset.device_wise.s6.accuracy", 80.0), "s6.accuracy is 80.0, EXPERIMENT"),
-}
+    "result": (field("results.development_dataset.device_wise.a.logloss", 0.1), "device_wise.a.logloss is 0.1, the experiment has "),
+    "not run": (field("results.development_dataset.device_wise.s6.accuracy", 80.0), "s6.accuracy is 80.0, the experiment has None"),
+}  # fmt: skip
 
 
 def found(file, data, home):
-    text = "\n".join(validator.faults(file, data, home))
-    return text.replace(str(data), "DATA").replace(str(home / "submission_1" / "seed_0"), "EXPERIMENT")
+    return "\n".join(submission.faults(file, data, home)).replace(str(data), "DATA")
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -257,15 +311,15 @@ def test_many_faults_are_all_named(tmp_path, sent, data, home):
 def test_without_data_systems_are_compared_with_each_other(tmp_path, sent):
     texts = parts(sent)
     MUTATIONS["a row less"][0](texts)
-    assert validator.faults(pack(tmp_path / "p.zip", texts)) == [
-        f"{ONE}.output.csv: lacks 1 clips which another system has: 2.wav"
+    assert submission.faults(pack(tmp_path / "p.zip", texts)) == [
+        f"{ONE}.output.csv: lacks 1 clips of another system: 2.wav"
     ]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 but no more", b"text"])
 def test_what_is_no_zip_file_is_one_fault(tmp_path, content):
     (tmp_path / "p.zip").write_bytes(content)
-    (fault,) = validator.faults(tmp_path / "p.zip")
+    (fault,) = submission.faults(tmp_path / "p.zip")
     assert "is no zip file" in fault
 
 
@@ -276,7 +330,7 @@ def test_a_damaged_zip_file_is_a_fault(tmp_path, sent, place, bits):
     content = bytearray(sent.read_bytes())
     content[place] ^= bits
     (tmp_path / "p.zip").write_bytes(content)
-    assert len(validator.faults(tmp_path / "p.zip")) == 1
+    assert len(submission.faults(tmp_path / "p.zip")) == 1
 
 
 def test_a_report_and_names_with_their_folder_are_no_faults(tmp_path, sent, data):
@@ -284,13 +338,13 @@ def test_a_report_and_names_with_their_folder_are_no_faults(tmp_path, sent, data
     for name in (f"{ONE}.output.csv", f"{TWO}.output.csv"):
         texts[name] = "\n".join(f"audio/{row}" if row[0].isdigit() else row for row in texts[name].splitlines())
     texts |= {f"submission/task1a/{LABEL}.technical_report.pdf": "%PDF"}
-    assert validator.faults(pack(tmp_path / "p.zip", texts), data) == []
+    assert submission.faults(pack(tmp_path / "p.zip", texts), data) == []
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [(dict(label="Kit"), "label: 'Kit' does not read Surname_Institute_task1a"),
-     (dict(seed=3), "has no seed 3; it has 0"),
+     (dict(seed=3), "has 0; choose one with --seed"),
      (dict(home="/nowhere"), "holds no whole run"), (dict(data="/nowhere"), "no such folder"),
      (dict(out="/proc/none/p.zip"), "cannot be written"), (dict(data="strange"), "has the class 'harbour'"),
      (dict(data="twice"), "lists a.wav with audio/ before it and without"),
@@ -319,16 +373,16 @@ def test_a_run_that_cannot_be_scored_is_one_line(tmp_path, home, data, sent, nam
     shutil.copytree(home, tmp_path / "home")
     for file in list((tmp_path / "home").rglob(name)):
         file.unlink()
-    with pytest.raises(InputError, match=f"{name}: no such file; train"):
+    with pytest.raises(InputError, match=name):
         submission.package(tmp_path / "home", LABEL, data, tmp_path / "p.zip")
-    with pytest.raises(InputError, match=f"{name}: no such file; train"):
-        validator.faults(sent, home=tmp_path / "home")
+    with pytest.raises(InputError, match=name):
+        submission.faults(sent, home=tmp_path / "home")
 
 
 def test_a_labelled_set_is_predicted_as_well(tmp_path, home):
     labelled = write_corpus(tmp_path / "set", [(f"audio/{i}.wav", CLASSES[i], f"p{i}", "a") for i in range(4)])
     submission.package(home, LABEL, labelled, tmp_path / "p.zip")
-    assert validator.faults(tmp_path / "p.zip", labelled, home) == []
+    assert submission.faults(tmp_path / "p.zip", labelled, home) == []
 
 
 def test_commands(tmp_path, home, data, sent, capsys):
@@ -341,3 +395,42 @@ def test_commands(tmp_path, home, data, sent, capsys):
     MUTATIONS["NaN"][0](texts)
     assert app(["package", "--check", str(pack(out, texts))], standalone_mode=False) == 1
     assert MUTATIONS["NaN"][1] in capsys.readouterr().out
+
+
+def test_the_schema_names_the_classes_and_devices_of_the_lists():
+    results = submission.SCHEMA.schema["properties"]["results"]["properties"]["development_dataset"]["properties"]
+    assert tuple(results["class_wise"]["required"]) == CLASSES
+    assert tuple(results["device_wise"]["required"]) == check.DEVICES
+
+
+def broken(path, value):
+    """Metadata with a field of another value, which a YAML file can hold."""
+    return field(path, value), path
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [broken("submission.label", {"a": 1}), broken("system.complexity.model_size", float("nan")),
+     broken("results.development_dataset.overall.logloss", float("inf")),
+     broken("results.development_dataset.class_wise", {None: 3, 1: []}),
+     broken("system.complexity.total_parameters", True), broken("submission.authors", [1]),
+     broken("submission.authors", {"a": [datetime.date(2021, 6, 15)]})],
+)  # fmt: skip
+def test_whatever_a_field_holds_is_one_line_that_names_it(tmp_path, sent, data, home, change, where):
+    texts = parts(sent)
+    change(texts)
+    found = submission.faults(pack(tmp_path / "p.zip", texts), data, home)
+    assert found and all(line.startswith(f"{ONE}.meta.yaml: {where}") and "\n" not in line for line in found)
+
+
+def test_metadata_that_hold_themselves_are_no_yaml(tmp_path, sent):
+    texts = parts(sent) | {f"{ONE}.meta.yaml": "&a {submission: *a}"}
+    assert "meta.yaml: is no YAML" in "\n".join(submission.faults(pack(tmp_path / "p.zip", texts)))
+
+
+def test_quotes_around_cells_and_dates_are_no_faults(tmp_path, sent, data, home):
+    texts = parts(sent)
+    rows = texts[f"{ONE}.output.csv"].splitlines()
+    texts[f"{ONE}.output.csv"] = "\n".join("\t".join(f'"{cell}"' for cell in row.split("\t")) for row in rows)
+    texts[f"{ONE}.meta.yaml"] += "sent: 2021-06-15\n"
+    assert submission.faults(pack(tmp_path / "p.zip", texts), data, home) == []

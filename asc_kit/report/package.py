@@ -12,47 +12,38 @@ folders, is the sender's.
 import json
 import re
 import zipfile
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import torch
 import yaml
+from jsonschema import Draft202012Validator, ValidationError
 
 from asc_kit.common.errors import InputError
-from asc_kit.common.files import check_writable, replacing
+from asc_kit.common.files import ARCHIVE_FAULTS, check_writable, replacing
 from asc_kit.common.progress import say
+from asc_kit.data import check, store
 from asc_kit.data import corpus as corpora
-from asc_kit.data.check import DEVICES, TRAINING_A
-from asc_kit.data.corpus import Corpus
-from asc_kit.data.store import open_store
 from asc_kit.deploy import compact, predict
 from asc_kit.report import evaluation
-from asc_kit.report.evaluation import NETWORKS
 from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import flat
 
-CLASSES = tuple(TRAINING_A)
+CLASSES = tuple(check.TRAINING_A)
 COLUMNS = ["filename", "scene_label", *CLASSES]
-LABEL = re.compile(r"[^\W_]+(?:-[^\W_]+)*_[^\W_]+_task1a")
-LIMIT = 128.0  # KB of non-zero parameters
-FIELDS = {
-    "submission": ("label", "name", "abbreviation", "authors"),
-    "system": ("description", "complexity", "external_datasets", "source_code"),
-    "system.description": ("input_sampling_rate", "acoustic_features", "embeddings", "data_augmentation",
-                           "machine_learning_method", "ensemble_method_subsystem_count", "decision_making",
-                           "external_data_usage", "complexity_management"),
-    "system.complexity": ("total_parameters", "total_parameters_non_zero", "model_size"),
-    "results": ("development_dataset",),
-    "results.development_dataset": ("overall", "class_wise", "device_wise"),
-    "results.development_dataset.overall": ("accuracy", "logloss"),
-    "results.development_dataset.class_wise": CLASSES,
-    "results.development_dataset.device_wise": DEVICES,
-}  # fmt: skip
-AUTHOR = ("lastname", "firstname", "email", "affiliation")
+LABEL = r"[^\W_]+(?:-[^\W_]+)*_[^\W_]+_task1a"
+PLACE = rf"^(?:.*/)?(?P<label>(?P<sender>{LABEL})_(?P<number>[1-4]))/(?P=label)\.(?P<kind>output\.csv|meta\.yaml)$"
+METADATA = (Path(__file__).parent / "package_metadata.yaml").read_text(encoding="utf-8")
+SCHEMA = Draft202012Validator(yaml.safe_load(Path(__file__).with_name("package_schema.yaml").read_text()))
+SUM = 1e-3  # what a row of rounded probabilities may be off
+NEAR = 0.01  # what a number may differ from the experiment's: per cent, log loss, KB
 
 
 def package(home: Path, label: str, data: Path, out: Path, seed: int | None = None) -> list[str]:
     """Let each submission of an experiment predict a data set, and write the package.
+
+    Equal predictions make equal bytes: every file in it is of the same day.
 
     Parameters
     ----------
@@ -69,103 +60,79 @@ def package(home: Path, label: str, data: Path, out: Path, seed: int | None = No
     ------
     InputError : nothing was run, other classes than the task's, or several seeds of which none was chosen.
     """
-    if not LABEL.fullmatch(label):
+    if not re.fullmatch(LABEL, label):
         raise InputError(f"label: {label!r} does not read Surname_Institute_task1a, in letters and digits")
     check_writable(out)
     systems = {f"{label}_{name}": folder for name, folder in runs(home, seed).items()}
     corpus = corpora.read(data)
     if strange := sorted(set(corpus.classes) - set(CLASSES)):
         raise InputError(f"{data}: has the class {strange[0]!r}, which DCASE 2021 Task 1A has not; name its data set")
-    name, count = Counter(map(shown, corpus.table.filename)).most_common(1)[0]
-    if count > 1:
-        raise InputError(f"{data}: lists {name} with audio/ before it and without; remove one of its lines")
-    abouts = {name: meta(folder, name) for name, folder in systems.items()}  # their faults show before the work
-    parts = {}
-    for name, folder in systems.items():
-        parts[f"{name}.output.csv"] = _output(folder, corpus)
-        parts[f"{name}.meta.yaml"] = yaml.safe_dump(abouts[name], sort_keys=False, allow_unicode=True)
-    _zip(parts, out)
-    say(f"{out}: names, addresses and institutes of the authors are empty in the .meta.yaml files, and the technical "
-        "report is not in it; add them before you send it")  # fmt: skip
+    names = corpus.table.filename.map(clip_name)
+    if twice := names[names.duplicated()].tolist():
+        raise InputError(f"{data}: lists {twice[0]} with audio/ before it and without; remove one of its lines")
+    abouts = {name: yaml.safe_dump(metadata(folder, name), sort_keys=False, allow_unicode=True)
+              for name, folder in systems.items()}  # fmt: skip  # before the work: their faults show at once
+    with replacing(out) as part, zipfile.ZipFile(part, "w") as file:
+        for name, folder in systems.items():
+            for kind, text in (("output.csv", _output(folder, corpus)), ("meta.yaml", abouts[name])):
+                entry = zipfile.ZipInfo(f"submission/task1a/{name}/{name}.{kind}", (2021, 6, 15, 0, 0, 0))
+                entry.external_attr = 0o644 << 16
+                file.writestr(entry, text, zipfile.ZIP_DEFLATED)
+    say(f"{out}: before you send it, add authors and institutes to its .meta.yaml files, and the technical report")
     return list(systems)
 
 
-def shown(filename: str) -> str:
+def clip_name(filename: str) -> str:
     """A clip's name in the output, where ``audio/`` is not part of it."""
     return filename.removeprefix("audio/")
 
 
 def runs(home: Path, seed: int | None) -> dict[str, Path]:
     """Folders of the whole runs of submissions 1 to 4; later folds than the first are no system to send."""
-    found = [file.parent for name in NETWORKS for file in sorted(home.glob(f"submission_{name}/seed_*/run.json"))]
-    found = [folder for folder in found if re.fullmatch(r"seed_\d+", folder.name)]
-    seeds = sorted({int(folder.name.removeprefix("seed_")) for folder in found})
+    found = [file.parent for file in sorted(home.glob("submission_[1-4]/seed_*/run.json"))]
+    seeds = sorted({int(folder.name[5:]) for folder in found if re.fullmatch(r"seed_\d+", folder.name)})
     if not seeds:
         raise InputError(f"{home}: holds no whole run of submissions 1 to 4; train one with notebooks/05_train.ipynb")
-    if seed is None and len(seeds) > 1:
+    if (seed is None and len(seeds) > 1) or seed not in (None, *seeds):
         raise InputError(f"seed: {home} has {', '.join(map(str, seeds))}; choose one with --seed")
     seed = seeds[0] if seed is None else seed
-    if seed not in seeds:
-        raise InputError(f"seed: {home} has no seed {seed}; it has {', '.join(map(str, seeds))}")
-    return {folder.parent.name.removeprefix("submission_"): folder for folder in found if folder.name == f"seed_{seed}"}
+    return {folder.parent.name[-1]: folder for folder in found if folder.name == f"seed_{seed}"}
 
 
-def _output(folder: Path, corpus: Corpus) -> str:
+def _output(folder: Path, corpus: corpora.Corpus) -> str:
     """``<label>.output.csv`` of a run."""
     model = compact.load(folder / "model.safetensors")
     if model.classes != CLASSES:
         raise InputError(f"{folder}: its classes are {', '.join(model.classes)}, not the ten of DCASE 2021 Task 1A")
     torch.set_num_threads(model.config.training.threads)
-    store = open_store(corpus, model.config.features.sample_rate)
+    clips = store.open_store(corpus, model.config.features.sample_rate)
     rows = corpus.table[corpus.table.filename.isin(corpus.used())]
-    device = predict.processing_device(model.config.training.device)
-    probabilities = predict.scores(model, store, rows, device)
-    return predict.as_text(rows.assign(filename=rows.filename.map(shown)), probabilities, model.classes)
+    probabilities = predict.scores(model, clips, rows, predict.processing_device(model.config.training.device))
+    return predict.as_text(rows.assign(filename=rows.filename.map(clip_name)), probabilities, model.classes)
 
 
-def meta(folder: Path, label: str) -> dict[str, Any]:
+def metadata(folder: Path, label: str) -> dict:
     """What ``<label>.meta.yaml`` says of a run: the system, its complexity, its results on the evaluation fold."""
-    surname, institute, _, number = label.split("_")
-    author = {"lastname": surname, "firstname": None, "email": None, "corresponding": True,
-              "affiliation": {"abbreviation": institute, "institute": None, "location": None}}  # fmt: skip
-    about = json.loads((folder / "run.json").read_text())
-    model = compact.load(folder / "model.safetensors")
-    return {
-        "submission": {"label": label, "name": f"Inverted bottlenecks, {model.config.features.n_mels} mel bins",
-                       "abbreviation": f"MB_{model.config.features.n_mels}_{number}", "authors": [author]},
-        "system": {"description": _description(model), "complexity": _complexity(model), "external_datasets": [],
-                   "source_code": ""},
-        "results": {"development_dataset": _results(folder)},
-        "remark": f"configuration {about['hash']}, trained on {about['data']['name']}"
-                  + (", SYNTHETIC data" if about["data"]["synthetic"] else ""),
-    }  # fmt: skip
-
-
-def _description(model: compact.Model) -> dict[str, Any]:
+    about, model = json.loads((folder / "run.json").read_text()), compact.load(folder / "model.safetensors")
     augmentation = model.config.augmentation
     used = {"temporal crop": augmentation.crop_seconds, f"{augmentation.mixup} mixup": augmentation.mixup,
             "SpecAugment": augmentation.time_masks or augmentation.mel_masks}  # fmt: skip
-    return dict.fromkeys(FIELDS["system.description"]) | {
-        "input_sampling_rate": f"{model.config.features.sample_rate / 1000:g}kHz",
-        "acoustic_features": "log-mel energies",
-        "data_augmentation": ", ".join(name for name, value in used.items() if value) or None,
-        "machine_learning_method": "CNN", "complexity_management": "weight quantization, inverted bottlenecks",
+    remark = f"configuration {about['hash']}, trained on {about['data']['name']}"
+    values = {
+        "label": label, "parts": label.split("_"), "model": model,
+        "kilohertz": f"{model.config.features.sample_rate / 1000:g}", "size": round(model.nonzero * 2 / 1024, 4),
+        "augmentation": ", ".join(name for name, value in used.items() if value) or "null",
+        "remark": json.dumps(remark + ", SYNTHETIC data" * about["data"]["synthetic"], ensure_ascii=False),
     }  # fmt: skip
+    return yaml.safe_load(METADATA.format_map(values)) | {"results": {"development_dataset": _results(folder)}}
 
 
-def _complexity(model: compact.Model) -> dict[str, Any]:
-    return {"total_parameters": model.parameters, "total_parameters_non_zero": model.nonzero,
-            "model_size": round(model.nonzero * 2 / 1024, 4)}  # fmt: skip
-
-
-def _results(folder: Path) -> dict[str, Any]:
+def _results(folder: Path) -> dict:
     """Accuracy in per cent and log loss of the run's own evaluation clips; None where a class or device has none."""
-    home, submission = folder.parent.parent, folder.parent.name.removeprefix("submission_")
-    for file in (home / "truth.tsv", folder / "predictions.tsv"):
-        if not file.exists():
-            raise InputError(f"{file}: no such file; train again with notebooks/01_corpus.ipynb and 05_train.ipynb")
-    results = evaluation.load(home, Recipe("package"), f"{folder.parent.name}/{folder.name}")
-    scored = results.scored[submission]
+    results = evaluation.load(folder.parents[1], Recipe("package"), f"{folder.parent.name}/{folder.name}")
+    if not results.scored:
+        raise InputError(f"{folder}: predictions.tsv, or its experiment's truth.tsv, is missing; train it again")
+    (scored,) = results.scored.values()
 
     def row(part: evaluation.Scored) -> dict[str, float | None]:
         if part.clips.empty:
@@ -173,18 +140,142 @@ def _results(folder: Path) -> dict[str, Any]:
         score = part.row()
         return {"accuracy": round(100 * score["accuracy"], 4), "logloss": round(score["log_loss"], 6)}
 
-    return {
-        "overall": row(scored),
-        "class_wise": {name: row(scored.where("scene_label", name)) for name in CLASSES},
-        "device_wise": {name: row(scored.where("source_label", name)) for name in DEVICES},
-    }
+    classes = {name: row(scored.where("scene_label", name)) for name in CLASSES}
+    devices = {name: row(scored.where("source_label", name)) for name in check.DEVICES}
+    return {"overall": row(scored), "class_wise": classes, "device_wise": devices}
 
 
-def _zip(parts: dict[str, str], out: Path) -> None:
-    """Equal parts make equal bytes: every file is of the same day."""
-    with replacing(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, text in parts.items():
-            label = name.split(".")[0]
-            entry = zipfile.ZipInfo(f"submission/task1a/{label}/{name}", (2021, 6, 15, 0, 0, 0))
-            entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
-            file.writestr(entry, text)
+def faults(package: Path, data: Path | None = None, home: Path | None = None, seed: int | None = None) -> list[str]:
+    """Check a package, whoever made it; nothing is unpacked.
+
+    Authors left blank and a missing technical report are no faults: they come last, and from people.
+
+    Parameters
+    ----------
+    data : the data set that was to be predicted; without it, systems are compared with each other
+    home, seed : the experiment it was made from, whose complexity and results the metadata must state
+
+    Returns
+    -------
+    a line a fault, which begins with the file in the package; none for a package that wants authors and report alone
+
+    Raises
+    ------
+    InputError : the data set or the experiment cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(package) as file:
+            names = [name for name in file.namelist() if not name.endswith("/")]
+            texts = {name: file.read(name) for name in names}
+    except (OSError, *ARCHIVE_FAULTS) as error:
+        return [f"{package}: is no zip file that can be read ({str(error) or 'it ends early'})"]
+    files = pd.Series(names, names, dtype=str).str.extract(PLACE)  # NaN: of no system
+    found = [f"{name}: is no <label>/<label>.output.csv or .meta.yaml, a label Surname_Institute_task1a_<1 to 4>"
+             for name in files.index[files.label.isna()] if not name.endswith(".pdf")]  # fmt: skip
+    files = files.dropna()
+    found += [f"{name}: is there twice" for name in files.index[files.duplicated()]]
+    for label, kinds in files.groupby("label").kind:
+        found += [f"{label}: has no {label}.{kind}" for kind in ("output.csv", "meta.yaml") if kind not in set(kinds)]
+    if files.sender.nunique() != 1:
+        found.append(f"needs systems of one sender, has {', '.join(files.label.unique()) or 'none'}")
+    folders, clips = runs(home, seed) if home else {}, {}
+    for name, label, _, number, kind in files.itertuples():
+        if kind == "output.csv":
+            lines = _check_output(texts[name], clips.setdefault(name, set()))
+        else:
+            run = flat(metadata(folders[number], label)) if number in folders else {}
+            lines = _check_metadata(texts[name], label, run)
+            found += [f"{name}: {home} has no run of this system"] if home and not run else []
+        found += [f"{name}: {line}" for line in lines]
+    return found + list(_compare_clips(clips, data))
+
+
+def _check_output(data: bytes, clips: set[str]) -> Iterator[str]:
+    """Faults of an output file; the names in it go to ``clips``."""
+    try:
+        lines = pd.Series(data.decode("utf-8-sig").splitlines(), dtype=str)
+        cells = lines.str.replace('"', "").str.split("\t", expand=True)
+        head = cells.loc[0].dropna().tolist()
+    except (UnicodeDecodeError, KeyError):  # KeyError: no line
+        yield "is empty, or no TAB separated text"
+        return
+    if head != COLUMNS:
+        missing = ", ".join(name for name in COLUMNS if name not in head) or "none"
+        yield f"missing columns: {missing}; it has {', '.join(head)[:200]}; give {', '.join(COLUMNS)}, in this order"
+        return
+    width = cells.notna().sum(axis=1)[1:]
+    table = cells.loc[width.index[width == len(COLUMNS)], : len(COLUMNS) - 1].set_axis(COLUMNS, axis=1)
+    clips.update(table.filename.map(clip_name))
+    other = width[width != len(COLUMNS)].map(f"has {{}} columns in place of {len(COLUMNS)}".format)
+    for number, fault in pd.concat([other, *_check_rows(table)]).sort_index(kind="stable").items():
+        yield f"line {number + 1}: {fault}"
+    yield from ["has no row"] * width.empty
+
+
+def _check_rows(table: pd.DataFrame) -> Iterator[pd.Series]:
+    """Faults of an output's rows: number of the row -> what is wrong, a series a kind."""
+    names, labels, texts = table.filename, table.scene_label, table[COLUMNS[2:]]
+    yield names[names == ""].map(lambda _: "names no file")
+    yield names[names.map(clip_name).duplicated()].map("{} is there twice".format)
+    yield labels[~labels.isin(CLASSES)].map("scene_label {!r} is none of the ten".format)
+    values = texts.apply(pd.to_numeric, errors="coerce")
+    outside = ~(values.ge(0) & values.le(1))  # a text that is no number is, too
+    for name in texts:
+        yield texts[name][outside[name]].map(f"{name} is {{!r}}, no probability from 0 to 1".format)
+    values = values[~outside.any(axis=1)]
+    sums = values.sum(axis=1)
+    yield sums[(sums - 1).abs() > SUM].map("its probabilities sum to {:.4f}".format)
+    own = values.where(pd.get_dummies(labels).reindex(index=values.index, columns=CLASSES, fill_value=False))
+    less = values[own.max(axis=1) < values.max(axis=1)]
+    yield "scene_label is " + labels[less.index] + ", the most probable class is " + less.idxmax(axis=1)
+
+
+def _compare_clips(clips: dict[str, set[str]], data: Path | None) -> Iterator[str]:
+    """Clips that an output lacks, or has too many of."""
+    wanted = set(map(clip_name, corpora.read(data).used())) if data else set().union(*clips.values())
+    for name, there in clips.items():
+        for verb, names, where in (("lacks", wanted - there, f"of {data or 'another system'}"),
+                                   ("has", there - wanted, f"that {data} has not")):  # fmt: skip
+            if there and names:
+                yield f"{name}: {verb} {len(names)} clips {where}: {', '.join(sorted(names)[:3])}"
+
+
+def _check_metadata(data: bytes, label: str, run: dict) -> Iterator[str]:
+    """Faults of ``<label>.meta.yaml``: of its form; where it has that, of what it says."""
+    try:
+        about = yaml.safe_load(data.decode("utf-8-sig"))
+        about = json.loads(json.dumps(about, default=str), parse_constant=str)  # NaN is no number, a date is text
+    except Exception as error:  # PyYAML's constructors raise anything at values that are none of their tag's
+        yield f"is no YAML: {' '.join(str(error).split())}"
+        return
+    errors = dict.fromkeys(map(_sentence, SCHEMA.iter_errors(about)))
+    yield from errors or _contradictions(flat(about), label, run)
+
+
+def _sentence(error: ValidationError) -> str:
+    """A schema's message in the kit's form: where, what is wrong, what to give."""
+    path = ".".join(map(str, error.absolute_path)) or "the file"
+    if error.validator == "required":
+        return f"{path} has no {', '.join(name for name in error.validator_value if name not in error.instance)}"
+    return f"{path} is {error.instance!r:.60}; give {error.schema['description']}"
+
+
+def _contradictions(stated: dict, label: str, run: dict) -> Iterator[str]:
+    """What cannot be true together, or by the run; both are ``block.field`` -> value."""
+    if stated["submission.label"] != label:
+        yield f"submission.label is {stated['submission.label']!r}, the file is called {label}"
+    names = ("total_parameters", "total_parameters_non_zero", "model_size")
+    total, used, size = (stated[f"system.complexity.{name}"] for name in names)
+    if used > total or not max(used, 1) <= 8192 * size <= 64 * max(used, 1):  # one to 64 bits each
+        yield f"system.complexity: {used} parameters that are not zero, of {total}, and {size} KB do not fit"
+    parts = ("overall", *(f"class_wise.{name}" for name in CLASSES))
+    overall, *each = (stated.get(f"results.development_dataset.{part}.accuracy") for part in parts)
+    if None not in (overall, *each) and not _near(overall, sum(each) / len(each)):
+        yield f"results: the overall accuracy is {overall}, the mean of the classes' {sum(each) / len(each):.4f}"
+    for path, value in run.items():
+        if path.startswith(("system.complexity", "results")) and not _near(stated.get(path), value):
+            yield f"{path} is {stated.get(path)}, the experiment has {value}"
+
+
+def _near(one: float | None, two: float | None) -> bool:
+    return one == two or None not in (one, two) and abs(one - two) <= NEAR
