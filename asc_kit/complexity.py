@@ -1,17 +1,20 @@
 """Tables 1, 5 and 6 from the built network: structure, parameters, bytes, multiply-accumulates (Section 3.5)."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 
 import pandas as pd
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from torch.utils.hooks import RemovableHandle
 
 from asc_kit import network
-from asc_kit.blocks import FusedMBConv4, InvertedBottleneck, MBConv4
+from asc_kit.blocks import FusedMBConv4, MBConv4
 from asc_kit.config import Config, Features
 from asc_kit.deploy.folding import fold
 from asc_kit.network import TABLE_1, Network
@@ -41,11 +44,13 @@ def count(module: nn.Module) -> int:
 
 
 def size_kb(net: nn.Module) -> float:
-    """Model size of Table 7: two bytes a parameter, / 1024. The baseline's authors count running statistics too."""
-    numbers = count(net)
-    if isinstance(net, network.Baseline):
-        numbers += sum(b.numel() for name, b in net.named_buffers() if "running" in name)
-    return numbers * BYTES / 1024
+    """Model size of Table 7: two bytes a parameter, / 1024; with the running statistics where a network counts them."""
+    return (count(net) + getattr(net, "counts_statistics", False) * statistics(net)) * BYTES / 1024
+
+
+def statistics(net: nn.Module) -> int:
+    """Running means and variances of the batch norms."""
+    return sum(b.numel() for name, b in net.named_buffers() if name.endswith(("running_mean", "running_var")))
 
 
 def sizes(net: nn.Module) -> dict[str, int]:
@@ -55,9 +60,8 @@ def sizes(net: nn.Module) -> dict[str, int]:
     in the convolutions before them, and the first, which has none, as an affine. The baseline's normalisation of its
     features counts only there.
     """
-    statistics = sum(b.numel() for name, b in net.named_buffers() if name.endswith(("running_mean", "running_var")))
     folded = sum(value.numel() for value in fold(net).state_dict().values())
-    return {"parameters": count(net), "with_statistics": count(net) + statistics, "folded": folded}
+    return {"parameters": count(net), "with_statistics": count(net) + statistics(net), "folded": folded}
 
 
 def evaluate(formula: str, i: int, o: int) -> int:
@@ -158,23 +162,49 @@ def anatomy(net: nn.Module, features: Features, seconds: float = 10.0) -> pd.Dat
 def peak_activations(net: nn.Module, features: Features, seconds: float = 10.0) -> int:
     """Numbers that must be in memory at once, besides the weights, to run one clip layer by layer.
 
-    The largest sum, over the convolutions and products, of a layer's input, its output, and the input of its block
-    where that is still wanted by the shortcut; whatever else there is (norms, activations, gates) is done in place.
+    The largest sum, over the convolutions and products, of a layer's input, its output, and whatever came before and
+    is wanted after it, as a shortcut; all else (norms, activations, gates) is done in place.
     """
-    sums, held, hooks = [], [None], []
+    trace = _Trace()
+    with trace:
+        _pass(net, features, seconds)
+    for tensor in (*net.parameters(), *net.buffers()):
+        trace.uses.pop(_memory(tensor), None)
+    spans = [(min(steps), max(steps), trace.sizes[memory]) for memory, steps in trace.uses.items()]
+    alive = [sum(size for first, last, size in spans if first <= step <= last) for step in trace.products]
+    return max(alive, default=0)
 
-    def hook(_: nn.Module, x: tuple, y: torch.Tensor) -> None:
-        shortcut = 0 if held[-1] is None or held[-1] is x[0] else held[-1].numel()
-        sums.append(x[0].numel() + y.numel() + shortcut)
 
-    for module in net.modules():
-        if isinstance(module, InvertedBottleneck):
-            hooks.append(module.register_forward_pre_hook(lambda _, inputs: held.append(inputs[0])))
-            hooks.append(module.register_forward_hook(lambda *_: held.append(None)))
-        elif isinstance(module, (nn.Conv2d, nn.Linear)):
-            hooks.append(module.register_forward_hook(hook))
-    _pass(net, features, seconds, hooks)
-    return max(sums)
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+class _Trace(TorchDispatchMode):
+    """Which memory the operations of a network take and give, step by step; views of the same memory are one.
+
+    Attributes
+    ----------
+    uses, sizes : memory -> the steps that use it, and how many numbers it holds
+    products : steps that are convolutions or products
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.uses, self.sizes = defaultdict(list), {}
+        self.products, self.step = [], 0
+        self.kept = []  # tensors, or later ones would be given their memory
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        given = operation(*args, **(kwargs or {}))
+        self.step += 1
+        if operation.overloadpacket in flop_registry:
+            self.products.append(self.step)
+        for tensor in tree_leaves((args, kwargs, given)):
+            if isinstance(tensor, torch.Tensor):
+                self.kept.append(tensor)
+                self.uses[_memory(tensor)].append(self.step)
+                self.sizes[_memory(tensor)] = tensor.untyped_storage().nbytes() // tensor.element_size()
+        return given
 
 
 def work_of_step(config: Config, classes: int, batch_size: int, seconds: float) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from test_folding import CLASSES, trained
+from torch import nn
 
 from asc_kit import complexity, network
 from asc_kit.deploy import compact, size
@@ -48,6 +49,39 @@ def test_peak_is_the_first_depthwise_convolution(mels, seconds):
 def test_peak_of_the_baseline_is_its_second_convolution():
     settings = Recipe("test").config("baseline").features
     assert complexity.peak_activations(network.Baseline(40, 10), settings, 10) == 2 * 16 * 40 * 500
+
+
+class Foreign(nn.Module):
+    """Nothing of the kit's: 1-d convolutions, a skip over two of them, a concatenation, a layer norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv1d(32, 8, 3, padding=1), nn.Conv1d(8, 8, 3, padding=1)
+        self.third, self.norm, self.last = nn.Conv1d(8, 8, 3, padding=1), nn.LayerNorm(32), nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = self.first(self.norm(x[:, 0]).transpose(1, 2))  # 8 channels, all wanted until the concatenation
+        y = self.third(torch.relu(self.second(x)))
+        return self.last(torch.cat([x, y], 1).mean(2))
+
+
+def test_peak_of_any_network_counts_what_is_still_wanted():
+    """32 in and 8 out of the first convolution; 8 in, 8 out and the 8 that wait need less."""
+    settings = Recipe("test").config("1").features
+    frames = settings.frames(44100)
+    assert complexity.peak_activations(Foreign(), settings, 1) == (32 + 8) * frames
+    net = Foreign()
+    net.first = nn.Conv1d(32, 8, 1, stride=1)
+    net.second, net.third = nn.Conv1d(8, 40, 1), nn.Conv1d(40, 8, 1)
+    assert complexity.peak_activations(net, settings, 1) == (40 + 8 + 8) * frames
+    assert complexity.peak_activations(nn.Flatten(), settings, 1) == 0  # has neither
+
+
+def test_statistics_are_counted_where_a_network_says_so():
+    net = nn.Sequential(nn.Conv2d(1, 512, 1), nn.BatchNorm2d(512))
+    assert complexity.size_kb(net) == 2 * 2048 / 1024
+    net.counts_statistics = True
+    assert complexity.size_kb(net) == 2 * 3072 / 1024
 
 
 def test_peak_is_no_more_than_torch_allocates():

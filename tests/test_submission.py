@@ -35,9 +35,7 @@ def write_run(home, number, seed=0, classes=CLASSES):
     folder.mkdir(parents=True)
     settings = Recipe("test").config(number, seed)
     torch.manual_seed(int(number))
-    compact.save(
-        network.build(number, settings.features, len(classes)), settings, classes, folder / "model.safetensors"
-    )
+    compact.save(network.build(settings, len(classes)), settings, classes, folder / "model.safetensors")
     truth = pd.read_csv(home / "truth.tsv", sep="\t")
     (folder / "predictions.tsv").write_text(as_text(truth, random.dirichlet(np.ones(10), len(truth)), CLASSES))
     data = {"name": "some", "synthetic": True, "fingerprint": "x"}
