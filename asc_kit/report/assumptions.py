@@ -5,9 +5,11 @@ to change does change, and train a step with it.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from asc_kit.config import PARTS
 
@@ -28,7 +30,7 @@ class Assumption:
     part: str
     name: str
     words: str
-    other: tuple[Any, ...]
+    other: list[Any]
     changes: str
     why: str
 
@@ -38,48 +40,7 @@ class Assumption:
         return getattr(PARTS[self.part](), self.name)
 
 
-ASSUMPTIONS = (
-    Assumption("features", "axis_order", "strides 2 x 1, kernel 5 x 3; features 640 x M", ("frequency_time",), "logits",
-               "640 x M is written time first; parameters and MACs are the same"),
-    Assumption("features", "n_fft", "a window size of 2760 samples", (4096,), "features", "no padding is mentioned"),
-    Assumption("features", "power", "log-mel energies", (1,), "features", "energies are powers"),
-    Assumption("features", "mel_scale", "mel bins", ("htk",), "features",
-               "librosa's default, as PANNs"),
-    Assumption("features", "mel_norm", "mel bins", (None,), "features",
-               "only shifts a bin, which the first batch norm absorbs"),
-    Assumption("features", "amin", "log-mel", (1e-8, 1e-5), "features", "PANNs; lies below 16-bit noise"),
-    Assumption("features", "top_db", "log-mel", (80.0,), "features", "PANNs: none"),
-    Assumption("features", "last_frame", "640 x M", (False,), "features", "639 without it"),
-    Assumption("augmentation", "mixup_domain", "two audio signals that are mixed", ("log_mel",), "inputs",
-               "audio signals are waveforms; the authors' ERANN mixes them too"),
-    Assumption("augmentation", "mixup_alpha", "we adopt alpha = 0.6", (1.0,), "inputs",
-               "r ~ Beta(0.6, 0.6), as in standard mixup; [5] draws r ~ U(0, 1), which is alpha = 1"),
-    Assumption("augmentation", "mixup_partner", "modified mixup [5]", ("other_class",), "targets",
-               "mixup pairs any clips; [5] takes other classes"),
-    Assumption("augmentation", "time_masks", "SpecAugment [11]", (1,), "inputs", "PANNs: two of below 64 frames"),
-    Assumption("augmentation", "mel_masks", "SpecAugment [11]", (1,), "inputs", "PANNs: two of below M / 8 bins"),
-    Assumption("augmentation", "mask_fraction", "SpecAugment [11]", (0.25,), "inputs", "64 of 512 frames, M / 8 bins"),
-    Assumption("augmentation", "mask_fill", "SpecAugment [11]", ("zero",), "inputs",
-               "PANNs: 0 after the first batch norm"),
-    Assumption("training", "schedule_epochs", "one-cycle; about 400 epochs, max 500", (400,), "rate",
-               "the cycle ends with the longest training"),
-    Assumption("training", "cycle_momentum", "AdamW with standard parameters", (True,), "momentum",
-               "AdamW's own beta1 is constant; PyTorch's OneCycleLR cycles it unless told not to"),
-    Assumption("training", "selection", "early stopping", ("test", "none"), "rows",
-               "a part held out by location; choosing on the test fold would be optimistic"),
-    Assumption("training", "validation_fraction", "early stopping", (0.25,), "rows",
-               "no part is mentioned; as much as a fold"),
-    Assumption("training", "watch", "early stopping", ("accuracy",), "epochs",
-               "the report ranks its models by log loss"),
-    Assumption("training", "patience", "early stopping, max epochs of 500", (1, None), "epochs",
-               '"about 400" of 500'),
-    Assumption("training", "ema_warmup", "moving average, decay rate of 0.999", (False,), "average",
-               "without it short runs report the random start"),
-    Assumption("training", "ema_buffers", "moving average of models parameters", (False,), "average",
-               "averaged weights go with averaged statistics"),
-    Assumption("training", "float16", "weights are converted to float16 format", ("arithmetic",), "probabilities",
-               "converted weights; what they are computed in is not told"),
-)  # fmt: skip
+ASSUMPTIONS = [Assumption(**row) for row in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())]
 
 
 def table() -> pd.DataFrame:
