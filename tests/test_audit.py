@@ -81,7 +81,30 @@ def test_official_fold_is_the_lists(tmp_path):
 
 def test_equations_differ_from_table_5_by_2_o_less_2_i():
     found = audit.equations()
-    assert found.built.all() and set(found["sum - equation"]) == {"-2*(I - O)"}
+    assert found.built.all() and set(found["sum - equation"]) == {"+2·O -2·I"}
+
+
+def test_another_difference_would_be_another_finding(monkeypatch):
+    """With equations (2) and (3) as they should read, and with one that is off by a product."""
+    read = tables.published
+
+    def corrected(name):
+        table = read(name)
+        if name == "text":
+            table.loc[table.row == "equation_2", "value"] = "4·I·(I + O + 2·[0.25·I] + 14) + 2·O + [0.25·I] + H(I, O)"
+            table.loc[table.row == "equation_3", "value"] = "4·I·(9·I + 2·[0.25·I] + 3) + 2·I + [0.25·I] + H(I, O)"
+        return table
+
+    monkeypatch.setattr(tables, "published", corrected)
+    right, off = audit.equations()["sum - equation"]
+    assert right == "+0·O +0·I" and off.startswith("[")  # no sum of I and O: all the differences
+
+
+def test_every_source_is_a_value_of_the_kit():
+    """A name that were misspelt in the published tables would leave its number unchecked."""
+    sources = {source for name in (*range(1, 8), "text") for source in tables.published(name).source} - {""}
+    blocks = {"MBConv4(12, 18)", "Fused-MBConv4(6, 12)"}
+    assert blocks < sources and sources - blocks <= set(dict(audit._values()))
 
 
 def test_sizes_are_those_of_the_facts():

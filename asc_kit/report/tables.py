@@ -22,7 +22,11 @@ PUBLISHED = Path(__file__).parent / "published"
 
 
 def published(number: int | str) -> pd.DataFrame:
-    """The report's table, or "text", in long form: table, row, label, column, value, decimals, note; all text."""
+    """The report's table, or "text", in long form, all text.
+
+    table, row, label, column, value, decimals, note; ``source`` and ``how`` say what `asc_kit.report.audit` compares
+    the value with.
+    """
     name = number if number == "text" else f"table_{number}"
     return pd.read_csv(PUBLISHED / f"{name}.csv", dtype=str, keep_default_na=False)
 
