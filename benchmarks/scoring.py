@@ -98,7 +98,7 @@ def scoring(repeats: int) -> list[dict[str, float]]:
     parts, wave = [], 0.1 * torch.randn(1, 10 * RATE, generator=torch.Generator().manual_seed(0))
     for mels in (32, 64, 128, 160):
         config = Features(n_mels=mels)
-        parts.append((mels, LogMel(config), network.build("4", config, 10).eval(), [], []))
+        parts.append((mels, LogMel(config), network.Network(mels, 10).eval(), [], []))
     with torch.inference_mode():
         for turn in range(repeats + 1):  # the first warms up
             for _, features, net, halves, wholes in parts:

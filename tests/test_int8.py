@@ -47,7 +47,7 @@ def _save(run, classes):
     from asc_kit import network
     from asc_kit.deploy import compact
 
-    compact.save(network.build("1", run.config.features, 2), run.config, classes, run.folder / "model.safetensors")
+    compact.save(network.build(run.config, 2), run.config, classes, run.folder / "model.safetensors")
 
 
 def test_committed_table_is_why_export_has_no_int8():

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from asc_kit import blocks, kernels, network
-from asc_kit.config import Features
 
 STRIDES = [(1, 1), (2, 1), (1, 2), (2, 2), (3, 2)]
 
@@ -90,7 +89,7 @@ def gradients(plain, precision, layout):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "PLAIN", plain)
         torch.manual_seed(0)
-        net = network.build("2", Features(n_mels=64), 10).to(memory_format=layout)
+        net = network.Network(64, 10).to(memory_format=layout)
         x = torch.randn(8, 1, 128, 64, generator=torch.Generator().manual_seed(1))
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             logits = net(x)
@@ -114,7 +113,7 @@ def test_scoring_takes_plain_pytorch(patch):
     """Without gradients nothing of the kit's own stands in the way of an export."""
     for name in ("_Depthwise", "_Subsample", "_SqueezeExcite"):
         patch.delattr(kernels, name)
-    net = network.build("2", Features(n_mels=64), 10).eval()
+    net = network.Network(64, 10).eval()
     with torch.no_grad():
         net(torch.randn(1, 1, 64, 64))
 
@@ -122,11 +121,10 @@ def test_scoring_takes_plain_pytorch(patch):
 STEPS = """
 import resource, sys, torch
 from asc_kit import kernels, network
-from asc_kit.config import Features
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     kernels.keep_memory()
-net, x = network.build("2", Features(n_mels=64), 10), torch.randn(16, 1, 512, 64)
+net, x = network.Network(64, 10), torch.randn(16, 1, 512, 64)
 for _ in range(7):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     net(x).sum().backward()

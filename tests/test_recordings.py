@@ -35,7 +35,7 @@ def model_file(tmp_path_factory):
     file = tmp_path_factory.mktemp("model") / "model.safetensors"
     settings = Recipe("test").config("1")
     torch.manual_seed(0)
-    net = network.build("1", settings.features, len(CLASSES))
+    net = network.build(settings, len(CLASSES))
     with torch.no_grad():
         net.classifier.weight.mul_(20)
     for _ in range(20):
