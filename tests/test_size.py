@@ -1,7 +1,9 @@
 """What ``python -m asc_kit size`` prints: exact counts, memory by hand, and each year's limits."""
 
+import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from test_folding import CLASSES, trained
 from torch import nn
 
@@ -118,3 +120,11 @@ def test_table_is_aligned(tmp_path):
     assert rows[0].startswith("system")
     start = rows[0].index("1  ")
     assert all(row[start - 1] == " " and row[start] != " " for row in rows)
+
+
+def test_committed_table_is_why_export_has_no_int8():
+    table = pd.read_csv(ROOT / "results" / "performance" / "int8.csv")
+    for _, rows in table.groupby("submission"):
+        usual, small = rows[rows.weights == "float16"].iloc[0], rows[rows.weights == "int8"]
+        assert (small.labels_changed > 0).all() and (small.milliseconds > usual.milliseconds).all()
+        assert (small.onnx_bytes > 0.9 * usual.onnx_bytes).all()
