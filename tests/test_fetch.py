@@ -694,4 +694,4 @@ def test_unknown_data_set_names_those_there_are(tmp_path):
 def test_root_that_is_a_file(shop, root):
     shop.add("a.zip", zipped([("a", b"")]))
     root.write_text("mine")
-    assert refused(shop, root).startswith(f"--root: {root} cannot be written (")
+    assert refused(shop, root).startswith(f"--root: {root} cannot be written, ")

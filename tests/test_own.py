@@ -293,7 +293,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(mine):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limit[1]))  # bytes; a clip has 48,044
     try:
-        with pytest.raises(InputError, match="ASC_CACHE: .*/own cannot be written .*; is its disk full?"):
+        with pytest.raises(InputError, match="ASC_CACHE: .*/own/mine-.* cannot be written .*; is its disk full?"):
             own.build(mine)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

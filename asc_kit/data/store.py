@@ -123,7 +123,7 @@ def _build(root: Path, names: list[str], sample_rate: int, folder: Path) -> None
     lengths = _whole(in_threads(lambda file: _length(file, sample_rate), files, "reading headers"))
     length = Counter(lengths).most_common(1)[0][0]
     size = len(files) * length * 2
-    with cached(folder, size) as part:
+    with cached(folder) as part:
         with (part / "samples.i16").open("wb") as target:
             os.posix_fallocate(target.fileno(), 0, size)  # a full disk shows here, at once
             write = lambda item: _write(target.fileno(), *item, sample_rate, length)  # noqa: E731
