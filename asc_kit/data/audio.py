@@ -201,10 +201,8 @@ def _opened(file: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]
                 notes = ("its header tells no length; read to the end of the file",)
         if sound.format in ("RAW", "CAF"):  # libsndfile takes anything named .vox or .gsm for sound
             raise Damaged(file, "unreadable", f"{file.suffix} cannot be checked for its length; convert it to wav")
-        if sound.frames == UNKNOWN:
-            raise Damaged(file, "unreadable", "does not tell its length, so it may be cut; convert it to wav")
-        if sound.frames <= 0:
-            raise Damaged(file, "empty", "holds no samples; fetch it again")
+        if not 0 < sound.frames < UNKNOWN:
+            raise Damaged(file, "empty", "holds no samples, or does not tell how many; fetch or convert it again")
         if not RATES[0] <= sound.samplerate <= RATES[1]:
             raise Damaged(file, "damaged", f"is damaged, its header says {sound.samplerate} Hz; fetch it again")
         yield sound, notes
@@ -241,10 +239,8 @@ def _decoder(file: Path, source: Path | mmap.mmap) -> Iterator[soundfile.SoundFi
     try:
         sound = soundfile.SoundFile(source)
     except UnicodeError:  # soundfile encodes names strictly
-        utf8 = sys.getfilesystemencoding() == "utf-8"
-        advice = "its name is not UTF-8; rename it" if utf8 else "its name is not read as UTF-8; put PYTHONUTF8=1 " \
-            "before the command"  # fmt: skip
-        raise Damaged(file, "unreadable", advice) from None
+        advice = "rename it" if sys.getfilesystemencoding() == "utf-8" else "put PYTHONUTF8=1 before the command"
+        raise Damaged(file, "unreadable", f"its name is not read as UTF-8; {advice}") from None
     except (soundfile.LibsndfileError, TypeError) as error:  # soundfile wants more arguments for a name in .raw
         reason = getattr(error, "error_string", "no header").rstrip(".")
         raise Damaged(file, "unreadable", f"is not audio that can be read ({reason}); fetch it again") from None
@@ -320,9 +316,8 @@ def _converted(file: Path) -> Iterator[Path]:
         return
     program = shutil.which("ffmpeg")
     if program is None:
-        raise Damaged(
-            file, "unreadable", f"{file.suffix} needs ffmpeg, which is not installed; install it or convert it to wav"
-        )
+        what = f"{file.suffix} needs ffmpeg, which is not installed; install it or convert it to wav"
+        raise Damaged(file, "unreadable", what)
     with tempfile.TemporaryDirectory() as folder:
         wave = Path(folder) / "decoded.wav"
         options = "-vn -c:a pcm_f32le -rf64 auto".split()
@@ -330,7 +325,5 @@ def _converted(file: Path) -> Iterator[Path]:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
         if done.returncode or done.stderr.strip() or not wave.exists():
             reason = " ".join(done.stderr.split())[-120:] or "no sound in it"
-            raise Damaged(
-                file, "unreadable", f"ffmpeg cannot decode it ({reason}); fetch it again or convert it to wav"
-            )
+            raise Damaged(file, "unreadable", f"ffmpeg cannot decode it ({reason}); fetch it again or convert it")
         yield wave

@@ -108,9 +108,7 @@ def check_classes(file: Path, names: list[str]) -> None:
         if not name.isprintable():
             raise InputError(f"{file}: the class {name!r} holds a character that is not shown; rename it")
         if (other := seen.setdefault(" ".join(name.lower().split()), name)) != name:
-            raise InputError(
-                f"{file}: the classes {other!r} and {name!r} differ in case or spaces alone; give one name"
-            )
+            raise InputError(f"{file}: the classes {other!r} and {name!r} differ in case or spaces alone; name one")
 
 
 def _say_places(recordings: list[Recording]) -> None:

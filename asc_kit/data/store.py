@@ -171,9 +171,6 @@ def _finish(part: Path, names: list[str], sample_rate: int, length: int, written
     for note in sorted({note for notes in index.note for note in notes.split("; ") if note}):
         clips = index.filename[[note in notes.split("; ") for notes in index.note]]
         notes.append(f"{len(clips)} of {len(names)} clips: {note} ({clips.iloc[0]}{' …' * (len(clips) > 1)})")
-    twins = index[index.digest.duplicated(keep=False)].sort_values(["digest", "filename"])
-    if len(twins):
-        notes.append(f"{len(twins)} clips hold the same samples as another ({' = '.join(twins.filename[:2])})")
     for note in notes:
         say(f"warning: {note}")
     text = f"{sample_rate} {length}\n" + "\n".join(sorted(index.filename + " " + index.digest))
