@@ -106,7 +106,7 @@ def _fetch(dataset: str, rows: list[Any], root: Path) -> list[Path]:
 
 def _check_space(dataset: str, wanted: list[Any], root: Path) -> None:
     """Say what is to come; refuse what the disk cannot hold."""
-    to_fetch = sum(row.bytes - _size(_part(root, row)) for row in wanted)
+    to_fetch = sum(row.bytes - _size(root / f"{row.filename}.part") for row in wanted)
     to_unpack = UNPACKED * sum(row.bytes for row in wanted)
     free = shutil.disk_usage(root).free
     say(f"{dataset}: {amount(to_fetch)} to fetch, about {amount(to_unpack)} to unpack; {amount(free)} free in {root}")
@@ -126,13 +126,9 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
-def _part(root: Path, row: Any) -> Path:
-    return root / f"{row.filename}.part"
-
-
 def _download(row: Any, root: Path) -> None:
     """Bring one archive to its place; what lies there stays until the right one replaces it."""
-    part, fruitless, most = _part(root, row), 0, 0
+    part, fruitless, most = root / f"{row.filename}.part", 0, 0
     while _size(part) < row.bytes:
         try:
             _ask(row, part)

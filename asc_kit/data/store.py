@@ -167,9 +167,8 @@ def _finish(part: Path, names: list[str], sample_rate: int, length: int, written
     index = pd.DataFrame(written, columns=["digest", "note"])
     index.insert(0, "filename", names)
     index.to_csv(part / "index.tsv", sep="\t", index=False)
-    notes = []
-    for note in sorted({note for notes in index.note for note in notes.split("; ") if note}):
-        clips = index.filename[[note in notes.split("; ") for notes in index.note]]
+    notes, each = [], index.assign(note=index.note.str.split("; ")).explode("note")
+    for note, clips in each[each.note != ""].groupby("note").filename:
         notes.append(f"{len(clips)} of {len(names)} clips: {note} ({clips.iloc[0]}{' …' * (len(clips) > 1)})")
     for note in notes:
         say(f"warning: {note}")
