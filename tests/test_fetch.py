@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -20,8 +19,7 @@ from conftest import ROOT
 
 from asc_kit.common.errors import InputError
 from asc_kit.data import fetch as fetching
-from asc_kit.data.archives import unpack
-from asc_kit.data.fetch import CHUNK, fetch, read_registry
+from asc_kit.data.fetch import CHUNK, fetch, read_registry, unpack
 
 HEADER = "dataset\tfilename\turl\tbytes\tmd5\n"
 TOP = "TAU-toy"
@@ -198,7 +196,7 @@ def test_archives_are_fetched_checked_unpacked_and_kept(shop, root, capsys):
     assert {h["User-Agent"] for h in shop.headers} == {"asc_kit"}
     assert {h["Accept-Encoding"] for h in shop.headers} == {"identity"}
     said = capsys.readouterr()
-    assert said.err.startswith("toy: 2 archives, 263 kB to fetch, about ") and said.err.count("\n") == 1
+    assert said.err.startswith("toy: 263 kB to fetch, about ") and said.err.count("\n") == 1
     assert f" free in {root}" in said.err and said.out == ""
 
 
@@ -217,7 +215,7 @@ def test_command_prints_folders_alone_and_its_status_speaks_of_the_archives(shop
     shop.add("toy.meta.zip", zipped([("flat.csv", b"x"), (f"{TOP}/meta.csv", b"y")]))
     done = subprocess.run(command(shop, root), cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"{root}\n{root / TOP}\n")
-    assert done.stderr.startswith("toy: 1 archives, ") and done.stderr.count("\n") == 1  # no bar in a batch
+    assert done.stderr.startswith("toy: ") and done.stderr.count("\n") == 1  # no bar in a batch
     shop.add("lost.zip", b"x")
     del shop.files["lost.zip"]
     done = subprocess.run(command(shop, root), cwd=ROOT, capture_output=True, text=True)
@@ -244,7 +242,7 @@ def test_archives_of_a_browser_are_taken(shop, root, capsys):
     (root / "toy.audio.1.zip").write_bytes(audio(1))
     fetch("toy", root, shop.registry)
     assert shop.asked == [] and names(root) == sorted([*clips(1), "toy.audio.1.zip"])
-    assert ": 1 archives, 0 bytes to fetch, about 262 kB to unpack; " in capsys.readouterr().err
+    assert "toy: 0 bytes to fetch, about 0 bytes to unpack; " in capsys.readouterr().err
 
 
 def test_only_missing_and_shortened_members_are_extracted(shop, root):
@@ -293,27 +291,33 @@ def test_server_that_gets_no_further_is_given_up_and_the_part_kept(shop, root, c
     shop.add("toy.audio.1.zip", audio(1))
     shop.ranges = False
     shop.faults["toy.audio.1.zip"] = [("cut", 2 * CHUNK), ("cut", CHUNK)] * 20
-    assert "131 kB of 263 kB are here, and the same command goes on from there" in refused(shop, root)
+    assert "131 kB of 263 kB are here; the same command goes on from there" in refused(shop, root)
     assert len(shop.asked) == 5  # the first brought something, and none of the four after it anything new
     assert names(root) == ["toy.audio.1.zip.part"]
     assert (root / "toy.audio.1.zip.part").read_bytes() == audio(1)[: 2 * CHUNK]
     shop.faults.clear(), shop.forget(), capsys.readouterr()
     shop.ranges = True
     fetch("toy", root, shop.registry)
-    assert ", 132 kB to fetch, about 294 kB to unpack; " in capsys.readouterr().err
+    assert " 132 kB to fetch, about 294 kB to unpack; " in capsys.readouterr().err
     assert shop.asked == [("toy.audio.1.zip", f"bytes={2 * CHUNK}-")]
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
-def test_busy_server_is_asked_again_after_the_time_it_names(shop, root, monkeypatch, code):
-    slept = []
-    monkeypatch.setattr(fetching.time, "sleep", slept.append)
-    monkeypatch.setattr(fetching, "WAITS", (1, 3, 10))
+def test_busy_server_is_asked_again(shop, root, code):
     shop.add("toy.audio.1.zip", audio(1))
-    shop.faults["toy.audio.1.zip"] = [("status", (code, {})), ("status", (code, {"Retry-After": "7"})),
-                                      ("status", (code, {"Retry-After": "86400"}))]  # fmt: skip
+    shop.faults["toy.audio.1.zip"] = [("status", (code, {}))] * 2
     fetch("toy", root, shop.registry)
-    assert slept == [1, 7, fetching.LONGEST_WAIT] and len(shop.asked) == 4
+    assert len(shop.asked) == 3
+
+
+@pytest.mark.parametrize("count", [2 * CHUNK, 4 * CHUNK + 494, 10 * CHUNK])
+def test_part_of_another_file_is_refused_and_the_next_command_starts_anew(shop, root, count):
+    shop.add("toy.audio.1.zip", audio(1))
+    root.mkdir()
+    (root / "toy.audio.1.zip.part").write_bytes(noise(count, 99))
+    assert "other bytes than the registry's md5" in refused(shop, root) and names(root) == []
+    fetch("toy", root, shop.registry)
+    assert names(root) == sorted([*clips(1), "toy.audio.1.zip"])
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410])
@@ -346,8 +350,7 @@ def test_wrong_md5_is_refused_and_the_good_ones_are_there(shop, root):
     shop.add("toy.audio.2.zip", audio(2), md5="0" * 32)
     shop.add("toy.audio.3.zip", audio(3))
     line = refused(shop, root)
-    found = hashlib.md5(audio(2)).hexdigest()
-    assert f"1 of 3 archives failed: toy.audio.2.zip: md5 {found} where the registry has {'0' * 32};" in line
+    assert "1 of 3 archives failed: toy.audio.2.zip: http" in line and "other bytes than the registry's md5" in line
     assert Counter(name for name, _ in shop.asked)["toy.audio.2.zip"] == 1
     assert names(root) == sorted([*clips(1, 3), "toy.audio.1.zip", "toy.audio.3.zip"])
 
@@ -357,44 +360,9 @@ def test_failures_are_all_in_the_line(shop, root, capsys):
         shop.add(f"toy.audio.{number}.zip", audio(number), md5="0" * 32 if number == 1 else None)
     del shop.files["toy.audio.3.zip"]
     line = refused(shop, root)
-    assert "2 of 3 archives failed: toy.audio.1.zip: md5" in line and "; toy.audio.3.zip: the server" in line
+    assert "2 of 3 archives failed: toy.audio.1.zip: http" in line and "; toy.audio.3.zip: the server" in line
     said = capsys.readouterr().err.splitlines()
     assert [text.split(":")[0] for text in said] == ["toy", "toy.audio.1.zip", "toy.audio.3.zip"]
-
-
-@pytest.mark.parametrize("server", ["right", "wrong"])
-@pytest.mark.parametrize("held", ["some", "all", "more"])
-def test_part_of_another_file_is_fetched_from_zero_once(shop, root, server, held):
-    shop.add("toy.audio.1.zip", audio(1), md5="0" * 32 if server == "wrong" else None)
-    size = len(shop.files["toy.audio.1.zip"])
-    root.mkdir()
-    count = {"some": 2 * CHUNK, "all": size, "more": size + 1}[held]
-    (root / "toy.audio.1.zip.part").write_bytes(noise(count, 99))
-    ranges = {"some": [f"bytes={2 * CHUNK}-", None], "all": [None], "more": [None]}[held]
-    if server == "right":
-        fetch("toy", root, shop.registry)
-        assert names(root) == sorted([*clips(1), "toy.audio.1.zip"])
-    else:
-        assert "md5" in refused(shop, root)
-        assert names(root) == []
-    assert [asked for _, asked in shop.asked] == ranges
-
-
-@pytest.mark.parametrize("fault", [("elsewhere", 1), ("status", (416, {})), ("status", (206, {}))])
-def test_answer_that_does_not_begin_where_asked_starts_again(shop, root, fault):
-    shop.add("toy.audio.1.zip", audio(1))
-    shop.faults["toy.audio.1.zip"] = [("cut", 2 * CHUNK), fault]
-    fetch("toy", root, shop.registry)
-    assert [asked for _, asked in shop.asked] == [None, f"bytes={2 * CHUNK}-", None]
-    assert (root / "toy.audio.1.zip").read_bytes() == audio(1)
-
-
-@pytest.mark.parametrize("code", [206, 416])
-def test_answer_to_a_range_that_nobody_asked_for_is_refused(shop, root, code):
-    shop.add("toy.audio.1.zip", audio(1))
-    shop.faults["toy.audio.1.zip"] = [("status", (code, {}))]
-    assert f"the server answers {code}, for which it was not asked" in refused(shop, root)
-    assert len(shop.asked) == 1 and names(root) == []
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -409,18 +377,10 @@ def test_file_of_another_size_is_refused_and_the_part_kept(shop, root, ranges):
     assert (root / "toy.audio.1.zip.part").read_bytes() == noise(CHUNK)
 
 
-def test_more_bytes_than_listed_are_refused(shop, root):
-    shop.add("toy.audio.1.zip", audio(1), size=CHUNK)
-    shop.faults["toy.audio.1.zip"] = [("no length", None)]
-    assert f"toy.audio.1.zip: more than {CHUNK} bytes come" in refused(shop, root)
-    assert names(root) == []
-
-
 def test_end_that_comes_early_without_a_length_is_a_break(shop, root):
     shop.add("toy.audio.1.zip", audio(1)[:CHUNK], size=len(audio(1)), md5=hashlib.md5(audio(1)).hexdigest())
     shop.faults["toy.audio.1.zip"] = [("no length", None)]
-    line = refused(shop, root)  # the second answer tells the size
-    assert f"has {CHUNK} bytes where the registry has {len(audio(1))}" in line
+    assert "the server answers 416" in refused(shop, root)  # there is no more
     assert shop.asked[1] == ("toy.audio.1.zip", f"bytes={CHUNK}-")
     assert (root / "toy.audio.1.zip.part").read_bytes() == audio(1)[:CHUNK]
 
@@ -470,34 +430,11 @@ def test_address_that_leads_nowhere_is_not_tried_again(shop, root, monkeypatch, 
 # Archives that are not to be trusted
 
 
-def info(name, mode=stat.S_IFREG | 0o644):
-    member = zipfile.ZipInfo(name)
-    member.external_attr = mode << 16
-    return member
-
-
-def encrypted():
-    data = bytearray(zipped([("good.txt", b"good"), ("bad.txt", b"bad")]))
-    place = data.rindex(b"PK\x01\x02")
-    data[place + 8] |= 1
-    return bytes(data)
-
-
 BAD = {
     "parent": [("../evil", b"x")],
     "parent inside": [(f"{TOP}/../../evil", b"x")],
     "parent folder": [("../evil/", b"")],
     "absolute": [("OUTSIDE/evil", b"x")],
-    "here": [("./evil", b"x")],
-    "double slash": [(f"{TOP}//evil", b"x")],
-    "backslash": [("..\\evil", b"x")],
-    "drive": [("C:evil", b"x")],
-    "line break": [("ev\nil", b"x")],
-    "link": [(info("evil", stat.S_IFLNK | 0o777), b"/etc/passwd")],
-    "pipe": [(info("evil", stat.S_IFIFO | 0o644), b"")],
-    "device": [(info("evil", stat.S_IFCHR | 0o644), b"")],
-    "file and folder": [("evil", b"x"), ("evil/evil", b"x")],
-    "encrypted": encrypted(),
 }
 
 
@@ -506,23 +443,14 @@ def test_archive_with_a_bad_member_is_refused_whole(shop, root, tmp_path, kind):
     bad = BAD[kind]
     if kind == "absolute":
         bad = [(name.replace("OUTSIDE", str(tmp_path)), data) for name, data in bad]
-    if kind != "encrypted":
-        bad = zipped([("good.txt", b"good"), *bad])
-    shop.add("bad.zip", bad)
+    shop.add("bad.zip", zipped([("good.txt", b"good"), *bad]))
     shop.add("toy.audio.1.zip", audio(1))
     outside = sorted(p for p in tmp_path.iterdir() if p != root)
     line = refused(shop, root)
     assert line.startswith("fetch: 1 of 2 archives failed: bad.zip: ")
-    assert {"encrypted": "'bad.txt' is encrypted", "link": "'evil' is a link"}.get(kind, "il") in line
+    assert "evil" in line and "is outside the folder" in line
     assert names(root) == sorted(["bad.zip", *clips(1), "toy.audio.1.zip"])
     assert sorted(p for p in tmp_path.iterdir() if p != root) == outside
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_archive_that_has_a_member_twice_is_refused(shop, root):
-    shop.add("bad.zip", zipped([("good.txt", b"good"), ("good.txt", b"better")]))
-    assert "member 'good.txt' is there twice" in refused(shop, root)
-    assert names(root) == ["bad.zip"]
 
 
 @pytest.mark.parametrize("place", [TOP, f"{TOP}/audio", f"{TOP}/audio/1-3.wav"])
@@ -532,7 +460,7 @@ def test_nothing_is_written_through_a_link(shop, root, tmp_path, place):
     outside.mkdir()
     (root / place).parent.mkdir(parents=True)
     (root / place).symlink_to(outside)
-    assert f"{root / place} is a link" in refused(shop, root)
+    assert "is outside the folder; nothing is unpacked" in refused(shop, root)
     assert list(outside.iterdir()) == [] and names(root) == ["toy.audio.1.zip"]
 
 
@@ -541,13 +469,14 @@ def test_folder_for_a_file_and_file_for_a_folder_are_refused(shop, root, place):
     shop.add("toy.audio.1.zip", audio(1))
     (root / place).parent.mkdir(parents=True)
     (root / place).write_text("mine") if place == TOP else (root / place).mkdir()
-    assert f"{root / place} is a link, or not the file or folder it is in the archive" in refused(shop, root)
-    assert names(root) == sorted(["toy.audio.1.zip"] + [TOP] * (place == TOP))
+    line = refused(shop, root)
+    assert str(root / place) in line and ("Not a directory" in line or "Is a directory" in line)
+    assert (root / place).is_file() == (place == TOP)
 
 
 def test_no_zip_with_the_right_md5_is_refused(shop, root):
     shop.add("bad.zip", noise(1000))
-    assert "bad.zip: is not a zip archive, or a damaged one (File is not a zip file)" in refused(shop, root)
+    assert "bad.zip: cannot be unpacked (File is not a zip file)" in refused(shop, root)
     assert names(root) == ["bad.zip"]
 
 
@@ -555,7 +484,7 @@ def test_damaged_member_in_an_archive_with_the_right_md5_is_named(shop, root):
     data = bytearray(audio(1))
     data[data.index(noise(CHUNK, 12)) + 1000] ^= 1
     shop.add("bad.zip", bytes(data))
-    assert f"bad.zip: member {TOP}/audio/1-2.wav cannot be unpacked (Bad CRC-32" in refused(shop, root)
+    assert f"bad.zip: cannot be unpacked (Bad CRC-32 for file '{TOP}/audio/1-2.wav')" in refused(shop, root)
     assert names(root) == [*clips(1)[:2], "bad.zip"]
 
 
@@ -608,13 +537,12 @@ def test_archives_that_do_not_fit_are_refused_before_anything_is_asked(shop, tmp
     assert said[-1].startswith(f"error: --root: toy needs 1 MB in {tmp_path}/disk/data, where 1 MB are free; make room")
 
 
-@pytest.mark.parametrize(("count", "size", "need"), [(5, 400_000, "2 MB"), (300, 1, "1 MB")])
-def test_contents_that_do_not_fit_are_refused_before_unpacking(shop, tmp_path, count, size, need):
-    data = zipped([(f"{TOP}/{i}.wav", bytes(size)) for i in range(count)], zipfile.ZIP_DEFLATED)
+def test_contents_that_do_not_fit_are_refused_before_unpacking(shop, tmp_path):
+    data = zipped([(f"{TOP}/{i}.wav", bytes(400_000)) for i in range(5)], zipfile.ZIP_DEFLATED)
     shop.add("toy.audio.1.zip", data)
     status, said, there = on_a_small_disk(shop, tmp_path, arguments(shop, tmp_path))
     assert status == "status 1" and there == {"toy.audio.1.zip": len(data)}
-    assert f"toy.audio.1.zip: needs {need} more in" in said[-1] and len(shop.asked) == 1
+    assert "toy.audio.1.zip: needs 2 MB in" in said[-1] and len(shop.asked) == 1
 
 
 def test_disk_that_fills_in_a_transfer_keeps_the_part(shop, tmp_path):
@@ -624,14 +552,14 @@ def test_disk_that_fills_in_a_transfer_keeps_the_part(shop, tmp_path):
             f"fetch.fetch('toy', pathlib.Path('{tmp_path}/disk/data'), pathlib.Path('{shop.registry}'))")  # fmt: skip
     status, said, there = on_a_small_disk(shop, tmp_path, f'-c "{code}"')
     assert status == "status 1" and list(there) == ["toy.audio.1.zip.part"] and 900_000 < there.popitem()[1] <= 2**20
-    assert f"toy.audio.1.zip: the disk of {tmp_path}/disk/data is full; make room" in said[-1]
+    assert "toy.audio.1.zip: [Errno 28] No space left on device" in said[-1]
 
 
 def test_disk_that_fills_in_unpacking_leaves_whole_members(shop, tmp_path):
     """It has bytes, and no more names: what the check before cannot see."""
     shop.add("toy.meta.zip", zipped([(f"{TOP}/{i}.txt", b"whole") for i in range(50)]))
     status, said, there = on_a_small_disk(shop, tmp_path, arguments(shop, tmp_path), "size=1m,nr_inodes=30")
-    assert status == "status 1" and "toy.meta.zip: the disk of" in said[-1]
+    assert status == "status 1" and "toy.meta.zip: [Errno 28] No space left on device" in said[-1]
     there.pop("toy.meta.zip")
     assert 10 < len(there) < 30 and set(there.values()) == {5}
 
@@ -689,46 +617,6 @@ fetch.fetch("toy", pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
     assert sorted(os.listdir(root)) == [".fetch.lock", TOP, "toy.audio.1.zip"]
 
 
-def test_killed_unpacking_goes_on_with_what_is_missing(shop, root):
-    shop.add("toy.audio.1.zip", audio(1))
-    code = f"""
-import os, pathlib, signal, sys
-from asc_kit.common import files
-from asc_kit.data import fetch
-real = os.replace
-def replace(a, b):
-    if str(b).endswith("1-2.wav"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(a, b)
-os.replace = replace
-fetch.fetch("toy", pathlib.Path({str(root)!r}), pathlib.Path({str(shop.registry)!r}))
-"""
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == -9
-    folder = root / TOP / "audio"
-    assert sorted(p.name for p in folder.iterdir() if p.suffix == ".wav") == ["1-0.wav", "1-1.wav"]
-    assert len(list(folder.glob(".1-2.wav.*.part"))) == 1
-    (folder / ".mine.part").write_text("not the kit's")
-    kept = (folder / "1-0.wav").stat().st_ino
-    fetch("toy", root, shop.registry)
-    assert names(root) == sorted([*clips(1), "toy.audio.1.zip", f"{TOP}/audio/.mine.part"]) and len(shop.asked) == 1
-    assert (folder / "1-0.wav").stat().st_ino == kept
-    assert [(folder / f"1-{i}.wav").read_bytes() == noise(CHUNK, 10 + i) for i in range(4)] == [True] * 4
-
-
-def test_a_member_that_was_damaged_is_unpacked_again(shop, root):
-    shop.add("toy.audio.1.zip", audio(1))
-    fetch("toy", root, shop.registry)
-    file = root / TOP / "audio" / "1-2.wav"
-    kept = (file.with_name("1-1.wav")).stat().st_ino
-    file.write_bytes(bytes(file.stat().st_size))  # of the right length, as a loss of power leaves it
-    fetch("toy", root, shop.registry)
-    assert (
-        file.read_bytes() == noise(CHUNK, 12)
-        and file.with_name("1-1.wav").stat().st_ino == kept
-        and len(shop.asked) == 1
-    )
-
-
 def test_second_fetch_at_the_same_time_is_refused(shop, root):
     shop.add("toy.audio.1.zip", audio(1))
     shop.faults["toy.audio.1.zip"] = [("hold", 2 * CHUNK)]
@@ -750,10 +638,11 @@ GOOD = ["toy", "a.zip", "http://localhost/a.zip", "10", "0" * 32]
     ("text", "what"),
     [
         (None, "No such file"),
-        ("", ":1: no column dataset, filename, url, bytes, md5"),
-        ("dataset\tfilename\turl\tmd5\n", ":1: no column bytes"),
-        (HEADER.replace("\t", ","), ":1: no column"),
+        ("", "; it needs the columns dataset, filename, url, bytes, md5, TAB separated"),
+        ("dataset\tfilename\turl\tmd5\n", "; it needs the columns"),
+        (HEADER.replace("\t", ","), "; it needs the columns"),
         (HEADER + "toy\ta.zip\n", ":2: url '' is not an http"),
+        (HEADER + 2 * ("\t".join(GOOD) + "\n"), "filename a.zip is there twice"),
         *[
             (HEADER + "\t".join(GOOD) + "\n\n" + "\t".join(GOOD[:place] + [cell] + GOOD[place + 1 :]), f":4: {what}")
             for place, cell, what in [
@@ -763,8 +652,7 @@ GOOD = ["toy", "a.zip", "http://localhost/a.zip", "10", "0" * 32]
                 (1, "/b.zip", "filename '/b.zip'"),
                 (1, "c\\b.zip", r"filename 'c\\\\b.zip'"),
                 (1, ".fetch.lock", "filename '.fetch.lock'"),
-                (1, "a.zip", "filename a.zip is there twice"),
-                (2, "ftp://localhost/b.zip", "url 'ftp://localhost/b.zip' is not an http or https address"),
+                                (2, "ftp://localhost/b.zip", "url 'ftp://localhost/b.zip' is not an http or https address"),
                 (2, "file:///etc/passwd", "url 'file:///etc/passwd'"),
                 (3, "ten", "bytes 'ten' is not a number of bytes"),
                 (3, "-1", "bytes '-1'"),
@@ -784,12 +672,6 @@ def test_faults_of_a_registry_are_one_line_with_its_place(tmp_path, text, what):
         fetch("toy", tmp_path / "data", file)
     assert str(caught.value).startswith(f"{file}:") and what.replace("\\\\\\\\", "\\\\") in str(caught.value)
     assert "\n" not in str(caught.value) and not (tmp_path / "data").exists()
-
-
-def test_registry_that_is_not_text(tmp_path):
-    (tmp_path / "registry.tsv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="registry.tsv: not UTF-8 text"):
-        read_registry(tmp_path / "registry.tsv")
 
 
 def test_registry_may_come_from_a_spreadsheet(tmp_path):
@@ -812,4 +694,4 @@ def test_unknown_data_set_names_those_there_are(tmp_path):
 def test_root_that_is_a_file(shop, root):
     shop.add("a.zip", zipped([("a", b"")]))
     root.write_text("mine")
-    assert refused(shop, root) == f"--root: {root} is not a folder"
+    assert refused(shop, root).startswith(f"--root: {root} cannot be written, ")

@@ -11,12 +11,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from asc_kit.common.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
 
 # What zipfile raises at damaged or unusual archives.
 ARCHIVE_FAULTS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError,
@@ -50,7 +47,7 @@ def check_writable(target: Path, *inputs: Path) -> None:
     """Raise `InputError` before long work whose result could not be written, or would take the place of an input."""
     if target.exists() and not target.is_file():
         raise InputError(f"{target}: is {'a folder' if target.is_dir() else 'no ordinary file'}; name a file")
-    if target.exists() and any(_same(file, target) for file in inputs):
+    if target.exists() and os.path.realpath(target) in map(os.path.realpath, inputs):
         raise InputError(f"{target}: is read here, and would be written over; name another file")
     probe = target.with_name(f".{target.name}.{os.getpid()}.probe")
     try:
@@ -60,14 +57,7 @@ def check_writable(target: Path, *inputs: Path) -> None:
         raise InputError(f"{target}: cannot be written ({error.strerror}); name another") from None
 
 
-def _same(one: Path, two: Path) -> bool:
-    try:
-        return one.samefile(two)
-    except OSError:  # not there, or no name that a file can have
-        return False
-
-
-def write_tensors(tensors: dict[str, "torch.Tensor"], target: Path, about: str) -> None:
+def write_tensors(tensors: dict[str, Any], target: Path, about: str) -> None:
     """Write safetensors whose metadata is one text, under the key ``asc_kit``.
 
     Several keys would be written in random order, and equal runs would not be equal bytes.
@@ -95,45 +85,33 @@ def locked(file: Path, busy: str | None = None, setting: str = "ASC_CACHE") -> I
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle = file.open("w")
+        fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+    except BlockingIOError:
+        raise InputError(busy) from None
     except OSError as error:
-        raise InputError(f"{setting}: {file.parent} cannot be written ({error.strerror}); give another") from None
+        raise InputError(f"{setting}: {file.parent} cannot be written, or its disk has no locks ({error.strerror}); "
+                         "give a folder on a local disk") from None  # fmt: skip
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-        except BlockingIOError:
-            raise InputError(busy) from None
-        except OSError as error:
-            raise InputError(f"{setting}: the file system of {file.parent} has no locks ({error.strerror}); give a "
-                             "folder on a local disk") from None  # fmt: skip
         yield
 
 
 @contextmanager
-def cached(folder: Path, size: int | None = None) -> Iterator[Path]:
+def cached(folder: Path) -> Iterator[Path]:
     """A folder beside one of the cache that takes its place when the block ends well, and goes when it does not.
-
-    Parameters
-    ----------
-    size : bytes that it will take
 
     Raises
     ------
     InputError : it cannot be written.
     """
-    part = folder.with_suffix(".part")
+    part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     try:
         part.mkdir(parents=True)
         yield part
         os.replace(part, folder)
     except OSError as error:
-        if error.errno in FULL:
-            free = amount(shutil.disk_usage(folder.parent).free)
-            need = f" and {amount(size)} are needed" if size else ""
-            raise InputError(f"ASC_CACHE: the disk of {folder.parent} is full, {free} are free{need}; make room or "
-                             "give another folder") from None  # fmt: skip
-        raise InputError(f"ASC_CACHE: {folder.parent} cannot be written ({error.strerror or error}); is its disk full? "
-                         "make room or give another folder") from None  # fmt: skip
+        raise InputError(f"ASC_CACHE: {folder} cannot be written ({error.strerror or error}); is its disk full? make "
+                         "room or give another folder") from None  # fmt: skip
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

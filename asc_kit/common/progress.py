@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -32,21 +32,17 @@ def progress(items: Iterable | None, title: str, **options: Any) -> tqdm:
     return tqdm(items, title, disable=shown, leave=False, dynamic_ncols=True, file=stream(), **options)
 
 
-def in_threads(function: Callable, items: Iterable, title: str) -> list:
+def in_threads(function: Callable, items: list, title: str) -> list:
     """The results of a function of every item in their order, an `InputError` in the place of its result.
 
     For what works outside the interpreter's lock, as soundfile and soxr do. Any other error ends all.
     """
-    with ThreadPoolExecutor() as pool:
+
+    def outcome(item: Any) -> Any:
         try:
-            return [_outcome(future) for future in progress([pool.submit(function, item) for item in items], title)]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            return function(item)
+        except InputError as error:
+            return error
 
-
-def _outcome(future: Future) -> Any:
-    try:
-        return future.result()
-    except InputError as error:
-        return error
+    with ThreadPoolExecutor() as pool:
+        return list(progress(pool.map(outcome, items), title, total=len(items)))

@@ -69,11 +69,11 @@ class Report:
         lines = [f"{self.name}{', ' * bool(self.release)}{self.release}: {self.clips:,} clips listed"]
         lines += [f"  {count:,} files: {what}" for what, count in self.formats.items()] + self.notes
         for side, rows in self.table.groupby("side", sort=False):
-            lines += ["", f"{side}: {rows.clips.sum():,} clips{_beside(rows)}", _crosstab(rows)]
+            official = f" (official {rows.official.sum():,.0f})" if rows.official.notna().all() else ""
+            lines += ["", f"{side}: {rows.clips.sum():,} clips{official}", _crosstab(rows)]
         for kind, found in self.faults.items():
-            lines += ["", f"{kind}: {len(found):,}"] + [
-                f"  {name}: {what}" for name, what in list(found.items())[:SHOWN]
-            ]
+            lines += ["", f"{kind}: {len(found):,}"]
+            lines += [f"  {name}: {what}" for name, what in list(found.items())[:SHOWN]]
             lines += [f"  and {len(found) - SHOWN:,} more; --json names all"] * (len(found) > SHOWN)
         summary = ", ".join(f"{len(found):,} {kind}" for kind, found in self.faults.items())
         return "\n".join([*lines, "", f"{self.root}: whole" if self.whole else f"{self.root}: not whole: {summary}"])
@@ -100,22 +100,20 @@ def _identity(corpus: Corpus) -> tuple[str, str]:
         return "SYNTHETIC corpus of this kit", ""
     if not corpus.labelled:
         return f"evaluation set without scene labels ({corpus.root.name})", ""
-    named = corpus.table[corpus.table.segment != ""]
-    if len(named) < len(corpus.table):
+    if (corpus.table.segment == "").any():
         return "data set in the DCASE layout", ""
-    year, times = ("2022", 10) if _by_seconds(corpus) else ("2020", 1)
-    name = f"TAU Urban Acoustic Scenes {year} Mobile, development"
-    listed = len({clip for sides in corpus.lists.values() for side in sides for clip in side})
-    if max(len(named) / CLIPS["re-release"], listed / 16930) < 0.9 * times:
+    times = _clips_a_segment(corpus)
+    name = f"TAU Urban Acoustic Scenes {2020 if times == 1 else 2022} Mobile, development"
+    if len(corpus.table) < 0.7 * times * CLIPS["re-release"]:  # the lists alone name 16,930 and 16,935
         return f"data set with file names of {name}", ""
-    if year == "2022":
+    if times > 1:
         return name, ""
-    return name, "first release" if set(WITHDRAWN) & set(named.filename) else "re-release"
+    return name, "first release" if set(WITHDRAWN) & set(corpus.table.filename) else "re-release"
 
 
-def _by_seconds(corpus: Corpus) -> bool:
-    """Whether the names are those of TAU 2022: a second stands before the device."""
-    return Path(corpus.table.filename.iloc[0]).stem.count("-") == 5
+def _clips_a_segment(corpus: Corpus) -> int:
+    """1, or 10 of TAU 2022, the re-release cut into seconds: a second stands before the device in its names."""
+    return 10 if Path(corpus.table.filename.iloc[0]).stem.count("-") == 5 else 1
 
 
 def _official(corpus: Corpus, report: Report) -> dict[tuple[str, str, str], int]:
@@ -125,81 +123,64 @@ def _official(corpus: Corpus, report: Report) -> dict[tuple[str, str, str], int]
     numbers = {("training", scene, "a"): count for scene, count in TRAINING_A.items()}
     numbers |= {("training", scene, device): 75 for scene in TRAINING_A for device in DEVICES[1:6]}
     numbers |= {("evaluation", scene, device): 33 for scene in TRAINING_A for device in DEVICES}
-    if report.release == "first release":
-        return numbers
-    for clip, side in WITHDRAWN.items():
+    for clip, side in WITHDRAWN.items() if report.release != "first release" else ():
         parts = Path(clip).stem.split("-")
         numbers[side, parts[0], parts[-1]] -= 1
-    times = 10 if _by_seconds(corpus) else 1  # TAU 2022 is the re-release cut into seconds
-    return {key: times * count for key, count in numbers.items()}
+    return {key: _clips_a_segment(corpus) * count for key, count in numbers.items()}
 
 
 def _check_lists(corpus: Corpus, report: Report) -> None:
-    official = _official(corpus, report)
     sides = {}
     for fold in corpus.lists:
         prefix = f"fold {fold} " if len(corpus.lists) > 1 else ""
         training, evaluation = corpus.split(fold, 0)
         sides |= {f"{prefix}training": training, f"{prefix}evaluation": evaluation}
-        for place in sorted(set(training.identifier) & set(evaluation.identifier)):
-            report.faults["location on both sides"][place] = f"in training and evaluation of fold {fold}"
-        for clip in sorted(set(training.filename) & set(evaluation.filename)):
-            report.faults["clip on both sides"][clip] = f"in training and evaluation of fold {fold}"
+        for kind, column in (("location", "identifier"), ("clip", "filename")):
+            for name in sorted(set(training[column]) & set(evaluation[column])):
+                report.faults[f"{kind} on both sides"][name] = f"in training and evaluation of fold {fold}"
     rest = corpus.table[~corpus.table.filename.isin(corpus.used())]
-    sides |= {"in no list" if sides else "all": rest if sides else corpus.table}
-    rows = [(side, *key, len(part)) for side, table in sides.items()
-            for key, part in table.groupby(["scene_label", "source_label"])]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["side", "scene_label", "source_label", "clips"])
-    if official:
-        numbers = pd.Series(official, name="official").rename_axis(["side", "scene_label", "source_label"])
-        table = table.merge(numbers.reset_index(), "outer", sort=False).fillna({"clips": 0}).astype({"clips": int})
-        table.loc[table.side.isin(["training", "evaluation"]), "official"] = table.official.fillna(0)
-        for row in table[(table.clips != table.official) & table.official.notna()].itertuples():
-            name = f"{row.side} {row.scene_label} {row.source_label}"
-            report.faults["other number of clips than the official lists"][name] = f"{row.clips}, not {row.official:g}"
-    report.table = table if "official" in table else table.assign(official=float("nan"))
-    order = {side: number for number, side in enumerate(sides)}
-    report.table = report.table.sort_values("side", key=lambda s: s.map(order), kind="stable", ignore_index=True)
-    _check_release(corpus, report)
+    sides |= {"in no list": rest} if sides else {"all": corpus.table}
+    _count(sides, _official(corpus, report), report)
     parts = corpus.table.filename.map(lambda name: Path(name).stem).str.extract(corpora.TAU_NAME)
     for column, part in (("scene_label", "scene"), ("source_label", "device")) if corpus.labelled else ():
         other = corpus.table[parts[part].notna() & (parts[part] != corpus.table[column]) & (corpus.table[column] != "")]
         for row in other.itertuples():
             report.faults[f"{column} other than in the name"][row.filename] = getattr(row, column)
-
-
-def _check_release(corpus: Corpus, report: Report) -> None:
-    """Whether all of the release is listed, and what tells TAU 2020's releases apart."""
-    expected = CLIPS.get(report.release, 10 * CLIPS["re-release"])
-    if report.name.startswith("TAU") and (corpus.root / "meta.csv").exists() and report.clips != expected:
-        report.faults["not listed"]["meta.csv"] = f"lists {report.clips:,} clips, the release has {expected:,}"
-    if not report.release:
-        if report.name.startswith("TAU"):
-            report.notes.append("official numbers: computed, ten clips of a second from each of the 2020 re-release's")
+    if not report.name.startswith("TAU"):
         return
-    there = [clip for clip in WITHDRAWN if clip in set(corpus.table.filename)]
+    expected = CLIPS.get(report.release, 10 * CLIPS["re-release"])
+    if (corpus.root / "meta.csv").exists() and report.clips != expected:
+        report.faults["not listed"]["meta.csv"] = f"lists {report.clips:,} clips, the release has {expected:,}"
+    there = set(WITHDRAWN) & set(corpus.table.filename)
     report.notes.append(
-        "five clips of the first release (13,965 training, 2,970 evaluation clips) are not in the re-release (13,962, "
-        f"2,968); of them {len(there)} are listed here: {', '.join(WITHDRAWN)}"
+        "five clips of TAU 2020's first release (13,965 training, 2,970 evaluation clips) are not in the re-release "
+        "(13,962, 2,968), which the report scored, and of which TAU 2022 is cut; "
+        f"of them {len(there)} are listed here: {', '.join(WITHDRAWN)}"
     )
-    if report.release == "first release":
-        report.notes.append("the report scored the re-release: its Tables 3 and 4 give whole clips for 2,968 alone")
-        for clip in sorted(set(WITHDRAWN) - set(there)):
-            report.faults["not listed"][clip] = "belongs to the first release"
+
+
+def _count(sides: dict[str, pd.DataFrame], official: dict[tuple[str, str, str], int], report: Report) -> None:
+    """Clips by side, class and device, beside the official numbers."""
+    clips = {(side, *key): len(part) for side, table in sides.items()
+             for key, part in table.groupby(["scene_label", "source_label"])}  # fmt: skip
+    rows = []
+    for side in sides:
+        unlisted = 0 if official and side in ("training", "evaluation") else float("nan")
+        rows += [(*key, clips.get(key, 0), official.get(key, unlisted)) for key in clips | official if key[0] == side]
+    report.table = pd.DataFrame(rows, columns=["side", "scene_label", "source_label", "clips", "official"])
+    for row in report.table[report.table.official.notna()].query("clips != official").itertuples():
+        name = f"{row.side} {row.scene_label} {row.source_label}"
+        report.faults["other number of clips than the official lists"][name] = f"{row.clips}, not {row.official:g}"
 
 
 def _check_files(corpus: Corpus, report: Report) -> None:
     if corpora.meta_file(corpus.root) is None and corpus.labelled:
         report.faults["missing"]["meta.csv"] = "the list of all clips; fetch it again"
     listed = set(corpus.table.filename)
-    folders = {Path(folder) for folder in {name.rpartition("/")[0] for name in listed} | {"audio"}}
-    for folder in folders - {Path(".")}:
-        if folder.is_absolute():  # other files there are no part of the data set
-            continue
-        for file in (corpus.root / folder).rglob("*"):
-            name = file.relative_to(corpus.root).as_posix()
-            if name not in listed and not file.is_dir() and not name.rpartition("/")[2].startswith("."):
-                report.faults["extra"][name] = "is in no list"
+    for file in (corpus.root / "audio").rglob("*"):
+        name = file.relative_to(corpus.root).as_posix()
+        if name not in listed and not file.is_dir() and not file.name.startswith("."):
+            report.faults["extra"][name] = "is in no list"
     found = _measured(corpus, report)
     formats = Counter(what for what, _ in found.values())
     report.formats = dict(formats.most_common())
@@ -218,8 +199,8 @@ def _check_files(corpus: Corpus, report: Report) -> None:
 
 def _measured(corpus: Corpus, report: Report) -> dict[str, tuple[str, str]]:
     """Name -> format in words and digest of the samples of every sound file; faults go to the report."""
-    names, measured = list(corpus.table.filename), {}
-    for name, result in zip(names, in_threads(_measure, [corpus.root / name for name in names], "checking audio")):
+    files, measured = [corpus.root / name for name in corpus.table.filename], {}
+    for name, result in zip(corpus.table.filename, in_threads(_measure, files, "checking audio")):
         if isinstance(result, audio.Damaged):
             report.faults[result.kind][name] = result.what
             continue
@@ -242,10 +223,6 @@ def _measure(file: Path) -> tuple[str, str, dict[str, str]]:
              "beyond full scale": audio.beyond(sound)}  # fmt: skip
     digest = hashlib.sha256(sound.wave.tobytes()).hexdigest()[:16]
     return what, digest, {kind: words for kind, words in found.items() if words}
-
-
-def _beside(rows: pd.DataFrame) -> str:
-    return f" (official {rows.official.sum():,.0f})" if rows.official.notna().all() else ""
 
 
 def _crosstab(rows: pd.DataFrame) -> str:

@@ -108,7 +108,7 @@ def fold_numbers(table: pd.DataFrame, folds: int, seed: int) -> pd.Series:
     """Fold, from 1, of every row: classes spread evenly, each identifier in one fold."""
     from sklearn.model_selection import StratifiedGroupKFold  # here: its import takes a second
 
-    places = _check_places(table, folds)
+    _check_places(table, folds)
     draw = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     numbers = pd.Series(0, index=table.index)
     try:
@@ -117,19 +117,18 @@ def fold_numbers(table: pd.DataFrame, folds: int, seed: int) -> pd.Series:
             warnings.filterwarnings("ignore", "The least populated class", UserWarning)
             for number, (_, rows) in enumerate(draw.split(table, table.scene_label, table.identifier), start=1):
                 numbers.iloc[rows] = number
-    except ValueError:
-        raise InputError(f"folds: every class has fewer than {folds} clips; draw fewer folds") from None
+    except ValueError as error:
+        raise InputError(f"folds: {folds} folds cannot be drawn ({error}); draw fewer") from None
     if numbers.nunique() < folds:
-        raise InputError(f"folds: {places} locations cannot fill {folds} folds; draw fewer")
+        raise InputError(f"folds: the locations cannot fill {folds} folds; draw fewer")
     return numbers
 
 
-def _check_places(table: pd.DataFrame, folds: int) -> int:
+def _check_places(table: pd.DataFrame, folds: int) -> None:
     places = table.identifier.nunique()
     if places < folds:
         advice = f"write folds: {places} in the recipe" if places > 1 else "record at two places or more"
         raise InputError(f"folds: {places} locations are too few for {folds} folds with none on two sides; {advice}")
-    return places
 
 
 def hold_out(table: pd.DataFrame, fraction: float, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -162,24 +161,20 @@ def read(root: str | Path) -> Corpus:
         named by a fold and not by ``meta.csv``.
     """
     root = Path(root)
-    if root.is_file() or root.is_dir() and not _listed(root):
+    if not root.exists():
+        raise InputError(f"dataset_root: {root}: no such folder; give one that holds meta.csv and audio/")
+    if not _listed(root):
         _refuse_foreign(root)
         root = _inner(root)
-    if not root.is_dir():
-        raise InputError(f"dataset_root: {root}: no such folder; give one that holds meta.csv and audio/")
     table, file = _clips(root)
     labelled = "scene_label" in table
     if not labelled and (near := {"scene", "label", "class", "category"} & set(table)):
         raise InputError(f"{file}: has no column 'scene_label'; is {min(near)!r} meant? rename it")
     table = completed(table if labelled else table.assign(scene_label=""))
     for name in ("filename", "scene_label", "identifier") if labelled else ("filename",):
-        if (table[name] == "").any():
-            row = table.index[table[name] == ""][0]
-            line = row + 2 - (file.suffix == ".txt")
+        if (absent := table[name] == "").any():
+            line = absent.idxmax() + 2 - (file.suffix == ".txt")
             raise InputError(f"{file}: line {line} has no {name}; add it to the {name} column")
-    if table.filename.duplicated().any():
-        twice = table.filename[table.filename.duplicated()].iloc[0]
-        raise InputError(f"{file}: {twice} is listed twice; remove one of its lines")
     own.check_classes(file, sorted(set(table.scene_label)) if labelled else [])
     table = table[[*COLUMNS, "city", "segment"]].reset_index(drop=True)
     return Corpus(root, table, _lists(root, dict(zip(table.filename, table.scene_label))) if labelled else {})
@@ -212,12 +207,9 @@ def _setup(root: Path) -> Path:
 
 def _inner(root: Path) -> Path:
     """The one data set below ``root``, as archives unpack; else what your own recordings there are made into."""
-    inner = (
-        [folder for folder in sorted(root.iterdir()) if folder.is_dir() and _listed(folder)] if root.is_dir() else []
-    )
+    inner = [folder for folder in sorted(root.glob("*/")) if _listed(folder)]
     if len(inner) > 1:
-        raise InputError(f"dataset_root: {root} holds {len(inner)} data sets; give one: "
-                         f"{', '.join(str(folder) for folder in inner)}")  # fmt: skip
+        raise InputError(f"dataset_root: {root} holds {len(inner)} data sets; give one: {', '.join(map(str, inner))}")
     return inner[0] if inner else own.build(root)
 
 
@@ -226,8 +218,6 @@ def _clips(root: Path) -> tuple[pd.DataFrame, Path]:
     if file := meta_file(root):
         return _table(file), file
     lists = _fold_lists(root)
-    if not lists:
-        raise InputError(f"{root / LISTS[0]}: no such file; a data set in the DCASE layout needs it")
     tables = [_table(list_) for list_ in lists]
     tables.sort(key=lambda table: "scene_label" not in table)  # fold1_test.csv names the clips of _evaluate again
     table = pd.concat(tables, ignore_index=True).fillna("").drop_duplicates("filename", ignore_index=True)
@@ -240,9 +230,8 @@ def completed(table: pd.DataFrame) -> pd.DataFrame:
     stems = table.filename.map(lambda name: Path(name).stem)
     parts = stems.str.extract(TAU_NAME).fillna("")
     places = (parts.city + "-" + parts.location).where(parts.city != "", stems.str.extract(TUT_NAME)[0].fillna(""))
-    told = {"identifier": places, "source_label": parts.device}  # what the set's own columns tell counts first
-    told = {name: values for name, values in told.items() if name not in table}
-    return table.assign(**told, city=parts.city, segment=parts.segment)
+    named = pd.DataFrame({"identifier": places, "source_label": parts.device, "city": parts.city})
+    return named.assign(segment=parts.segment, **table)  # the set's own columns count first
 
 
 def _table(file: Path) -> pd.DataFrame:
@@ -251,8 +240,6 @@ def _table(file: Path) -> pd.DataFrame:
         bare = file.suffix == ".txt" and not file.read_text(encoding="utf-8-sig").lower().startswith("filename")
         table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, skip_blank_lines=False,
                             quoting=csv.QUOTE_NONE, encoding="utf-8-sig", header=None if bare else 0)  # fmt: skip
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file; a data set in the DCASE layout needs it") from None
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{file}: cannot be read as TAB separated text: {reason}") from None
@@ -273,6 +260,8 @@ def _table(file: Path) -> pd.DataFrame:
         raise InputError(f"{file}: has no column 'filename'; it must be TAB separated, with scene_label where known")
     if table.empty:
         raise InputError(f"{file}: lists no clip")
+    if (twice := table.filename.duplicated() & (table.filename != "")).any():
+        raise InputError(f"{file}: {table.filename[twice.idxmax()]} is listed twice; remove one of its lines")
     return table
 
 
@@ -295,9 +284,6 @@ def _names(file: Path, labels: dict[str, str]) -> tuple[str, ...]:
         name = table.filename[~known].iloc[0]
         advice = f"; it is audio/{name} there" if f"audio/{name}" in labels else ""
         raise InputError(f"{file}: {name} is not in meta.csv ({(~known).sum()} such lines){advice}")
-    if table.filename.duplicated().any():
-        twice = table.filename[table.filename.duplicated()].iloc[0]
-        raise InputError(f"{file}: {twice} is listed twice; remove one of its lines")
     if "scene_label" in table:
         there = table.filename.map(labels)
         if (other := (table.scene_label != there) & (table.scene_label != "")).any():

@@ -9,8 +9,6 @@ Every random number comes from a generator seeded by what it is for, so that the
 """
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,6 +22,7 @@ from scipy.io import wavfile
 
 from asc_kit.common.checked import Checked, at_least
 from asc_kit.common.errors import InputError
+from asc_kit.common.files import cached, locked
 from asc_kit.common.progress import progress
 from asc_kit.data.sounds import CITIES, RATE, SCENES, Segment, curve, synthesise
 
@@ -75,7 +74,7 @@ DEVICES = {
 
 
 def apply_device(waveform: np.ndarray, device: str, seed: int = 0) -> np.ndarray:
-    """Record a waveform with one of `DEVICES`: filter, gain, self-noise, dynamic range compressor.
+    """Record one channel with one of `DEVICES`: filter, gain, self-noise, dynamic range compressor.
 
     Parameters
     ----------
@@ -86,16 +85,7 @@ def apply_device(waveform: np.ndarray, device: str, seed: int = 0) -> np.ndarray
     Returns
     -------
     (samples,) of the same type, within [-1, 1]
-
-    Raises
-    ------
-    InputError : the device is unknown, or the waveform is not one channel of floating point samples.
     """
-    if device not in DEVICES:
-        raise InputError(f"device: {device!r} is unknown; give one of {', '.join(DEVICES)}")
-    waveform = np.asarray(waveform)
-    if waveform.ndim != 1 or waveform.dtype.kind != "f" or not len(waveform):
-        raise InputError(f"waveform: {waveform.dtype} {waveform.shape}; give one channel of floating point samples")
     settings, n = DEVICES[device], len(waveform)
     response = curve(n, np.array(settings.response) + settings.gain).astype(waveform.dtype)
     noise = default_rng([seed, list(DEVICES).index(device)]).standard_normal(n, np.float32)
@@ -150,11 +140,11 @@ def _table(file: Path, columns: str, rows: list[tuple[str, ...]]) -> None:
     file.write_text("".join("\t".join(row) + "\n" for row in [tuple(columns.split()), *rows]))
 
 
-def _write(folder: Path, demo: Demo, workers: int) -> None:
+def _write(folder: Path, demo: Demo) -> None:
     (folder / "audio").mkdir()
     (folder / "evaluation_setup").mkdir()
     segments = list(plan(demo))
-    with ThreadPoolExecutor(workers) as pool:  # most time is spent in FFTs, which leave the interpreter free
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most time is spent in FFTs, which leave the interpreter free
         made = pool.map(partial(_record, demo=demo, folder=folder), segments)
         rows = list(progress(made, "synthetic scenes", total=len(segments)))
     train = [row for segment, part in zip(segments, rows) if not segment.evaluation for row in part]
@@ -172,45 +162,30 @@ def _readme(demo: Demo) -> str:
             f"Mobile: no recording of any place, whatever its file names say. Settings: {settings}.\n")  # fmt: skip
 
 
-def build(root: str | Path, demo: Demo = Demo(), workers: int | None = None) -> Path:
+def build(root: str | Path, demo: Demo = Demo()) -> Path:
     """Write the corpus, whole or not at all; one that is there with the same settings is left as it is.
 
     Parameters
     ----------
     root : the folder to make
     demo : settings
-    workers : threads, by default one a core; the bytes do not depend on it
 
     Raises
     ------
     InputError : ``root`` holds something else, or it cannot be written.
     """
     root, readme = Path(root), _readme(demo)
-    try:
-        if _built(root, readme):
-            return root
-        root.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-        try:
-            folder.chmod(0o755)
-            _write(folder, demo, workers or os.cpu_count())
-            (folder / "README.md").write_text(readme)
-            try:
-                os.replace(folder, root)
-            except OSError:
-                if not _built(root, readme):  # otherwise another process was faster
-                    raise
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"{root}: the synthetic corpus cannot be written: {error.strerror or error}; in the cache, "
-                         "set ASC_CACHE to another folder") from None  # fmt: skip
+    if _built(root, readme):
+        return root
+    with locked(root.with_name(f"{root.name}.lock")):
+        if not _built(root, readme):  # another process may have built it meanwhile
+            if root.is_file() or root.is_dir() and any(root.iterdir()):
+                raise InputError(f"{root}: holds other files or other settings; remove it or give another folder")
+            with cached(root) as part:
+                _write(part, demo)
+                (part / "README.md").write_text(readme)
     return root
 
 
 def _built(root: Path, readme: str) -> bool:
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    if (root / "README.md").is_file() and (root / "README.md").read_text() == readme:
-        return True
-    raise InputError(f"{root}: holds other files or other settings; remove it or give another folder")
+    return (root / "README.md").is_file() and (root / "README.md").read_text() == readme

@@ -4,14 +4,13 @@ Recordings have any length and a data set's clips one; a clip here knows its rec
 stay on one side of the split.
 """
 
-import csv
 import hashlib
 import os
 import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import soundfile
 
 from asc_kit import config
@@ -45,18 +44,19 @@ class Recording:
     identifier: str
     source_label: str = ""
     start: float = 0.0  # seconds
-    end: float | None = None  # None: the file's end
+    end: float = float("inf")  # beyond the file's: its end
 
 
-def build(source: str | Path, seconds: float | None = None) -> Path:
-    """Make a data set of recordings; one that is there already is left as it is.
+def build(source: str | Path) -> Path:
+    """Make a data set of recordings, in clips of 10 s or, where that is less, of the shortest recording's length.
+
+    One that is there already is left as it is.
 
     Parameters
     ----------
     source : a folder whose sub-folders are named by class, with recordings in them or, a folder deeper, in folders
         named by place, at any depth there; or a CSV file with filename, scene_label and, where known, identifier
         (place), source_label, start and end (seconds), or what others call them
-    seconds : length of a clip; by default 10, or the shortest recording's length where that is less
 
     Returns
     -------
@@ -73,14 +73,12 @@ def build(source: str | Path, seconds: float | None = None) -> Path:
     with progress(recordings, "reading headers") as bar:
         lengths = {recording: _seconds(source, recording) for recording in bar}
     shortest = min(recordings, key=lambda recording: lengths[recording])
-    limit = SECONDS[0] if seconds is None else seconds
-    if lengths[shortest] < limit:
-        raise InputError(f"{shortest.file}: lasts {lengths[shortest]:.2f} s, shorter than a clip of {limit:g} s; "
+    seconds = min(SECONDS[1], lengths[shortest])
+    if seconds < SECONDS[0]:
+        raise InputError(f"{shortest.file}: lasts {seconds:.2f} s, shorter than a clip of {SECONDS[0]:g} s; "
                          "take it out")  # fmt: skip
-    if seconds is None:
-        seconds = min(SECONDS[1], lengths[shortest])
-        if seconds < SECONDS[1]:
-            say(f"clips are {seconds:.2f} s long, as the shortest recording, {shortest.file}")
+    if seconds < SECONDS[1]:
+        say(f"clips are {seconds:.2f} s long, as the shortest recording, {shortest.file}")
     folder = config.cache() / "own" / f"{_plain(source.resolve().stem)}-{_key(recordings, seconds)}"
     with locked(folder.with_suffix(".lock")):
         if not folder.is_dir():
@@ -110,9 +108,7 @@ def check_classes(file: Path, names: list[str]) -> None:
         if not name.isprintable():
             raise InputError(f"{file}: the class {name!r} holds a character that is not shown; rename it")
         if (other := seen.setdefault(" ".join(name.lower().split()), name)) != name:
-            raise InputError(
-                f"{file}: the classes {other!r} and {name!r} differ in case or spaces alone; give one name"
-            )
+            raise InputError(f"{file}: the classes {other!r} and {name!r} differ in case or spaces alone; name one")
 
 
 def _say_places(recordings: list[Recording]) -> None:
@@ -121,11 +117,9 @@ def _say_places(recordings: list[Recording]) -> None:
     for recording in recordings:
         classes.setdefault(recording.identifier, set()).add(recording.scene_label)
     if len(classes) == len({recording.file for recording in recordings}) > 1:
-        say("each recording counts as a place of its own: no two are in one folder below their class's, or have one "
-            "identifier")  # fmt: skip
+        say("each recording counts as a place of its own: no two share an identifier or a folder in their class's")
     if shared := sorted(place for place, labels in classes.items() if len(labels) > 1):
-        say(f"{shared[0]}{f' and {len(shared) - 1} more' * (len(shared) > 1)}: a place's name in two classes is one "
-            "place, on one side of a split; give places that differ names that differ")  # fmt: skip
+        say(f"{', '.join(shared[:3])}: a place's name in two classes is one place, on one side of a split")
 
 
 def _found(source: Path) -> list[Recording]:
@@ -164,32 +158,31 @@ def _check_folders(source: Path, paths: list[tuple[str, ...]]) -> None:
 
 def _listed(source: Path) -> list[Recording]:
     try:
-        with source.open(newline="", encoding="utf-8-sig") as handle:
+        with source.open(encoding="utf-8-sig") as handle:
             head = handle.readline()
-            handle.seek(0)
-            reader = csv.reader(handle, delimiter=max("\t;,", key=head.count))
-            names = _columns(source, next(reader, []))
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{source}: cannot be read as a CSV file ({error})") from None
-    home, recordings = source.parent.resolve(), []
-    for number, row in rows:
-        if len(row) > len(names):
-            raise InputError(f"{source}: line {number} has more fields than the first line names; quote a field that "
-                             f"holds what separates them ({reader.dialect.delimiter!r})")  # fmt: skip
-        fields = {name: field.strip() for name, field in zip(names, row)}
-        name, label, place, device = (fields.get(key, "") for key in list(COLUMNS)[:4])
-        if not name or not label:
-            raise InputError(f"{source}: line {number} needs filename and scene_label; its columns are "
-                             f"{', '.join(filter(None, names))}")  # fmt: skip
-        start, end = (_time(source, number, fields.get(key, "")) for key in ("start", "end"))
-        recordings.append(Recording(home / name, label, place or name, device, start or 0.0, end))
-    if not recordings:
-        raise InputError(f"{source}: lists no recording; give filename and scene_label, a line a recording")
-    spans = Counter((recording.file, recording.start, recording.end) for recording in recordings)
-    if twice := [file for (file, *_), count in spans.items() if count > 1]:
-        raise InputError(f"{source}: {twice[0]} is listed twice; remove one of its lines")
-    return recordings
+        table = pd.read_csv(source, sep=max("\t;,", key=head.count), header=None, dtype=str, keep_default_na=False,
+                            skip_blank_lines=False, encoding="utf-8-sig")  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise InputError(f"{source}: cannot be read as a CSV file ({' '.join(str(error).split())})") from None
+    table = table.fillna("").apply(lambda column: column.str.strip())
+    table.columns = _columns(source, list(table.iloc[0]))
+    table = table.iloc[1:].reindex(columns=list(COLUMNS), fill_value="")
+    table = table[table.ne("").any(axis=1)]
+    incomplete = table[["filename", "scene_label"]].eq("").any(axis=1)
+    if incomplete.any() or table.empty:
+        line = incomplete.idxmax() + 1 if len(table) else 2
+        raise InputError(f"{source}: line {line} needs filename and scene_label; its columns are {head.strip()}")
+    if table.duplicated(["filename", "start", "end"]).any():
+        raise InputError(f"{source}: {table.filename[table.duplicated().idxmax()]} is listed twice; remove one line")
+    for name, default in (("start", 0.0), ("end", float("inf"))):
+        times = pd.to_numeric(table[name].replace("", default), errors="coerce")
+        if not times.ge(0).all():
+            line = times.ge(0).idxmin()
+            raise InputError(f"{source}: line {line + 1}: {table[name][line]!r} is no time; give {name} in seconds")
+        table[name] = times
+    table["identifier"] = table.identifier.where(table.identifier != "", table.filename)
+    home = source.parent.resolve()
+    return [Recording(home / row.filename, *row[1:]) for row in table.itertuples(index=False)]
 
 
 def _columns(source: Path, head: list[str]) -> list[str]:
@@ -206,34 +199,19 @@ def _columns(source: Path, head: list[str]) -> list[str]:
     return plain
 
 
-def _time(source: Path, number: int, text: str) -> float | None:
-    try:
-        seconds = float(text) if text else None
-    except ValueError:
-        seconds = -1.0
-    if seconds is not None and not 0 <= seconds < float("inf"):
-        raise InputError(f"{source}: line {number}: {text!r} is no time; give start and end in seconds")
-    return seconds
-
-
 def _seconds(source: Path, recording: Recording) -> float:
     """What a recording lasts, or the part of it that is listed."""
     count, rate = audio.frames(recording.file)
-    end = count / rate if recording.end is None else recording.end
-    if not recording.start < end < count / rate + 0.1:
+    end = min(recording.end, count / rate)
+    if not recording.start < end or count / rate + 0.1 < recording.end < float("inf"):
         raise InputError(f"{source}: {recording.file} lasts {count / rate:.2f} s, and is listed from "
-                         f"{recording.start:g} to {end:g} s; correct start or end")  # fmt: skip
-    return min(end, count / rate) - recording.start
+                         f"{recording.start:g} to {recording.end:g} s; correct start or end")  # fmt: skip
+    return end - recording.start
 
 
 def _plain(name: str) -> str:
-    """A name that text, and soundfile, can hold: bytes that are no UTF-8 are spelt out."""
-    return name.encode(errors="backslashreplace").decode()
-
-
-def _short(name: str) -> str:
-    """So much of it that a file system takes it with a number at either end."""
-    return _plain(name).encode()[:200].decode(errors="ignore")
+    """A name that text, soundfile and a file system with a number at either end can hold."""
+    return name.encode(errors="backslashreplace")[:200].decode(errors="ignore")
 
 
 def _key(recordings: list[Recording], seconds: float) -> str:
@@ -245,27 +223,25 @@ def _key(recordings: list[Recording], seconds: float) -> str:
 
 
 def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
-    rest, loud = 0.0, {}
-    with cached(folder) as part, (part / "meta.csv").open("w", newline="", encoding="utf-8",
-                                                         errors="backslashreplace") as meta:  # fmt: skip
+    rest, loud, rows = 0.0, set(), []
+    with cached(folder) as part:
         (part / "audio").mkdir()
-        rows = csv.writer(meta, delimiter="\t", lineterminator="\n")
-        rows.writerow(["filename", "scene_label", "identifier", "source_label", "recording", "start"])
         for number, recording in enumerate(progress(recordings, "cutting recordings")):
-            pieces = audio.pieces(recording.file, seconds, recording.start, recording.end)
-            for count, piece in enumerate(pieces):
-                if max(piece.wave.max(), -piece.wave.min()) > 1:
-                    loud.setdefault(recording.file)
+            for count, piece in enumerate(audio.pieces(recording.file, seconds, recording.start, recording.end)):
+                if abs(piece.wave).max() > 1:
+                    loud.add(recording.file)
                 if len(piece.wave) < round(seconds * piece.rate):
                     rest += len(piece.wave) / piece.rate
                     break
-                name = f"audio/{number:05d}-{_short(recording.file.stem)}-{count:04d}.wav"
+                name = f"audio/{number:05d}-{_plain(recording.file.stem)}-{count:04d}.wav"
                 _write(part / name, piece)
                 start = recording.start + count * len(piece.wave) / piece.rate
-                rows.writerow([name, recording.scene_label, recording.identifier, recording.source_label,
-                               recording.file, f"{start:g}"])  # fmt: skip
+                rows.append((name, recording.scene_label, recording.identifier, recording.source_label,
+                             recording.file, f"{start:g}"))  # fmt: skip
+        table = pd.DataFrame(rows, columns=[*list(COLUMNS)[:4], "recording", "start"])
+        table.to_csv(part / "meta.csv", sep="\t", index=False, errors="backslashreplace")
     if loud:
-        say(f"{next(iter(loud))}{f' and {len(loud) - 1} more' * (len(loud) > 1)}: beyond full scale, clipped")
+        say(f"beyond full scale, clipped: {min(loud)}{f' and {len(loud) - 1} more' * (len(loud) > 1)}")
     if rest:
         say(f"{rest:.1f} s at the ends of recordings are too short for a clip and left out")
 

@@ -123,7 +123,7 @@ def _build(root: Path, names: list[str], sample_rate: int, folder: Path) -> None
     lengths = _whole(in_threads(lambda file: _length(file, sample_rate), files, "reading headers"))
     length = Counter(lengths).most_common(1)[0][0]
     size = len(files) * length * 2
-    with cached(folder, size) as part:
+    with cached(folder) as part:
         with (part / "samples.i16").open("wb") as target:
             os.posix_fallocate(target.fileno(), 0, size)  # a full disk shows here, at once
             write = lambda item: _write(target.fileno(), *item, sample_rate, length)  # noqa: E731
@@ -167,13 +167,9 @@ def _finish(part: Path, names: list[str], sample_rate: int, length: int, written
     index = pd.DataFrame(written, columns=["digest", "note"])
     index.insert(0, "filename", names)
     index.to_csv(part / "index.tsv", sep="\t", index=False)
-    notes = []
-    for note in sorted({note for notes in index.note for note in notes.split("; ") if note}):
-        clips = index.filename[[note in notes.split("; ") for notes in index.note]]
+    notes, each = [], index.assign(note=index.note.str.split("; ")).explode("note")
+    for note, clips in each[each.note != ""].groupby("note").filename:
         notes.append(f"{len(clips)} of {len(names)} clips: {note} ({clips.iloc[0]}{' …' * (len(clips) > 1)})")
-    twins = index[index.digest.duplicated(keep=False)].sort_values(["digest", "filename"])
-    if len(twins):
-        notes.append(f"{len(twins)} clips hold the same samples as another ({' = '.join(twins.filename[:2])})")
     for note in notes:
         say(f"warning: {note}")
     text = f"{sample_rate} {length}\n" + "\n".join(sorted(index.filename + " " + index.digest))
