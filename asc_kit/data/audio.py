@@ -3,6 +3,7 @@
 libsndfile plays what is left of a cut file and seldom says so; what it does not check is checked here.
 """
 
+import hashlib
 import mmap
 import re
 import shutil
@@ -22,17 +23,17 @@ import soxr
 from asc_kit.common.errors import InputError
 
 RATES = (4000, 768000)  # Hz; beyond them a header is damaged, and resampling would fill the memory
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus", ".w64"}  # libsndfile's
+SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".caf", ".opus", ".w64"}  # libsndfile's
 BY_FFMPEG = {".m4a", ".aac", ".mp4", ".wma", ".webm", ".amr", ".3gp"}
 UNKNOWN = 2**63 - 1  # libsndfile's number of frames where a header tells none
+FLAC_SAMPLES = {"PCM_S8": (7, "i1", 1), "PCM_16": (15, "<i2", 2), "PCM_24": (23, "<i4", 3)}  # bits, type, bytes
 FAR = 8  # times full scale; float samples beyond it are whole numbers of 16 bits or more, written as they are
 FLOATS = {"FLOAT", "DOUBLE"}
 CANCELLED = 0.1  # a mix of less than this share of what channels that have nothing in common would leave
 QUIET = -78  # dB of full scale; the quietest recordings of TUT 2017 lie at -72
 UNFILLED = 0x7FFFF000  # bytes; from here on a size in a WAV header is what writers to a pipe put there
-# The first frame of an MP3 file: its header, side information, then a tag: flags, frames, bytes
-MP3_TAG = re.compile(rb"\xff[\xe0-\xff]..(?:.{9}|.{17}|.{32})(?:Xing|Info)...(.)(.{4})(.{4})", re.DOTALL)
-MP3_REST = 2000  # bytes; what follows the sound of an MP3 file: a tag of its title
+KBITS = {True: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # a second of MPEG 1, layer III
+         False: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)}  # and of MPEG 2 and 2.5  # fmt: skip
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -66,14 +67,14 @@ def read(file: Path) -> Sound:
 
 
 def pieces(
-    file: Path, seconds: float | None = None, start: float = 0.0, end: float = float("inf")
+    file: Path, seconds: float | None = None, start: float = 0.0, end: float | None = None
 ) -> Iterator[Sound]:
     """Decode a file piece by piece, in the memory of one piece; the last may be shorter.
 
     Parameters
     ----------
     seconds : length of a piece; None: the whole at once
-    start, end : seconds between which samples are read
+    start, end : seconds between which samples are read; None: to the file's end
 
     Raises
     ------
@@ -81,9 +82,11 @@ def pieces(
     """
     with _opened(file) as (sound, notes):
         rate, width = sound.samplerate, sound.subtype
-        promised = round(min(sound.frames, end * rate))
+        promised = sound.frames if end is None else min(sound.frames, round(end * rate))
         size, first = promised if seconds is None else round(seconds * rate), round(start * rate)
         count = first
+        official = _flac_digest(file) if first == 0 and promised == sound.frames else None
+        digest = hashlib.md5(usedforsecurity=False)
         while count < promised:
             try:
                 if count == first > 0:
@@ -97,6 +100,10 @@ def pieces(
             count += len(wave)
             if len(wave) < size and count < promised or not notes and _cut(sound.extra_info):
                 raise Damaged(file, "truncated", f"is truncated after {count / rate:.2f} s; fetch it again")
+            if official and width in FLAC_SAMPLES:
+                digest.update(_flac_bytes(wave, width))
+                if count == promised and digest.digest() != official:
+                    raise Damaged(file, "damaged", "is damaged, its digest is of other samples; fetch it again")
             _check_samples(file, wave, width)
             yield Sound(wave, rate, width, notes)
 
@@ -188,21 +195,23 @@ def _opened(file: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]
     head = _head(file)
     if head == b"OggS":
         _check_ogg(file)
+    elif head == b"caff":
+        _check_caf(file)
     with ExitStack() as stack:
         wave = stack.enter_context(_converted(file))
         sound, notes = stack.enter_context(_decoder(file, wave)), ()
         if sound.format in ("WAV", "WAVEX", "MP3"):
             handle = stack.enter_context(wave.open("rb"))
             data = stack.enter_context(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY))
-            if sound.format == "MP3":
-                _check_mp3(file, data)
-            elif _fill_in_sizes(data):
-                sound = stack.enter_context(_decoder(file, data))
-                notes = ("its header tells no length; read to the end of the file",)
-        if sound.format in ("RAW", "CAF"):  # libsndfile takes anything named .vox or .gsm for sound
-            raise Damaged(file, "unreadable", f"{file.suffix} cannot be checked for its length; convert it to wav")
-        if not 0 < sound.frames < UNKNOWN:
-            raise Damaged(file, "empty", "holds no samples, or does not tell how many; fetch or convert it again")
+            note = _mended(file, data, sound.format)
+            if note is not None:
+                sound, notes = stack.enter_context(_decoder(file, data)), (note,) if note else ()
+        if sound.format == "RAW":  # libsndfile takes anything named .vox or .gsm for sound
+            raise Damaged(file, "unreadable", f"{file.suffix} has no header to check it by; convert it to wav")
+        if sound.frames == UNKNOWN:
+            raise Damaged(file, "unreadable", "does not tell its length, so it may be cut; convert it to wav")
+        if sound.frames <= 0:
+            raise Damaged(file, "empty", "holds no samples; fetch it again")
         if not RATES[0] <= sound.samplerate <= RATES[1]:
             raise Damaged(file, "damaged", f"is damaged, its header says {sound.samplerate} Hz; fetch it again")
         yield sound, notes
@@ -239,8 +248,10 @@ def _decoder(file: Path, source: Path | mmap.mmap) -> Iterator[soundfile.SoundFi
     try:
         sound = soundfile.SoundFile(source)
     except UnicodeError:  # soundfile encodes names strictly
-        advice = "rename it" if sys.getfilesystemencoding() == "utf-8" else "put PYTHONUTF8=1 before the command"
-        raise Damaged(file, "unreadable", f"its name is not read as UTF-8; {advice}") from None
+        utf8 = sys.getfilesystemencoding() == "utf-8"
+        advice = "its name is not UTF-8; rename it" if utf8 else "its name is not read as UTF-8; put PYTHONUTF8=1 " \
+            "before the command"  # fmt: skip
+        raise Damaged(file, "unreadable", advice) from None
     except (soundfile.LibsndfileError, TypeError) as error:  # soundfile wants more arguments for a name in .raw
         reason = getattr(error, "error_string", "no header").rstrip(".")
         raise Damaged(file, "unreadable", f"is not audio that can be read ({reason}); fetch it again") from None
@@ -248,8 +259,13 @@ def _decoder(file: Path, source: Path | mmap.mmap) -> Iterator[soundfile.SoundFi
         yield sound
 
 
-def _fill_in_sizes(data: mmap.mmap) -> bool:
-    """Give a WAV file that was written to a pipe its sizes, in memory: neither was known, and all is sound."""
+def _mended(file: Path, data: mmap.mmap, kind: str) -> str | None:
+    """Correct, in memory, a header by which libsndfile would read a part; a note, or None where it is right."""
+    return _count_frames(file, data) if kind == "MP3" else _fill_in_sizes(data)
+
+
+def _fill_in_sizes(data: mmap.mmap) -> str | None:
+    """The sizes of a WAV file that was written to a pipe: neither was known, and all behind its head is sound."""
     place, end = 12, len(data)
     while data[place : place + 4] not in (b"data", b""):
         size = int.from_bytes(data[place + 4 : place + 8], "little")
@@ -258,24 +274,71 @@ def _fill_in_sizes(data: mmap.mmap) -> bool:
     rest = end - place - 8
     unfilled = size == 0 or size > rest and size >= UNFILLED
     if not unfilled or riff + 8 == end or not 0 < rest < UNFILLED:
-        return False
+        return None
     data[4:8], data[place + 4 : place + 8] = (end - 8).to_bytes(4, "little"), rest.to_bytes(4, "little")
-    return True
+    return "its header tells no length; read to the end of the file"
 
 
-def _check_mp3(file: Path, data: mmap.mmap) -> None:
-    """Refuse an MP3 file whose first frame does not tell all its frames and bytes: libsndfile would read a part."""
+def _count_frames(file: Path, data: mmap.mmap) -> str | None:
+    """The frames of an MP3 file, where its tag counts none or fewer: two files joined, or another encoder's tag.
+
+    Without a tag the file may be cut, and nobody knows; where its rate or channels change, libsndfile plays a part.
+    """
+    frames = list(_mpeg_frames(data))
+    first, size, kind = frames[0] if frames else (0, 0, None)
+    head, count = data[first : first + size], len(frames) - 1
+    at = max(head.find(name) for name in (b"Xing", b"Info", b"VBRI"))
+    if at < 0:
+        raise Damaged(file, "unreadable", "does not tell its length, so it may be cut; convert it to wav")
+    if {other for _, _, other in frames} != {kind}:
+        raise Damaged(file, "unreadable", "changes its rate or channels within; convert it to wav")
+    vbri = head[at : at + 4] == b"VBRI"
+    flags = 3 if vbri else head[at + 7] & 3  # 1: it tells the frames; 2: the bytes, behind them
+    fields = {1: at + 14, 2: at + 10} if vbri else {1: at + 8, 2: at + 8 + 4 * (flags & 1)}
+    told, length = (flags & bit and int.from_bytes(head[place : place + 4], "big") for bit, place in fields.items())
+    if told >= count > 0 and not vbri:
+        return None
+    if not told and first + length > len(data) or not told and not length:
+        raise Damaged(file, "truncated", "is truncated or tells no length; fetch it again or convert it to wav")
+    side = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[kind[0] == 3, kind[2]]
+    tag = bytes(side) + b"Xing" + (1).to_bytes(4, "big") + max(told, count).to_bytes(4, "big")
+    data[first + 4 : first + size] = tag.ljust(size - 4, b"\0")
+    return "" if told >= count else f"its tag counts {told} of {count} frames; all are read"
+
+
+def _mpeg_frames(data: mmap.mmap) -> Iterator[tuple[int, int, tuple[int, int, bool]]]:
+    """Place, size and kind of every frame of MPEG layer III; what stands between them is left out."""
     place = 0
-    while data[place : place + 3] == b"ID3":
-        size = 0
-        for byte in data[place + 6 : place + 10]:  # seven bits each
-            size = size << 7 | byte
-        place += 10 + size
-    tag = MP3_TAG.match(data, place)
-    flags, frames, size = (int.from_bytes(field, "big") for field in tag.groups()) if tag else (0, 0, 0)
-    if flags & 3 < 3 or frames == 0 or place + size < len(data) - MP3_REST:
-        raise Damaged(file, "unreadable", "does not tell its whole length (no Xing tag, or files joined), so a part "
-                      "might be read; convert it to wav")  # fmt: skip
+    while place >= 0:
+        frame = _mpeg_frame(data, place)
+        if frame and place + frame[0] <= len(data):
+            yield place, *frame
+            place += frame[0]
+        else:
+            place = data.find(b"\xff", place + 1)
+            while place >= 0 and not _goes_on(data, place):
+                place = data.find(b"\xff", place + 1)
+
+
+def _mpeg_frame(data: mmap.mmap, place: int) -> tuple[int, tuple[int, int, bool]] | None:
+    """Bytes and kind (version, rate, mono) of the frame at a place; None where there is none."""
+    head = int.from_bytes(data[place : place + 4], "big")
+    version, layer, rate, bits = head >> 19 & 3, head >> 17 & 3, head >> 10 & 3, head >> 12 & 15
+    if head >> 21 != 2**11 - 1 or version == 1 or layer != 1 or rate == 3 or bits in (0, 15):
+        return None
+    hertz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    size = (144000 if version == 3 else 72000) * KBITS[version == 3][bits - 1] // hertz + (head >> 9 & 1)
+    return size, (version, rate, head >> 6 & 3 == 3)
+
+
+def _goes_on(data: mmap.mmap, place: int) -> bool:
+    """Whether three frames follow each other: two bytes alike are no frame yet."""
+    for _ in range(3):
+        frame = _mpeg_frame(data, place)
+        if frame is None:
+            return False
+        place += frame[0]
+    return True
 
 
 def _cut(log: str) -> bool:
@@ -287,25 +350,56 @@ def _cut(log: str) -> bool:
                for name, promised, actual in lines)  # fmt: skip
 
 
+def _flac_digest(file: Path) -> bytes | None:
+    """The digest of all samples that a FLAC file brings (RFC 9639, section 8.2); it may bring none."""
+    with file.open("rb") as handle:
+        head = handle.read(42)
+    return head[26:] if head[:4] == b"fLaC" and any(head[26:]) else None
+
+
+def _flac_bytes(wave: np.ndarray, width: str) -> bytes:
+    """The samples as FLAC's digest takes them: whole numbers, interleaved, little-endian."""
+    bits, kind, used = FLAC_SAMPLES[width]
+    return (wave * 2**bits).astype(kind).view("u1").reshape(wave.size, -1)[:, :used].tobytes()
+
+
+def _check_caf(file: Path) -> None:
+    """A CAF file's chunks: all of a known length, and none goes on behind the file's end."""
+    place, end = 8, file.stat().st_size
+    with file.open("rb") as handle:
+        while place + 12 <= end:  # a padding byte may follow the last
+            handle.seek(place)
+            size = int.from_bytes(handle.read(12)[4:], "big", signed=True)
+            place += 12 + size
+            if size < 0 or place > end:
+                raise Damaged(file, "truncated", f"is truncated at byte {end}, or was never finished; fetch it again")
+
+
 def _check_ogg(file: Path) -> None:
-    """An Ogg file's pages: checksum and order of each, of one stream, which the last one ends (RFC 3533)."""
-    data, place, number, flags = file.read_bytes(), 0, 0, 0
-    stream = data[14:18]
-    while place < len(data) or not flags & 4:
+    """An Ogg file's pages: checksum and order of each, and that the last one ends the one stream (RFC 3533)."""
+    data, place, expected, flags = file.read_bytes(), 0, {}, 0
+    while place < len(data):
         head = data[place : place + 27]
         table = data[place + 27 : place + 27 + head[26]] if len(head) == 27 else b""
-        page = data[place : place + 27 + len(table) + sum(table)]
-        if head[14:22] != stream + number.to_bytes(4, "little") or head[22:26] != _ogg_checksum(page):
-            raise Damaged(file, "truncated", f"is truncated, damaged or of several streams at byte {place} of "
-                          f"{len(data)}; fetch it again or convert it to wav")  # fmt: skip
-        flags = head[5]
-        place, number = place + len(page), number + 1
+        size = 27 + len(table) + sum(table)
+        page = data[place : place + size]
+        if head[:4] != b"OggS" or len(page) < size or _ogg_checksum(page) != int.from_bytes(head[22:26], "little"):
+            raise Damaged(file, "truncated", f"is damaged or truncated at byte {place} of {len(data)}; fetch it again")
+        flags, stream, number = head[5], head[14:18], int.from_bytes(head[18:22], "little")
+        if number != expected.get(stream, number):
+            raise Damaged(file, "damaged", f"is damaged, pages are missing at byte {place}; fetch it again")
+        expected[stream] = number + 1
+        if len(expected) > 1:
+            raise Damaged(file, "unreadable", "holds more than one stream, and one would be read; convert it to wav")
+        place += size
+    if not flags & 4:
+        raise Damaged(file, "truncated", "is truncated, its last page does not end the stream; fetch it again")
 
 
-def _ogg_checksum(page: bytes) -> bytes:
+def _ogg_checksum(page: bytes) -> int:
     """CRC-32 of the unreflected kind, from zlib's by reversing bits; the page's own field counts as zero."""
     plain = (page[:22] + bytes(4) + page[26:]).translate(REVERSED)
-    return (zlib.crc32(plain, 0xFFFFFFFF) ^ 0xFFFFFFFF).to_bytes(4, "big").translate(REVERSED)
+    return int(f"{zlib.crc32(plain, 0xFFFFFFFF) ^ 0xFFFFFFFF:032b}"[::-1], 2)
 
 
 @contextmanager
@@ -316,8 +410,9 @@ def _converted(file: Path) -> Iterator[Path]:
         return
     program = shutil.which("ffmpeg")
     if program is None:
-        what = f"{file.suffix} needs ffmpeg, which is not installed; install it or convert it to wav"
-        raise Damaged(file, "unreadable", what)
+        raise Damaged(
+            file, "unreadable", f"{file.suffix} needs ffmpeg, which is not installed; install it or convert it to wav"
+        )
     with tempfile.TemporaryDirectory() as folder:
         wave = Path(folder) / "decoded.wav"
         options = "-vn -c:a pcm_f32le -rf64 auto".split()
@@ -325,5 +420,7 @@ def _converted(file: Path) -> Iterator[Path]:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
         if done.returncode or done.stderr.strip() or not wave.exists():
             reason = " ".join(done.stderr.split())[-120:] or "no sound in it"
-            raise Damaged(file, "unreadable", f"ffmpeg cannot decode it ({reason}); fetch it again or convert it")
+            raise Damaged(
+                file, "unreadable", f"ffmpeg cannot decode it ({reason}); fetch it again or convert it to wav"
+            )
         yield wave
