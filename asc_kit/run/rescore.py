@@ -74,15 +74,11 @@ def averaged(runs: list[Run]) -> None:
 
 def _opened(run: Run) -> tuple[compact.Model, Store, pd.DataFrame]:
     """The run's model, its data and the clips that it was scored on, in their order."""
-    if run.about is None:
-        raise InputError(f"{run.folder}: no such run yet; train it with notebooks/05_train.ipynb")
     names = run.predictions().filename
     model = compact.load(run.folder / "model.safetensors")
     corpus = open_corpus(run.recipe, run.dataset_root)
     store = open_store(corpus, model.config.features.sample_rate)
-    if run.about["data"]["fingerprint"] != store.fingerprint:
-        raise InputError(f"dataset_root: {corpus.root} is not what {run.title} was trained on "
-                         f"(fingerprint {store.fingerprint}, there {run.about['data']['fingerprint']})")  # fmt: skip
+    run.refuse_other(store.fingerprint)
     device = processing_device(run.config.training.device)
     model.network.to(device), model.features.to(device)
     return model, store, corpus.table.set_index("filename", drop=False).loc[list(names)]

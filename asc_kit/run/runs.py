@@ -93,16 +93,19 @@ class Run:
         text = {"filename": str, "scene_label": str}  # a class may be called None or NA
         return pd.read_csv(file, sep="\t", dtype=text, keep_default_na=False)
 
-    def refuse_other(self) -> None:
-        """Raise `InputError` where the folder holds a run of another configuration; its first difference is named."""
-        if self.about is None:
+    def refuse_other(self, fingerprint: str) -> None:
+        """Raise `InputError` where the folder holds a run of another configuration or on other data."""
+        about = self.about
+        if about is None:
             return
-        differ = differences(Config.from_dict(self.about["config"]).as_dict(), self.config.as_dict())
-        if differ:
+        if differ := differences(Config.from_dict(about["config"]).as_dict(), self.config.as_dict()):
             name, (there, here) = next(iter(differ.items()))
             first = f"{name} is {there!r} there, {here!r} here"
             raise InputError(f"{self.folder}: holds a run of another configuration ({first}; {len(differ)} differ: "
                              f"{', '.join(differ)}); name another experiment, or give its values")  # fmt: skip
+        if (there := about["data"]["fingerprint"]) != fingerprint:
+            raise InputError(f"{self.folder}: holds a run on other data (fingerprint {there}, this is {fingerprint}); "
+                             "name another experiment, or its own data")  # fmt: skip
 
 
 def _place(submission: object, seed: int, fold: int, variant: str | None) -> str:
