@@ -36,9 +36,8 @@ def run(
     """Execute a notebook with papermill; a value is read by its parameter's type, and settings are changed by name."""
     from asc_kit.run import batch, parameters
 
-    for text in parameter:
-        if "=" not in text:
-            raise InputError(f"-p {text}: must read NAME=VALUE")
+    if wrong := [text for text in parameter if "=" not in text]:
+        raise InputError(f"-p {wrong[0]}: must read NAME=VALUE")
     values = parameters.resolve(batch.declared(notebook), parameters.typed(parameter))
     batch.execute(notebook, output, values)
 
@@ -111,13 +110,12 @@ def size(model: Annotated[Path, typer.Argument(help="model.safetensors or compac
 def export(
     model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
     out: Annotated[Path, typer.Option(help="the ONNX file: waveform in, probabilities out")],
-    temperature: Annotated[float | None, typer.Option(help="divides the logits; none by default")] = None,
 ) -> None:
     """Write a model as one ONNX file that classifies waveforms, with its features inside."""
     from asc_kit.deploy import compact
     from asc_kit.deploy import onnx as exporting
 
-    exporting.export(compact.load(model), out, temperature, model)
+    exporting.export(compact.load(model), out, model)
     print(out)
 
 
