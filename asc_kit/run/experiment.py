@@ -75,9 +75,8 @@ def train(run: Run) -> Run:
     with locked(run.folder / "checkpoint" / "lock", busy, "results_dir"):
         run.refuse_other(data.store.fingerprint)
         if run.about is not None and (run.folder / "predictions.tsv").exists():
-            other = (
-                "" if run.about["code"] == code() else ", by other code than this: delete its folder to train it again"
-            )
+            same = run.about["code"] == code()
+            other = "" if same else ", by other code than this: delete its folder to train it again"
             say(f"{run.title}: already trained{other}; nothing to do")
             return run
         _train(run, data, started)
