@@ -3,7 +3,7 @@
 #   snakemake -s predict.smk --cores N --config model=MODEL manifest=LIST out=TABLE.tsv [shard=1000] [temperature=1] [root=DIR]
 #
 # A recording that cannot be scored stands in <out>.failed.tsv, and every other has its row in <out> all the same. Started
-# again, only what has no row is scored. A shard's rows lie in <out>.shards/<model>/ and are no outputs of its job, which
+# again, only shards that are not whole are scored. A shard's rows lie in <out>.shards/<model>/ and are no outputs of its job, which
 # Snakemake would delete when one of its recordings fails; they are called by what they hold, so that a longer manifest
 # or another model never takes a row of something else. A recording replaced under its old name keeps the row it has.
 import hashlib
@@ -92,5 +92,5 @@ rule score:
     params:
         command=f"{sys.executable} -m asc_kit predict",
     shell:
-        "{params.command} {MODEL:q} --manifest {input:q} --root {ROOT:q} --out {HOME:q}/{wildcards.shard}.tsv --keep "
+        "{params.command} {MODEL:q} --manifest {input:q} --root {ROOT:q} --out {HOME:q}/{wildcards.shard}.tsv "
         "--temperature {TEMPERATURE:q} --workers {threads} 2> {log:q}"

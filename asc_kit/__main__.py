@@ -5,8 +5,6 @@ Results go to standard output, messages to standard error; exit status 0 done, 1
 
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -16,17 +14,6 @@ import typer
 from asc_kit.common.errors import InputError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Imports in the block are not searched for garbage, then or later: of a cold start that is a fifth."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _say_version(wanted: bool) -> None:
@@ -49,9 +36,8 @@ def run(
     """Execute a notebook with papermill; a value is read by its parameter's type, and settings are changed by name."""
     from asc_kit.run import batch, parameters
 
-    for text in parameter:
-        if "=" not in text:
-            raise InputError(f"-p {text}: must read NAME=VALUE")
+    if wrong := [text for text in parameter if "=" not in text]:
+        raise InputError(f"-p {wrong[0]}: must read NAME=VALUE")
     values = parameters.resolve(batch.declared(notebook), parameters.typed(parameter))
     batch.execute(notebook, output, values)
 
@@ -124,13 +110,12 @@ def size(model: Annotated[Path, typer.Argument(help="model.safetensors or compac
 def export(
     model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
     out: Annotated[Path, typer.Option(help="the ONNX file: waveform in, probabilities out")],
-    temperature: Annotated[float | None, typer.Option(help="divides the logits; none by default")] = None,
 ) -> None:
     """Write a model as one ONNX file that classifies waveforms, with its features inside."""
     from asc_kit.deploy import compact
     from asc_kit.deploy import onnx as exporting
 
-    exporting.export(compact.load(model), out, temperature, model)
+    exporting.export(compact.load(model), out, model)
     print(out)
 
 
@@ -145,22 +130,24 @@ def predict(
     manifest: Annotated[Path | None, typer.Option(help="a list of recordings, one a line, in place of files")] = None,
     root: Annotated[Path | None, typer.Option(help="folder that a manifest's names count from; else its own")] = None,
     out: Annotated[Path | None, typer.Option(help="write a manifest's rows in the DCASE output format there")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="score only what --out has no row of")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="recordings at a time; else one a core")] = None,
 ) -> None:
     """Classify recordings of any format, rate and length; one that fails is named, and the exit status is 1."""
-    ignored = keep or root if files else json or top
+    ignored = root if files else json or top
     if bool(files) == bool(manifest) or bool(out) != bool(manifest) or ignored:
         raise typer.BadParameter("give files, or --manifest and --out; --json and --top go with files, "
-                                 "--keep and --root with the others")  # fmt: skip
-    with uncollected():
-        from asc_kit.deploy import manifest as lists
-        from asc_kit.deploy import recordings, show
+                                 "--root with the others")  # fmt: skip
+    gc.disable()  # a search for garbage while modules load is a fifth of a cold start
+    from asc_kit.deploy import manifest as lists
+    from asc_kit.deploy import recordings, show
+
+    gc.freeze()
+    gc.enable()
 
     names = lists.read(manifest) if manifest else []
     session = show.Session(model, top, segments, temperature, workers)
     if out:
-        session.write(manifest, names, root or manifest.parent, out, keep)
+        session.write(manifest, names, root or manifest.parent, out)
     else:
         (session.show_json if json else session.show)(recordings.find(files))
     raise typer.Exit(1 if session.failed else 0)

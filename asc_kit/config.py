@@ -263,9 +263,7 @@ def code_digest(*modules: str) -> str:
     for module in modules:
         tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text())
         for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-                if isinstance(getattr(body[0], "value", None), ast.Constant):
-                    node.body = body[1:]
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
         trees.append(ast.dump(tree))
     return digest(*trees)

@@ -200,6 +200,6 @@ def test_validation_clips_are_compared_where_the_recipe_says_so(home):
     assert table.n["crop"] == 16 and table.accuracy_difference["crop"] == -1
     assert table.log_loss_difference["crop"] == pytest.approx(np.log(0.9 / 0.2))
     assert "scored on the clips that chose" in (home / "tables" / "ablation.md").read_text()
-    with pytest.raises(InputError, match="ablation_clips: unknown parameter 'test'"):
+    with pytest.raises(InputError, match="ablation_clips: 'test' is not possible"):
         (home / "bad.yaml").write_text("ablation_clips: test\n")
         recipes.load(home / "bad.yaml")

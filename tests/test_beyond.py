@@ -104,12 +104,14 @@ def test_faults_are_named(runs, tiny, tmp_path, fault):
     run = runs[0]
     if fault == "whole clips":
         whole = replace(run.config, augmentation=replace(run.config.augmentation, crop_seconds=None))
+        about = run.about | {"config": whole.as_dict()}
+        (run.folder / "run.json").write_text(json.dumps(about))
         run, said = replace(run, config=whole), "trained on whole clips"
     elif fault == "other data":
         about = run.about
         about["data"]["fingerprint"] = "other"
         (run.folder / "run.json").write_text(json.dumps(about))
-        said = "is not what .* was trained on .*there other"
+        said = r"holds a run on other data \(fingerprint other"
     else:
         run, said = replace(run, home=tmp_path / "nothing"), "no such run yet"
     with pytest.raises(InputError, match=said):

@@ -103,9 +103,9 @@ def foreign(kind, file):
 @pytest.mark.parametrize(
     ("kind", "what"),
     [("missing", "no such model"), ("pickle", "no whole safetensors"), ("truncated", "no whole safetensors"),
-     ("other safetensors", "no asc_kit configuration"), ("other weights", "blocks.0.expand.weight is missing"),
-     ("other shape", r"classifier.bias has the shape \(10,\) for \(5,\)"), ("one too many", "more belongs to no layer"),
-     ("statistics left out", "blocks.3.expand_norm.running_var is missing")],
+     ("other safetensors", "no asc_kit configuration"), ("other weights", "Missing key.*: norm.weight;"),
+     ("other shape", r"size mismatch for classifier.weight: .* torch.Size\(\[10, 100\]\)"), ("one too many", "Unexpected key.*: more;"),
+     ("statistics left out", "Missing key.*: blocks.3.expand_norm.running_var;")],
 )  # fmt: skip
 def test_foreign_file_is_one_line(tmp_path, kind, what):
     file = tmp_path / "m.safetensors"

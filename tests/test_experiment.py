@@ -303,7 +303,7 @@ def test_synthetic_corpus_is_made_once(tmp_path, monkeypatch):
     assert len(first.classes) == 10
 
 
-def test_loss_that_is_not_finite_names_its_batch_and_leaves_a_post_mortem(start, tiny, monkeypatch):
+def test_loss_that_is_not_finite_names_its_batch(start, tiny, monkeypatch):
     """The second epoch's first batch brings NaN: the first epoch's checkpoint stays, and the run goes on from it."""
     batches, epochs = RunData.batches, []
 
@@ -317,10 +317,8 @@ def test_loss_that_is_not_finite_names_its_batch_and_leaves_a_post_mortem(start,
     with pytest.raises(InputError, match="became nan in epoch 2") as caught:
         train(start())
     run = start()
-    about = json.loads((run.folder / "postmortem.json").read_text())
-    assert about["batch"] == poisoned.files and len(about["batch"]) == 4 and about["epoch"] == 2
-    assert about["batch"][0] in str(caught.value) and "\n" not in str(caught.value)
-    assert set(about["batch"]) <= set(corpus.read(tiny).table.filename) and len(about["history"]) == 1
+    assert poisoned.files[0] in str(caught.value) and "\n" not in str(caught.value)
+    assert set(poisoned.files) <= set(corpus.read(tiny).table.filename)
     assert (run.folder / "checkpoint" / "last.safetensors").exists() and run.about is None
     monkeypatch.setattr(RunData, "batches", batches)
     assert train(start()).about["epochs"] == 2

@@ -122,14 +122,6 @@ def test_split_is_worth_it():
     assert p * q == 2760 and 2 * (p // 2 + 1) * 2760 + 4 * q * 1002 < 2 * 1002 * 2760 / 14  # than the dense basis
 
 
-def test_temperature_divides_logits():
-    features, net = torch.nn.Identity(), torch.nn.Linear(4, 3)
-    x = torch.randn(2, 4)
-    plain, soft = (exporting.Classifier(features, net, degree)(x).detach().numpy() for degree in (1.0, 2.5))
-    want = plain ** (1 / 2.5)
-    assert np.allclose(soft, want / want.sum(1, keepdims=True), atol=1e-6) and np.abs(soft - plain).max() > 0.01
-
-
 def test_one_file_tells_what_it_is(tmp_path):
     wanted = model(tmp_path, "2", folded=True)
     exporting.export(wanted, tmp_path / "x.onnx")
@@ -195,10 +187,7 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path):
     with pytest.raises(InputError, match="n_fft: 88200 samples are too many"):
         exporting.export(dataclasses.replace(wanted, features=long), tmp_path / "x.onnx")
     with pytest.raises(InputError, match="m: is read here, and would be written over"):
-        exporting.export(wanted, tmp_path / "m", None, tmp_path / "m")
-    for temperature in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(InputError, match="temperature"):
-            exporting.export(wanted, tmp_path / "x.onnx", temperature)
+        exporting.export(wanted, tmp_path / "m", tmp_path / "m")
     with pytest.raises(InputError, match="cannot be written"):
         exporting.export(wanted, tmp_path / "none" / "x.onnx")
     (tmp_path / "folder").mkdir()
@@ -214,7 +203,7 @@ def command(*words):
 
 def test_command_line(tmp_path):
     model(tmp_path, "1")
-    code, out, _ = command("export", tmp_path / "m", "--out", tmp_path / "x.onnx", "--temperature", 2)
+    code, out, _ = command("export", tmp_path / "m", "--out", tmp_path / "x.onnx")
     assert code == 0 and out.strip() == str(tmp_path / "x.onnx") and (tmp_path / "x.onnx").exists()
     (tmp_path / "bad").write_bytes(b"\x80\x04K\x01.")
     for words in (("export", tmp_path / "bad", "--out", tmp_path / "y.onnx"), ("size", tmp_path / "bad")):

@@ -22,7 +22,7 @@ from asc_kit import network
 from asc_kit.__main__ import app
 from asc_kit.common.errors import InputError
 from asc_kit.data import audio, own
-from asc_kit.deploy import calibration, compact, recordings, show
+from asc_kit.deploy import calibration, compact, recordings
 from asc_kit.run.recipes import Recipe
 
 CLASSES = tuple("airport bus metro metro_station park public_square shopping_mall street_pedestrian".split())
@@ -332,7 +332,7 @@ def test_a_foreign_model_is_one_line(tmp_path, model_file, kind):
     assert not trap.exists()
 
 
-def test_a_manifest_is_scored_into_a_table_and_only_what_is_missing_again(tmp_path, model_file, model, capsys):
+def test_a_manifest_is_scored_into_a_table(tmp_path, model_file, model):
     names = [f"audio/{i}.wav" for i in range(4)]
     for i, name in enumerate(names[:3]):
         record(tmp_path / "set" / name, 0.5, seed=i)
@@ -346,22 +346,9 @@ def test_a_manifest_is_scored_into_a_table_and_only_what_is_missing_again(tmp_pa
     failed = (tmp_path / "out.failed.tsv").read_text().splitlines()
     assert failed[0] == "filename\treason" and failed[1].startswith("audio/3.wav\t") and "no such file" in failed[1]
     record(tmp_path / "set" / names[3], 0.5, seed=3)
-    (tmp_path / "set" / names[0]).unlink()  # it has a row, and is not looked for again
-    assert command(model_file, "--manifest", listed, "--out", out, "--keep") == 0
-    assert "3 of 4 recordings are there already" in capsys.readouterr().err
+    assert command(model_file, "--manifest", listed, "--out", out) == 0
     again = [line.split("\t") for line in out.read_text().splitlines()[1:]]
     assert again[:3] == rows and again[3][0] == names[3] and not (tmp_path / "out.failed.tsv").exists()
-    before = out.read_bytes()
-    (tmp_path / "set" / "short.txt").write_text(f"{names[1]}\n")
-    assert command(model_file, "--manifest", tmp_path / "set" / "short.txt", "--out", out, "--keep") == 0
-    assert sorted(out.read_text().splitlines()) == sorted(before.decode().splitlines())  # the other rows stay
-    before = out.read_bytes()
-    with pytest.raises(InputError, match="out.tsv: is not known to be of this model, temperature, length"):
-        command(model_file, "--manifest", listed, "--out", out, "--keep", "--temperature", "2")
-    out.write_text(out.read_text().replace(CLASSES[0], "elsewhere", 1))
-    with pytest.raises(InputError, match="no table of the classes"):
-        command(model_file, "--manifest", listed, "--out", out, "--keep")
-    assert out.read_bytes() != before
 
 
 @pytest.mark.parametrize("target", ["list.txt", "model.safetensors", "a.wav", "link.tsv", "pipe"])
@@ -390,31 +377,10 @@ def test_names_stay_in_their_field_and_line(tmp_path, model_file, capsys):
     assert [line.split("\t")[0] for line in (tmp_path / "out.tsv").read_text().split("\n")[1:-1]] == names[2:]
 
 
-def test_a_killed_command_keeps_what_it_has_done(tmp_path, model_file, monkeypatch):
-    names = [f"{i}.wav" for i in range(4)]
-    for i, name in enumerate(names):
-        record(tmp_path / name, 0.5, seed=i)
-    (tmp_path / "list.txt").write_text("\n".join(names))
-    monkeypatch.setattr(show, "OFTEN", 2)
-    session = show.Session(model_file, workers=1)
-    scored = session.scored
-
-    def killed(files):
-        for number, result in scored(files):
-            if number == 3:
-                raise KeyboardInterrupt
-            yield number, result
-
-    monkeypatch.setattr(session, "scored", killed)
-    with pytest.raises(KeyboardInterrupt):
-        session.write(tmp_path / "list.txt", names, tmp_path, tmp_path / "out.tsv", keep=True)
-    assert [line.split("\t")[0] for line in (tmp_path / "out.tsv").read_text().splitlines()] == ["filename", *names[:2]]
-
-
 @pytest.mark.parametrize(
     ("text", "flags", "what"),
     [("a.wav\nb.wav\na.wav\n", [], "names a.wav twice"), ("\n\n", [], "names no recording"),
-     (None, [], "cannot be read"), ("a.wav\n", ["--keep"], "is not known to be of this model"),
+     (None, [], "cannot be read"),
      ("a.wav\n", ["--out", "/proc/none/x.tsv"], "cannot be written"), ("a.wav\n", ["--out", "/"], "is a folder"),
      ("a.wav\n", ["--segments", "0.2"], "segments: 0.2 s is out of range")],
 )  # fmt: skip
@@ -422,26 +388,20 @@ def test_faults_of_the_manifest_and_the_table_show_before_the_work(tmp_path, mod
     listed, out = tmp_path / "list.txt", tmp_path / "out.tsv"
     if text is not None:
         listed.write_text(text)
-    if "--keep" in flags:
-        out.write_text("something\nof mine\n")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(InputError, match=what) as caught:
         command(model_file, "--manifest", listed, "--out", out, *flags)
     assert "\n" not in str(caught.value) and sorted(tmp_path.iterdir()) == before
 
 
-def test_a_table_goes_on_with_odd_names_but_not_from_another_root_or_its_own_failures(tmp_path, model_file):
-    for place in ("here", "there"):
-        record(tmp_path / place / "a.wav", 0.5)
-    listed, out, failed = tmp_path / "here" / "list.txt", tmp_path / "out.tsv", tmp_path / "out.failed.tsv"
+def test_a_table_has_odd_names_among_its_failures_and_is_not_written_over_them(tmp_path, model_file):
+    record(tmp_path / "a.wav", 0.5)
+    listed, out, failed = tmp_path / "list.txt", tmp_path / "out.tsv", tmp_path / "out.failed.tsv"
     listed.write_text(f"a.wav\n{'x' * 300}.wav\n")  # longer than a file system takes
-    ask = (model_file, "--manifest", listed, "--out", out, "--keep")
-    assert command(*ask) == 1 and command(*ask) == 1 and failed.exists()
-    with pytest.raises(InputError, match="out.tsv: is not known to be of this model, .* and root"):
-        command(*ask, "--root", tmp_path / "there")
+    assert command(model_file, "--manifest", listed, "--out", out) == 1
     before = failed.read_bytes()
     with pytest.raises(InputError, match="out.failed.tsv: is read here, and would be written over"):
-        command(model_file, "--manifest", failed, "--out", out, "--keep", "--root", tmp_path / "here")
+        command(model_file, "--manifest", failed, "--out", out)
     assert failed.read_bytes() == before
 
 

@@ -73,14 +73,9 @@ def save(trained: nn.Module, config: Config, classes: tuple[str, ...], file: Pat
     ------
     InputError : a weight does not fit into float16.
     """
-    tensors = {}
-    for name, value in _tensors(trained).items():
-        tensors[name] = value.detach().cpu().contiguous()
-        if value.is_floating_point():
-            tensors[name] = tensors[name].half()
-            if not torch.isfinite(tensors[name]).all():
-                raise InputError(f"{file}: {name} does not fit into float16 (largest {value.abs().max():.3g}); not "
-                                 "written")  # fmt: skip
+    tensors = {name: value.detach().cpu().contiguous() for name, value in _tensors(trained).items()}
+    tensors = {name: _half(value, name, file) if value.is_floating_point() else value
+               for name, value in tensors.items()}  # fmt: skip
     write_tensors(tensors, file, json.dumps({"config": config.as_dict(), "classes": classes}, sort_keys=True))
 
 
@@ -92,17 +87,18 @@ def save_folded(model: Model, file: Path) -> None:
     InputError : a folded weight does not fit into float16.
     """
     net = fold(model.network)
-    numbers, first = _laid_out(net)
-    whole = torch.cat([value.flatten() for value in numbers])
-    halves = whole.half()
-    if not torch.isfinite(halves).all():
-        raise InputError(f"{file}: a folded weight does not fit into float16 (largest {whole.abs().max():.3g}); "
-                         "not written")  # fmt: skip
-    rest = torch.cat([value.flatten() for value in first])
-    flat = torch.cat([halves, (rest - rest.half()).half()])
+    numbers, first = (torch.cat([value.flatten() for value in values]) for values in _laid_out(net))
+    flat = torch.cat([_half(numbers, "a folded weight", file), (first - first.half()).half()])
     about = {"config": model.config.as_dict(), "classes": model.classes, "origin": model.origin}
     others = {name: value for name, value in _tensors(net).items() if not value.is_floating_point()}
     write_tensors({FLAT: flat} | others, file, json.dumps(about, sort_keys=True))
+
+
+def _half(values: torch.Tensor, name: str, file: Path) -> torch.Tensor:
+    halves = values.half()
+    if not torch.isfinite(halves).all():
+        raise InputError(f"{file}: {name} does not fit into float16 (largest {values.abs().max():.3g}); not written")
+    return halves
 
 
 def load(file: str | Path, allow_code: bool = False) -> Model:
@@ -124,9 +120,9 @@ def load(file: str | Path, allow_code: bool = False) -> Model:
         config, classes = Config.from_dict(inside["config"]), tuple(inside["classes"])
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{file}: holds no asc_kit configuration; give a model.safetensors of this kit") from None
-    foreign = config.architecture.network
-    if config.architecture.foreign and not (allow_code or foreign in network.TRUSTED):
-        raise InputError(f"{file}: is a network of the class {foreign}, which does not come with the kit; give "
+    kind = config.architecture
+    if kind.foreign and not allow_code and kind.network not in network.TRUSTED:
+        raise InputError(f"{file}: is a network of the class {kind.network}, which does not come with the kit; give "
                          "--allow-code to import it, if you trust it")  # fmt: skip
     try:
         net = network.build(config, len(classes))
@@ -135,9 +131,13 @@ def load(file: str | Path, allow_code: bool = False) -> Model:
     if FLAT in tensors:
         net = fold(net)
         _fill(net, tensors.pop(FLAT), file)
-        tensors |= {name: value for name, value in _tensors(net).items() if value.is_floating_point()}
-    _check(net, tensors, file)
-    net.load_state_dict(tensors, strict=False)  # but for the norms' counts
+        tensors |= {name: value for name, value in net.state_dict().items() if value.is_floating_point()}
+    counts = {name: value for name, value in net.state_dict().items() if name.endswith(COUNTS)}
+    try:
+        net.load_state_dict(tensors | counts)
+    except RuntimeError as error:  # names what is missing, too much or of another shape, a line each
+        fault = str(error).splitlines()[1].split('", ')[0].strip(" .\t").replace('"', "")
+        raise InputError(f"{file}: does not fit its network: {fault}; is it damaged, or the code another?") from None
     parameters = [value.half() for value in net.parameters()]
     if config.training.float16 == "arithmetic":
         net.half()
@@ -170,17 +170,6 @@ def _fill(net: nn.Module, flat: torch.Tensor, file: Path) -> None:
         value.copy_(part.view_as(value))
     for value, rest in zip(first, parts[len(numbers) :]):
         value.add_(rest.view_as(value))
-
-
-def _check(net: nn.Module, tensors: dict[str, torch.Tensor], file: Path) -> None:
-    """Raise `InputError` where a tensor is missing, one too many, or of another shape."""
-    wanted = {name: tuple(value.shape) for name, value in _tensors(net).items()}
-    there = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in sorted(wanted.keys() | there.keys()):
-        if wanted.get(name) != there.get(name):
-            fault = ("is missing" if name not in there else "belongs to no layer of it" if name not in wanted else
-                     f"has the shape {there[name]} for {wanted[name]}")  # fmt: skip
-            raise InputError(f"{file}: does not fit its network: {name} {fault}; is it damaged, or the code another?")
 
 
 def _beside(file: Path) -> dict[str, Any]:

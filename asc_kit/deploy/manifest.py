@@ -21,8 +21,11 @@ def read(file: Path) -> list[str]:
     ------
     InputError : the manifest is missing, not text, or empty, or names a recording twice.
     """
-    lines = _lines(file)
-    names = [name for line in lines if (name := line.split("\t")[0]).strip()]
+    try:
+        with file.open(encoding="utf-8-sig") as lines:  # str.splitlines also ends them at U+0085 and U+2028
+            names = [name for line in lines if (name := line.rstrip("\n").split("\t")[0]).strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
     names = names[1:] if names[:1] == ["filename"] else names
     if not names:
         raise InputError(f"{file}: names no recording; give one a line")
@@ -32,51 +35,24 @@ def read(file: Path) -> list[str]:
     return names
 
 
-def _lines(file: Path) -> list[str]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")  # splitlines also ends them at U+0085 and U+2028
-        return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
-
-
-def rows(table: Path, classes: tuple[str, ...]) -> dict[str, str]:
-    """The lines of a table by recording; none where there is no table yet.
-
-    Raises
-    ------
-    InputError : it is no table of these classes.
-    """
-    if not table.exists():
-        return {}
-    head, *lines = _lines(table) or [""]
-    if head != header(classes):
-        raise InputError(f"{table}: is there, and no table of the classes {', '.join(classes)}; name another file")
-    return {line.split("\t")[0]: line for line in lines}
-
-
-def header(classes: tuple[str, ...]) -> str:
-    """The first line of a table."""
-    return "\t".join(("filename", "scene_label", *classes))
-
-
 def row(name: str, probabilities: Iterable[float], classes: tuple[str, ...]) -> str:
     """The line of a recording."""
     values = list(map(float, probabilities))
     return "\t".join((name, classes[values.index(max(values))], *(f"{value:.10g}" for value in values)))
 
 
-def write(table: Path, head: str, names: list[str], scored: Mapping[str, str], failed: Mapping[str, str]) -> None:
-    """Write a table, whole or not at all, in the order of ``names``; and its failures where there are any."""
-    with replacing(table) as part:
-        part.write_text("\n".join([head, *(scored[name] for name in names if name in scored)]) + "\n", encoding="utf-8")
-    failures = failures_of(table)
-    if not failed:
-        failures.unlink(missing_ok=True)
-        return
-    with replacing(failures) as part:
-        lines = ["filename\treason", *(f"{name}\t{failed[name]}" for name in failed)]
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")  # a folder's name
+def write(table: Path, classes: tuple[str, ...], rows: list[str], failed: Mapping[str, str]) -> None:
+    """Write a table, whole or not at all; and its failures, a reason by recording, where there are any."""
+    _put(table, ["\t".join(("filename", "scene_label", *classes)), *rows])
+    if failed:
+        _put(failures_of(table), ["filename\treason", *map("\t".join, failed.items())])
+    else:
+        failures_of(table).unlink(missing_ok=True)
+
+
+def _put(file: Path, lines: list[str]) -> None:
+    with replacing(file) as part:  # a folder's name may be no UTF-8
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def failures_of(table: Path) -> Path:
@@ -97,21 +73,20 @@ def join(tables: list[Path], target: Path) -> tuple[int, int]:
     -------
     recordings that have a row, and that failed
     """
-    there = [table for table in tables if table.exists()]
-    scored = _append(there, target) if there else 0  # a table of before stays where nothing was scored
-    failures = [failures_of(table) for table in tables if failures_of(table).exists()]
     failures_of(target).unlink(missing_ok=True)
-    return scored, _append(failures, failures_of(target)) if failures else 0
+    scored = _append(tables, target)  # a table of before stays where nothing was scored
+    return scored, _append(map(failures_of, tables), failures_of(target))
 
 
-def _append(parts: list[Path], target: Path) -> int:
-    count = 0
-    with replacing(target) as whole, whole.open("w", encoding="utf-8") as sink:
-        for number, part in enumerate(parts):
+def _append(parts: Iterable[Path], target: Path) -> int:
+    there = [part for part in parts if part.exists()]
+    if not there:
+        return 0
+    count = -1  # without the head, which the first one gives
+    with replacing(target) as joined, joined.open("w", encoding="utf-8") as sink:
+        for number, part in enumerate(there):
             with part.open(encoding="utf-8") as source:
-                head = next(source)
-                sink.write(head if number == 0 else "")
-                for line in source:
-                    sink.write(line)
-                    count += 1
+                lines = source.readlines()[number > 0 :]
+            sink.writelines(lines)
+            count += len(lines)
     return count

@@ -108,21 +108,16 @@ class ProductLogMel(nn.Module):
 class Classifier(nn.Module):
     """Waveforms to probabilities: (batch, samples) to (batch, classes)."""
 
-    def __init__(self, features: nn.Module, network: nn.Module, temperature: float):
+    def __init__(self, features: nn.Module, network: nn.Module):
         super().__init__()
-        self.features, self.network, self.temperature = features, network, temperature
+        self.features, self.network = features, network
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        logits = self.network(self.features(waveform))
-        return (logits if self.temperature == 1 else logits / self.temperature).softmax(-1)
+        return self.network(self.features(waveform)).softmax(-1)
 
 
-def build(model: Model, temperature: float | None = None) -> onnx.ModelProto:
+def build(model: Model) -> onnx.ModelProto:
     """The model as a checked ONNX graph.
-
-    Parameters
-    ----------
-    temperature : divides the logits; None leaves them
 
     Raises
     ------
@@ -133,16 +128,13 @@ def build(model: Model, temperature: float | None = None) -> onnx.ModelProto:
         raise InputError("float16: a model with float16 arithmetic is not exported; train it with float16: storage")
     if model.features.n_fft >= 2 * SECONDS * config.features.sample_rate:
         raise InputError(f"n_fft: {model.features.n_fft} samples are too many for recordings of {SECONDS:g} s")
-    if temperature is not None and not 0 < temperature < float("inf"):
-        raise InputError(f"temperature: {temperature} is not possible; give a number above 0")
-    whole = Classifier(ProductLogMel(model.features), fold(model.network), temperature or 1.0)
-    made = exported(whole, config.features.sample_rate)
+    made = exported(Classifier(ProductLogMel(model.features), fold(model.network)), config.features.sample_rate)
     made.doc_string = (f"waveform: float32, batch x samples, {config.features.sample_rate} Hz, mono, in [-1, 1], "
                        f"{SECONDS:g} s or longer; probabilities: batch x classes")  # fmt: skip
     name = f"asc_kit {config.submission}"
     about = {"name": name, "classes": json.dumps(model.classes), "sample_rate": str(config.features.sample_rate),
              "licence": model.origin.get("licence", LICENCE[False]), "config": json.dumps(config.as_dict()),
-             "origin": json.dumps(model.origin), "temperature": str(temperature or 1.0)}  # fmt: skip
+             "origin": json.dumps(model.origin)}  # fmt: skip
     made.graph.name, made.producer_name = name, "asc_kit"
     onnx.helper.set_model_props(made, about)
     onnx.checker.check_model(made, full_check=True)
@@ -178,7 +170,7 @@ def exported(whole: nn.Module, sample_rate: int, out: str = "probabilities") -> 
     return made
 
 
-def export(model: Model, file: Path, temperature: float | None = None, *inputs: Path) -> None:
+def export(model: Model, file: Path, *inputs: Path) -> None:
     """Write a model as one ONNX file.
 
     Raises
@@ -186,6 +178,6 @@ def export(model: Model, file: Path, temperature: float | None = None, *inputs: 
     InputError : as `build`, or the file cannot be written, or is one of ``inputs``.
     """
     check_writable(file, *inputs)
-    made = build(model, temperature)
+    made = build(model)
     with replacing(file) as part:
         part.write_bytes(made.SerializeToString())

@@ -1,6 +1,6 @@
 """What a trained network says of a data set's clips, in the DCASE output format."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from asc_kit.common.progress import progress
 from asc_kit.data.store import Store
 from asc_kit.deploy import compact
 
+Way = Callable[[torch.Tensor], np.ndarray]  # (batch, samples) -> (batch, classes)
 SCORING_BATCH = 8  # whole clips at a time
 
 
@@ -31,15 +32,19 @@ def clips(store: Store, rows: pd.DataFrame, title: str, device: torch.device) ->
         yield store.read(numbers[start : start + SCORING_BATCH]).to(device)
 
 
-def scores(model: compact.Model, store: Store, rows: pd.DataFrame, device: torch.device) -> np.ndarray:
-    """A model's probabilities of whole clips, (clips, classes)."""
+def scores(
+    model: compact.Model, store: Store, rows: pd.DataFrame, device: torch.device, way: Way | None = None
+) -> np.ndarray:
+    """A model's probabilities of whole clips, (clips, classes); ``way``: in place of `Model.probabilities`."""
     model.network.to(device), model.features.to(device)
-    return np.concatenate([model.probabilities(waves) for waves in clips(store, rows, "scoring", device)])
+    return np.concatenate([(way or model.probabilities)(waves) for waves in clips(store, rows, "scoring", device)])
 
 
-def predict(model: compact.Model, store: Store, rows: pd.DataFrame, file: Path, device: torch.device) -> None:
-    """Write a model's probabilities of whole clips in the DCASE output format."""
-    write_predictions(file, rows, scores(model, store, rows, device), model.classes)
+def predict(
+    model: compact.Model, store: Store, rows: pd.DataFrame, file: Path, device: torch.device, way: Way | None = None
+) -> None:
+    """Write `scores` in the DCASE output format."""
+    write_predictions(file, rows, scores(model, store, rows, device, way), model.classes)
 
 
 def as_text(rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> str:

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -92,14 +91,10 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
     InputError : as `audio.read`; the recording is silent, or shorter than a window of the features.
     """
     if file.is_dir():
-        try:
-            os.scandir(file).close()
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read ({error.strerror}); give it the right to be") from None
+        os.scandir(file).close()  # which says so where it may not be read
         raise InputError(f"{file}: no recordings in it; give files, or a folder that holds some")
     rate, least = model.config.features.sample_rate, model.config.features.window
-    source, spans, values, place, silence = Source(file, rate), [], [], 0, []
-    constant = True
+    source, segments, silence, place, constant = Source(file, rate), [], [], 0, True
     for wave in windows(source, round(seconds * rate)):
         if len(wave) < least:
             raise InputError(f"{file}: lasts {len(wave) / rate:.3f} s, shorter than the features' window of "
@@ -109,17 +104,14 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
             raise InputError(f"{file}: the network gives NaN for it; is the model whole?")
         constant &= bool((wave == wave[0]).all())
         silence.append(audio.quiet(wave, rate))
-        spans.append((place / rate, (place + len(wave)) / rate))
-        values.append(probabilities.tolist())  # a small array kept here would split the heap: 3 MB lost a window
+        segments.append(Segment(place / rate, (place + len(wave)) / rate, probabilities))
         place += len(wave)
     if constant:
         raise InputError(f"{file}: is silent; there is nothing to classify")
-    table = np.array(values)  # windows, classes
-    lengths = np.array([end - start for start, end in spans])
-    mean = np.average(table, axis=0, weights=lengths)
+    lengths = np.array([part.end - part.start for part in segments])
+    mean = np.average([part.probabilities for part in segments], axis=0, weights=lengths)
     doubts = _doubts(source.rate, model.config.features.f_max, lengths, np.array(silence))
-    segments = tuple(Segment(*span, row) for span, row in zip(spans, table))
-    return Scored(file, mean, segments, tuple(source.notes), tuple(doubts))
+    return Scored(file, mean, tuple(segments), tuple(source.notes), tuple(doubts))
 
 
 def _doubts(rate: int, f_max: float, lengths: np.ndarray, silence: np.ndarray) -> list[str]:
@@ -139,55 +131,33 @@ class Source:
 
     def __init__(self, file: Path, sample_rate: int):
         self.file, self.sample_rate = file, sample_rate
-        self.rate, self.notes = sample_rate, []
+        self.rate, self.notes = sample_rate, {}  # of the file; a note each, in their order
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        sounds = audio.pieces(self.file, WINDOW)
-        first = next(sounds)
-        self.rate = first.rate
-        waves = self._mono(chain([first], sounds))
-        if self.rate != self.sample_rate:
-            waves = _resampled(waves, self.rate, self.sample_rate)
-        for wave in waves:
-            if np.abs(wave).max(initial=0) > 1:
-                self._note("beyond full scale")
-            yield wave
-        if self.rate != self.sample_rate:
-            self._note(f"{self.rate} Hz resampled to {self.sample_rate} Hz")
-
-    def _mono(self, sounds: Iterable[audio.Sound]) -> Iterator[np.ndarray]:
-        for sound in sounds:
+        stream = None  # as `soxr.resample` of the whole, in the memory of a piece
+        for sound in audio.pieces(self.file, WINDOW):
             wave, notes = audio.mix(sound.wave)
-            for note in (*sound.notes, *notes):
-                self._note(note)
+            beyond = ["beyond full scale"] if np.abs(wave).max(initial=0) > 1 else []
+            self.notes |= dict.fromkeys((*sound.notes, *notes, *beyond))
+            self.rate = sound.rate
+            if self.rate != self.sample_rate:
+                stream = stream or soxr.ResampleStream(self.rate, self.sample_rate, 1, dtype="float32", quality="HQ")
+                wave = stream.resample_chunk(wave)
             yield wave
-
-    def _note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
-
-
-def _resampled(waves: Iterable[np.ndarray], rate: int, to: int) -> Iterator[np.ndarray]:
-    """As `soxr.resample` of the whole, in the memory of a piece."""
-    stream = soxr.ResampleStream(rate, to, 1, dtype="float32", quality="HQ")
-    for wave in waves:
-        yield stream.resample_chunk(wave)
-    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+        if stream:
+            yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+            self.notes[f"{self.rate} Hz resampled to {self.sample_rate} Hz"] = None
 
 
 def windows(pieces: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Cut a stream of samples into windows of ``size``, of which the last holds from half to one and a half of it."""
-    held, count = np.empty(3 * size, np.float32), 0  # one buffer for all pieces
+    held = np.empty(0, np.float32)
     for piece in pieces:
-        if count + len(piece) > len(held):
-            held = np.concatenate([held, np.empty_like(piece)])
-        held[count : count + len(piece)] = piece
-        count += len(piece)
-        while 2 * count >= 3 * size:
-            yield held[:size].copy()
-            held[: count - size] = held[size:count]
-            count -= size
-    yield held[:count].copy()
+        held = np.concatenate([held, piece])
+        while 2 * len(held) >= 3 * size:
+            yield held[:size]
+            held = held[size:]
+    yield held
 
 
 def score_all(
@@ -222,4 +192,5 @@ def _attempt(model: Model, file: Path, seconds: float, temperature: float) -> Sc
     except InputError as error:
         return error
     except (OSError, soundfile.LibsndfileError) as error:  # such as a disk that goes away meanwhile
-        return InputError(f"{file}: cannot be read ({' '.join(str(error).split())})")
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        return InputError(f"{file}: cannot be read ({reason})")

@@ -1,10 +1,10 @@
 """``python -m asc_kit predict``: recordings' scores as a table, as JSON, or in a file of the DCASE output format."""
 
-import hashlib
 import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,13 @@ from tqdm import tqdm
 
 from asc_kit import kernels
 from asc_kit.common.errors import InputError
-from asc_kit.common.files import check_writable, replacing
+from asc_kit.common.files import check_writable
 from asc_kit.common.progress import progress, say
-from asc_kit.config import digest
 from asc_kit.deploy import calibration, compact, manifest, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import Scored
 
-ESCAPED = str.maketrans(
-    {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
-)  # in a name, where a TAB ends a field and a newline a row
-OFTEN = 500  # rows after which a table that is to be kept is written
+ESCAPED = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})  # a TAB ends a field, a newline a row
 
 
 class Session:
@@ -75,16 +71,17 @@ class Session:
 
     def show(self, files: list[Path]) -> None:
         """A TAB separated table on standard output, a row a recording or segment as they come."""
-        count, timeline = min(self.top or 1, len(self.model.classes)), self.segments is not None
-        names = [f"{name}{number}" for number in ("", *(f"_{k}" for k in range(2, count + 1)))
-                 for name in ("label", "probability")]  # fmt: skip
-        _put("\t".join(["file", *["start", "end"] * timeline, *names, "remark"]))
+        count = min(self.top or 1, len(self.model.classes))
+        endings = ["", *(f"_{number}" for number in range(2, count + 1))]
+        names = [name for ending in endings for name in (f"label{ending}", f"probability{ending}")]
+        span = ["start", "end"] if self.segments else []
+        _put("\t".join(["file", *span, *names, "remark"]))
         for _, result in self.scored(files):
-            for part in result.segments if timeline else (result,):
-                span = [f"{part.start:.2f}", f"{part.end:.2f}"] if timeline else []
-                best = [text for label, p in self._best(part.probabilities, count) for text in (label, f"{p:.4f}")]
-                remark = "unsure" if recordings.unsure(part.probabilities) else ""
-                _put("\t".join([str(result.file).translate(ESCAPED), *span, *best, remark]))
+            for part in result.segments if self.segments else (result,):
+                cells = [str(result.file).translate(ESCAPED), *(f"{getattr(part, name):.2f}" for name in span)]
+                for label, probability in self._best(part.probabilities, count):
+                    cells += [label, f"{probability:.4f}"]
+                _put("\t".join([*cells, "unsure" if recordings.unsure(part.probabilities) else ""]))
 
     def show_json(self, files: list[Path]) -> None:
         """A list on standard output, whole whatever happens: file, label, probabilities and, if asked for, timeline."""
@@ -92,7 +89,7 @@ class Session:
         try:
             for _, result in self.scored(files):
                 entry = {"file": str(result.file), **self._entry(result.probabilities)}
-                if self.segments is not None:
+                if self.segments:
                     entry["timeline"] = [{"start": round(part.start, 3), "end": round(part.end, 3),
                                           **self._entry(part.probabilities)} for part in result.segments]  # fmt: skip
                 _put(f"{mark}\n{json.dumps(entry)}", end="")
@@ -100,62 +97,29 @@ class Session:
         finally:
             _put("\n]" if mark == "," else "[]")
 
-    def write(self, source: Path, names: list[str], root: Path, out: Path, keep: bool) -> None:
-        """A table in the DCASE output format, and its failures beside it; ``keep`` leaves rows that are there.
-
-        A hidden file beside it, ``.<table>.made_by``, names model, temperature and windows: rows of others are no part
-        of the same table.
+    def write(self, source: Path, names: list[str], root: Path, out: Path) -> None:
+        """A table in the DCASE output format, and its failures beside it.
 
         Raises
         ------
-        InputError : the table cannot be written, is an input (``source`` is the manifest), or holds what is to be kept
-            of another model, temperature or length of windows.
+        InputError : the table cannot be written, or is an input (``source`` is the manifest).
         """
         inputs = (source, self.file, *(root / name for name in names))
         check_writable(out, *inputs)
         check_writable(manifest.failures_of(out), *inputs)
-        made_by = out.with_name(f".{out.name}.made_by")
-        mine = digest(
-            hashlib.sha256(self.file.read_bytes()).hexdigest(), f"{self.degree} {self.segments}", str(root.resolve())
-        )
-        if keep and out.exists() and (not made_by.exists() or made_by.read_text() != mine):
-            raise InputError(f"{out}: is not known to be of this model, temperature, length of segments and root; "
-                             "name another file, or leave out --keep")  # fmt: skip
-        if not keep:
-            made_by.unlink(missing_ok=True)  # no table is ever marked as another's
-        elif not out.exists():
-            _mark(made_by, mine)
-        done = manifest.rows(out, self.model.classes) if keep else {}
-        left = [name for name in names if name not in done]
-        if keep:
-            say(f"{out}: {len(names) - len(left)} of {len(names)} recordings are there already")
-        asked = set(names)
-        names = [*(name for name in done if name not in asked), *names]  # rows of another manifest stay
-        for number, result in self.scored([root / name for name in left]):
-            done[left[number]] = manifest.row(left[number], result.probabilities, self.model.classes)
-            if keep and len(done) % OFTEN == 0:  # what a killed command has done is kept
-                self._write(out, names, done, left)
-        self._write(out, names, done, left)
-        _mark(made_by, mine)
-
-    def _write(self, out: Path, names: list[str], done: dict[str, str], left: list[str]) -> None:
-        failed = {left[number]: reason for number, reason in self.failed.items()}
-        manifest.write(out, manifest.header(self.model.classes), names, done, failed)
+        rows = [manifest.row(names[number], result.probabilities, self.model.classes)
+                for number, result in self.scored([root / name for name in names])]  # fmt: skip
+        failed = {names[number]: reason for number, reason in self.failed.items()}
+        manifest.write(out, self.model.classes, rows, failed)
 
     def _best(self, probabilities: np.ndarray, count: int) -> list[tuple[str, float]]:
         order = np.argsort(-probabilities, kind="stable")[:count]
         return [(self.model.classes[i], float(probabilities[i])) for i in order]
 
     def _entry(self, probabilities: np.ndarray) -> dict[str, Any]:
-        named = dict(zip(self.model.classes, map(float, probabilities)))
-        if self.top:
-            named = dict(self._best(probabilities, self.top))
-        return {"label": self._best(probabilities, 1)[0][0], "probabilities": named}
-
-
-def _mark(file: Path, text: str) -> None:
-    with replacing(file) as part:
-        part.write_text(text)
+        best = self._best(probabilities, self.top or 1)
+        named = best if self.top else zip(self.model.classes, map(float, probabilities))
+        return {"label": best[0][0], "probabilities": dict(named)}
 
 
 def _degree(text: str, model_file: Path, model: compact.Model) -> float:
@@ -163,13 +127,10 @@ def _degree(text: str, model_file: Path, model: compact.Model) -> float:
         about = calibration.read(model_file, model.config)
         say(f"temperature {about['temperature']:g}, fitted on {about['clips']} validation clips")
         return about["temperature"]
-    try:
-        degree = float(text)
-    except ValueError:
-        degree = np.nan
-    if not 0 < degree < np.inf:
-        raise InputError(f"temperature: {text!r} is not possible; give a number above 0, or fitted")
-    return degree
+    with suppress(ValueError):
+        if 0 < float(text) < np.inf:
+            return float(text)
+    raise InputError(f"temperature: {text!r} is not possible; give a number above 0, or fitted")
 
 
 def _put(text: str, end: str = "\n") -> None:

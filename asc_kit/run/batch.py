@@ -62,13 +62,10 @@ def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]
         )  # fmt: skip
     except PapermillExecutionError as error:
         raise InputError(f"{output}: cell {error.exec_count} failed: {error.ename}: {_line(error.evalue)}") from None
-    except CellTimeoutError as error:
-        source = str(error).partition("cell contents:")[2].strip(" -\n")
-        raise InputError(f"{output}: the cell that begins {_line(source)!r} ran longer than {limit} s") from None
     except NoSuchKernel:
         raise InputError(f"{KERNEL['name']}: this environment has no such Jupyter kernel; make setup, or pip install "
                          "'asc_kit[train]'") from None  # fmt: skip
-    except (DeadKernelError, OSError) as error:
+    except (CellTimeoutError, DeadKernelError, OSError) as error:
         raise InputError(f"{output}: {_line(str(error))}") from None
     _strip_times(output)
 

@@ -140,19 +140,16 @@ def _load(trainer: Trainer, about: dict[str, Any], tensors: dict[str, torch.Tens
 @contextmanager
 def stop_signal() -> Iterator[threading.Event]:
     """An event that the first SIGINT or SIGTERM sets; a second one acts as it always does."""
+    stop, usual = threading.Event(), {}
 
     def handle(*_: object) -> None:
-        restore()
         stop.set()
-
-    def restore() -> None:
         for number, handler in usual.items():
             signal.signal(number, handler)
 
-    stop, usual = threading.Event(), {}
     if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
-        usual = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        usual |= {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        restore()
+        handle()

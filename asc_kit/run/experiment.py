@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +73,11 @@ def train(run: Run) -> Run:
     data = RunData(run.config, open_corpus(run.recipe, run.dataset_root))
     busy = f"{run.folder}: another process is training this run; wait for it"
     with locked(run.folder / "checkpoint" / "lock", busy, "results_dir"):
-        run.refuse_other()
+        run.refuse_other(data.store.fingerprint)
         if run.about is not None and (run.folder / "predictions.tsv").exists():
-            _say_trained(run, data)
+            same = run.about["code"] == code()
+            other = "" if same else ", by other code than this: delete its folder to train it again"
+            say(f"{run.title}: already trained{other}; nothing to do")
             return run
         _train(run, data, started)
     return run
@@ -92,15 +93,6 @@ def finish(run: Run) -> None:
             file.unlink(missing_ok=True)
 
 
-def _say_trained(run: Run, data: "RunData") -> None:
-    there, here = run.about["data"]["fingerprint"], data.store.fingerprint
-    if there != here:
-        raise InputError(f"{run.folder}: holds a run on other data (fingerprint {there}, this is {here}); "
-                         "name another experiment")  # fmt: skip
-    other = "" if run.about["code"] == code() else ", by other code than this: delete its folder to train it again"
-    say(f"{run.title}: already trained{other}; nothing to do")
-
-
 def code() -> str:
     """Names the code that a run's numbers depend on; words and layout do not count."""
     return configuration.code_digest(*configuration.CODE)
@@ -108,17 +100,18 @@ def code() -> str:
 
 def _train(run: Run, data: "RunData", started: float) -> None:
     truth.write(run.home, data.corpus, data.evaluation)
-    stale = run.folder.glob("predictions_*.tsv")  # 14_beyond's, of another network than this will be
-    fold = run.folder.name.partition("_fold_")[1:]
-    averaged = [] if run.variant else run.home.glob(f"averaged_{run.config.submission}/seed_*/predictions.tsv")
-    for file in chain(stale, (file for file in averaged if file.parent.name.partition("_fold_")[1:] == fold)):
+    stale = [*run.folder.glob("predictions_*.tsv")]  # 14_beyond's, of another network than this will be
+    if not run.variant:
+        stale += run.home.glob(f"averaged_{run.config.submission}/seed_*/predictions.tsv")
+    for file in stale:
         file.unlink(missing_ok=True)
     about = _describe(run, data)
     fit = _fit_floor if run.config.architecture.network in FLOORS else _fit_network
     about |= fit(run, data, compact.origin(about))
     about["started"] = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
     about["seconds"] = round(time.time() - started, 1)
-    _write_json(run.folder / "run.json", about)
+    with replacing(run.folder / "run.json") as part:
+        part.write_text(json.dumps(about, indent=1) + "\n")
 
 
 def _fit_network(run: Run, data: "RunData", origin: dict[str, Any]) -> dict[str, Any]:
@@ -132,16 +125,17 @@ def _fit_network(run: Run, data: "RunData", origin: dict[str, Any]) -> dict[str,
     try:
         trained = checkpoints.fit(trainer, data.batches, data.evaluate if len(data.watched) else None)
     except NotFinite as error:
-        raise InputError(f"{error}; {_post_mortem(folder / 'postmortem.json', trainer, data)}") from None
+        raise InputError(f"{error}; the last checkpoint is kept; its batch of {len(data.batch)} begins with "
+                         f"{data.batch[0]}") from None  # fmt: skip
     compact.save(trained, config, data.classes, folder / "model.safetensors")
     with replacing(folder / "history.csv") as part:
         pd.DataFrame(trainer.state.history, columns=HISTORY).to_csv(part, index=False)
     model = compact.load(folder / "model.safetensors")  # scores come from the float16 file
     compact.save_folded(replace(model, origin=origin), folder / "compact.safetensors")
     if config.training.selection == "validation":
-        data.predict(model, data.watched, folder / "predictions_validation.tsv")
+        predict(model, data.store, data.watched, folder / "predictions_validation.tsv", data.device)
         _calibrate(run, data)
-    data.predict(model, data.evaluation, folder / "predictions.tsv")
+    predict(model, data.store, data.evaluation, folder / "predictions.tsv", data.device)
     return {"parameters": model.parameters, "nonzero": model.nonzero, "epochs": trainer.state.epoch,
             "best_epoch": trainer.state.best_epoch}  # fmt: skip
 
@@ -158,20 +152,6 @@ def _calibrate(run: Run, data: "RunData") -> None:
     )
     profile = calibration.profile(known, sides[0].identifier, other)
     calibration.write(run.folder / calibration.NAME, run.config, fitted, profile)
-
-
-def _write_json(file: Path, values: dict[str, Any]) -> None:
-    with replacing(file) as part:
-        part.write_text(json.dumps(values, indent=1) + "\n")
-
-
-def _post_mortem(file: Path, trainer: Trainer, data: "RunData") -> str:
-    """Write what was at hand when the loss became NaN or infinite; returns it in words."""
-    largest = {name: str(value.detach().abs().max().item()) for name, value in trainer.network.named_parameters()}
-    about = {"epoch": trainer.state.epoch + 1, "learning_rate": trainer.rate, "history": trainer.state.history}
-    _write_json(file, about | {"batch": data.batch, "largest_weights": largest})
-    return (f"the last checkpoint is kept; its batch of {len(data.batch)} begins with {data.batch[0]}; "
-            f"all are named in {file}")  # fmt: skip
 
 
 def _fit_floor(run: Run, data: "RunData", _: dict[str, Any]) -> dict[str, Any]:
@@ -262,7 +242,7 @@ class RunData:
         batches = order.split(self.config.training.batch_size)[: self.steps]
         for step, chosen in enumerate(batches[first:], start=first):
             draw = {name: generator(self.config.seed, name, epoch, step) for name in DRAWS}
-            self.batch = self.training.filename.iloc[chosen.tolist()].to_list()  # for a post-mortem
+            self.batch = self.training.filename.iloc[chosen.tolist()].to_list()  # which a loss that is no number names
             starts, length = self.crop.section(len(chosen), self.store.length, draw["crop"])
             waves = self.store.read(rows[chosen.numpy()], starts.tolist(), length).to(self.device)
             waves = self.recorder(waves, draw["recorder"])
@@ -301,10 +281,6 @@ class RunData:
                 logits.append(net(self.features(waves)).float().cpu())
         probabilities, labels = metrics.softmax(torch.cat(logits).numpy()), self.labels(self.watched)
         return {name: getattr(metrics, name)(probabilities, labels) for name in ("accuracy", "log_loss")}
-
-    def predict(self, model: compact.Model, rows: pd.DataFrame, file: Path) -> None:
-        """Write the probabilities of whole clips in the DCASE output format."""
-        predict(model, self.store, rows, file, self.device)
 
 
 def prepare(recipe: Recipe, corpus: Corpus, home: Path) -> Store:

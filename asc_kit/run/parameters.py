@@ -19,8 +19,6 @@ from asc_kit.common.errors import InputError
 KINDS = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-# papermill's options whose values it parses, and how many follow each
-PAPERMILL = {"-p": 2, "--parameters": 2, "-y": 1, "--parameters_yaml": 1}
 
 
 def read(name: str, text: str, hint: Any) -> Any:
@@ -93,21 +91,21 @@ def resolve(kinds: dict[str, type], texts: dict[str, str]) -> dict[str, Any]:
     """
     hints = setting_hints() if "changes" in kinds else {}
     found: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for name, text in texts.items():
         if name == "changes" and hints:
-            changes = read(name, text, dict)
+            settings = read(name, text, dict)
+            config.known(settings, hints, name)
             for key, raw in yaml.load(text, yaml.BaseLoader).items():  # which leaves texts as they are
-                config.known({key: raw}, hints, name)
-                changes[key] = read(key, raw, hints[key]) if isinstance(raw, str) else changes[key]
-            found["changes"] = found.get("changes", {}) | changes
+                changes[key] = read(key, raw, hints[key]) if isinstance(raw, str) else settings[key]
         elif name in kinds:
             found[name] = read(name, text, kinds[name])
         elif name in hints:
-            found["changes"] = found.get("changes", {}) | {name: read(name, text, hints[name])}
+            changes[name] = read(name, text, hints[name])
         else:
             settings = ", and every setting of asc_kit/config.py" if hints else ""
             raise InputError(f"-p {name}: unknown parameter {name!r}; known are {', '.join(kinds)}{settings}")
-    return found
+    return found | ({"changes": changes} if changes else {})
 
 
 def setting_hints() -> dict[str, Any]:
@@ -164,10 +162,11 @@ def check_parameters(history: list[str]) -> None:
     given = {node.targets[0].id: _value(node) for node in ast.parse(history[injected[-1]]).body}
     if unknown := sorted(given.keys() - kinds.keys()):
         raise InputError(f"parameters: unknown {', '.join(unknown)}; known are {', '.join(sorted(kinds))}")
-    texts = _typed_to_papermill()
+    line = _papermill_line()
     for name, value in given.items():
         if kinds[name] is str and value is not None:
-            _replace(name, as_text(name, value, texts))
+            typed = re.search(rf"(?<![\w/.-]){name}[\s:'\"]+([^\s,}}'\"]+)", line)
+            _replace(name, as_text(name, value, {name: typed[1]} if typed else {}))
         elif value is not None and not fits(value, kinds[name]):
             raise InputError(f"{name}: {value!r} is not possible; give {words(kinds[name])}")
 
@@ -179,18 +178,9 @@ def _replace(name: str, value: str) -> None:
         shell.push({name: value})
 
 
-def _typed_to_papermill() -> dict[str, str]:
-    """What stands on the command line of the papermill that started this kernel; nothing where another did."""
+def _papermill_line() -> str:
+    """The command line of the papermill that started this kernel; nothing where another did."""
     import psutil  # ipykernel's
 
-    line = psutil.Process(os.getppid()).cmdline()
-    if not any(word.endswith("papermill") for word in line[:3]):
-        return {}
-    texts: dict[str, str] = {}
-    for at, option in enumerate(line):
-        values = line[at + 1 : at + 1 + PAPERMILL.get(option, 0)]
-        if len(values) == 2:
-            texts[values[0]] = values[1]
-        elif values and isinstance(parsed := yaml.load(values[0], yaml.BaseLoader), dict):
-            texts |= parsed
-    return texts
+    words = psutil.Process(os.getppid()).cmdline()
+    return " ".join(words) if any(word.endswith("papermill") for word in words[:3]) else ""

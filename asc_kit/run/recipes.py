@@ -4,19 +4,19 @@ import os
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal
 
 import yaml
 
-from asc_kit.common.checked import fits
+from asc_kit.common.checked import Checked, at_least, between, fits
 from asc_kit.common.errors import InputError
-from asc_kit.config import FLOORS, PARTS, PREDICTIONS, SETTINGS, SYSTEMS, Config, Network, build, known, path
+from asc_kit.config import FLOORS, PARTS, SETTINGS, SYSTEMS, Config, Network, build, known, path
 
 EXPECTED = ("dataset", "clips", "training", "evaluation", "seconds", "bytes_a_sample")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """A ``config/*.yaml``: which runs, on what data, and what differs from the report."""
 
     name: str
@@ -27,15 +27,17 @@ class Recipe:
     submissions: tuple = ("baseline", "1", "2", "3", "4")
     seeds: tuple = (0,)
     fold: tuple = (1,)
-    folds: int = 5  # how many are drawn where the data set brings none
-    split_seed: int = 0
+    folds: int = at_least(2, 5)  # how many are drawn where the data set brings none
+    split_seed: int = between(0, 2**32 - 1, 0)
     features: dict = field(default_factory=dict)
     augmentation: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     systems: dict = field(default_factory=dict)  # name -> settings: systems of its own, or what differs in a known one
     ablation: dict = field(default_factory=dict)  # variant -> the only values in which it differs
     ablation_submission: str = "2"  # whose variants they are
-    ablation_clips: str = "evaluation"  # which compare them; validation: those held out of the training fold, to choose
+    ablation_clips: Literal["evaluation", "validation"] = (
+        "evaluation"  # which compare them; validation: those held out of the training fold, to choose
+    )
     chosen_on: str | None = None  # a table whose filenames chose this recipe: the floors are met on the others, too
     beyond: list | None = None  # score in ways that the report has not (14_beyond), and through these SIMULATED devices
 
@@ -119,65 +121,55 @@ def load(recipe: str | Path, **overrides: Any) -> Recipe:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or no date
         raise InputError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
     known(values, {f.name for f in fields(Recipe)} | {"smoke"}, str(file))
-    values = {name: value for name, value in values.items() if value is not None}  # a heading with nothing under it
-    for name, hint in get_type_hints(Recipe).items():
-        if name in values and not isinstance(values[name], (list, int, str) if hint is tuple else hint):
-            raise InputError(f"{file}: {name}: {values[name]!r} is of the wrong kind")
+    values = {"name": file.stem} | {name: value for name, value in values.items() if value is not None}
     smoke = values.pop("smoke", {})
-    values.setdefault("name", file.stem)
     if os.environ.get("ASC_SMOKE") == "1" and smoke:
         merged = {k: {**values.get(k, {}), **v} if isinstance(v, dict) else v for k, v in smoke.items()}
         values = {**values, **merged, "name": f"{values['name']}-smoke"}
-    values |= overrides
+    try:
+        return _checked(values | overrides, file.parent)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def _checked(values: dict[str, Any], folder: Path) -> Recipe:
+    """The recipe of these values, which lie in a file of ``folder``."""
     for name in [name for name in ("submissions", "seeds", "fold") if name in values]:
         given = values[name] if isinstance(values[name], list) else [values[name]]
         values[name] = tuple(map(str, given) if name == "submissions" else given)
         if not given or len(set(map(str, given))) < len(given):
-            raise InputError(f"{file}: {name}: {given!r}; give one or more, and none twice")
-    for part in ("features", "augmentation", "training"):
-        known(values.get(part, {}), [name for name in SETTINGS if SETTINGS[name] == part], f"{file}: {part}")
-    if "n_mels" in values.get("features", {}):
-        raise InputError(f"{file}: features: n_mels: is a system's; give it under systems")
-    for part in ("systems", "ablation"):
-        for name, changes in values.get(part, {}).items():
-            if not isinstance(name, str):
-                raise InputError(f"{file}: {part}: YAML reads a name as {name!r}; put it in quotes")
-            if not re.fullmatch(r"\w[\w.-]*", name):
-                raise InputError(f"{file}: {part}: {name!r} names a folder; give letters, digits, _ . or -")
-            values[part][name] = changes or {}
-            known(values[part][name], SETTINGS, f"{file}: {part}: {name}")
-    result = Recipe(**values)
-    if result.folds < 2 or not 0 <= result.split_seed < 2**32:
-        raise InputError(
-            f"{file}: folds, split_seed: {result.folds}, {result.split_seed}; give 2 or more, 0 to 2**32 - 1"
-        )
-    known(result.expected, EXPECTED, f"{file}: expected")
-    for name in EXPECTED if result.expected else ():
-        value = result.expected.get(name)
-        if not (isinstance(value, str) if name == "dataset" else fits(value, float) and value > 0):
-            raise InputError(f"{file}: expected: {name}: {value!r}; give dataset a name, all else a number above 0")
-    if result.chosen_on and not path(result.chosen_on).is_file():
-        raise InputError(
-            f"{file}: chosen_on: {path(result.chosen_on)} is not there; name a table with a column filename"
-        )
-    known({result.ablation_clips: {}}, PREDICTIONS, f"{file}: ablation_clips")
-    _check_networks(file, [*result.configs(), *(config for _, config in result.variants())])
+            raise InputError(f"{name}: {given!r}; give one or more, and none twice")
+    recipe = Recipe(**values)
+    for part in ("features", "augmentation", "training"):  # n_mels is a system's
+        known(getattr(recipe, part), [n for n, of in SETTINGS.items() if of == part and n != "n_mels"], part)
+    for part, named in {"systems": recipe.systems, "ablation": recipe.ablation}.items():
+        for name in named:
+            if not re.fullmatch(r"\w[\w.-]*", str(name)) or not isinstance(name, str):
+                raise InputError(f"{part}: {name!r} names a folder; give letters, digits, _ . or -, a number in quotes")
+            named[name] = named[name] or {}
+            known(named[name], SETTINGS, f"{part}: {name}")
+    expected = recipe.expected
+    numbers = [value for name, value in expected.items() if name != "dataset"]
+    if expected and (set(expected) != set(EXPECTED) or not all(fits(n, float) and n > 0 for n in numbers)):
+        raise InputError(f"expected: {expected}; give {', '.join(EXPECTED)}: the first a name, others above 0")
+    if recipe.chosen_on and not path(recipe.chosen_on).is_file():
+        raise InputError(f"chosen_on: {path(recipe.chosen_on)} is not there; name a table with a column filename")
     from asc_kit.data.demo import DEVICES, Demo  # here: the corpus of a recipe is no part of a configuration
 
-    known(dict.fromkeys(map(str, result.beyond or ())), DEVICES, f"{file}: beyond")
-    known(result.synthetic or {}, [f.name for f in fields(Demo)], f"{file}: synthetic")
-    Demo(**(result.synthetic or {}))
-    return result
+    known(dict.fromkeys(map(str, recipe.beyond or ())), DEVICES, "beyond")
+    build(Demo, recipe.synthetic or {}, "synthetic")
+    _check_networks(folder, [*recipe.configs(), *(config for _, config in recipe.variants())])
+    return recipe
 
 
-def _check_networks(file: Path, configs: list[Config]) -> None:
+def _check_networks(folder: Path, configs: list[Config]) -> None:
     """Build every network that is not the kit's own, before any run starts."""
     usual = [Network(), Network("baseline"), *map(Network, FLOORS)]
     for name, config in {c.submission: c for c in configs if c.architecture not in usual}.items():
         from asc_kit import network  # here: a recipe of the kit's own networks is read without torch
 
-        network.trust(config.architecture.network, file.parent)
+        network.trust(config.architecture.network, folder)
         try:
             network.probe(config)
         except InputError as error:
-            raise InputError(f"{file}: systems: {name}: {error}") from None
+            raise InputError(f"systems: {name}: {error}") from None

@@ -4,7 +4,7 @@ Each way leaves a file of predictions beside ``predictions.tsv``; `asc_kit.repor
 audio.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,9 @@ from asc_kit.data.corpus import Corpus
 from asc_kit.data.demo import DEVICES, apply_device
 from asc_kit.data.store import Store, open_store
 from asc_kit.deploy import compact
-from asc_kit.deploy.predict import clips, predict, processing_device, write_predictions
+from asc_kit.deploy.predict import predict, processing_device
 from asc_kit.run.experiment import open_corpus
 from asc_kit.run.runs import Run
-
-Way = Callable[[torch.Tensor], np.ndarray]  # (batch, samples) -> (batch, classes)
 
 
 def crops(run: Run, count: int = 5) -> None:
@@ -33,27 +31,27 @@ def crops(run: Run, count: int = 5) -> None:
     ------
     InputError : the run was trained on whole clips, has no model, or ran on other data.
     """
-    model, store, rows = _opened(run)
+    model, store, rows, device = _opened(run)
     seconds = run.config.augmentation.crop_seconds
     length = round((seconds or 0) * model.config.features.sample_rate)
     if not 0 < length < store.length:
         raise InputError(f"crop_seconds: {run.title} was trained on whole clips: there are no crops to average")
     starts = np.linspace(0, store.length - length, count).round().astype(int)
-    _score(run.folder / "predictions_crops.tsv", model, store, rows,
-           lambda waves: np.mean([model.probabilities(waves[:, s : s + length]) for s in starts], axis=0))  # fmt: skip
+    predict(model, store, rows, run.folder / "predictions_crops.tsv", device,
+            lambda waves: np.mean([model.probabilities(waves[:, s : s + length]) for s in starts], axis=0))  # fmt: skip
 
 
 def through_devices(run: Run, names: tuple[str, ...] = tuple(DEVICES)) -> None:
     """Every clip as a SIMULATED device would have recorded it, a file of predictions for each of ``names``."""
-    model, store, rows = _opened(run)
+    model, store, rows, device = _opened(run)
     for name in names:
         number = iter(range(len(rows)))  # of the clip: the seed of its self-noise
 
         def heard(waves: torch.Tensor, name: str = name, number: Iterator[int] = number) -> np.ndarray:
             recorded = [apply_device(wave, name, seed) for wave, seed in zip(waves.cpu().numpy(), number)]
-            return model.probabilities(torch.from_numpy(np.stack(recorded)).to(waves.device))
+            return model.probabilities(torch.from_numpy(np.stack(recorded)).to(device))
 
-        _score(run.folder / f"predictions_simulated_{name}.tsv", model, store, rows, heard)
+        predict(model, store, rows, run.folder / f"predictions_simulated_{name}.tsv", device, heard)
 
 
 def averaged(runs: list[Run]) -> None:
@@ -62,38 +60,26 @@ def averaged(runs: list[Run]) -> None:
     It is written to ``averaged_<submission>/seed_<first>`` of the experiment.
     """
     first = runs[0]
-    model, store, rows = _opened(first)
+    model, store, rows, device = _opened(first)
     states = [compact.load(run.folder / "model.safetensors").network.state_dict() for run in runs]
     mean = {name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
             for name, value in states[0].items()}  # fmt: skip
     model.network.load_state_dict(mean)
     folder = first.home / f"averaged_{first.config.submission}" / first.folder.name
     folder.mkdir(parents=True, exist_ok=True)
-    _score(folder / "predictions.tsv", model, store, rows, model.probabilities)
+    predict(model, store, rows, folder / "predictions.tsv", device)
 
 
-def _opened(run: Run) -> tuple[compact.Model, Store, pd.DataFrame]:
+def _opened(run: Run) -> tuple[compact.Model, Store, pd.DataFrame, torch.device]:
     """The run's model, its data and the clips that it was scored on, in their order."""
-    if run.about is None:
-        raise InputError(f"{run.folder}: no such run yet; train it with notebooks/05_train.ipynb")
     names = run.predictions().filename
     model = compact.load(run.folder / "model.safetensors")
     corpus = open_corpus(run.recipe, run.dataset_root)
     store = open_store(corpus, model.config.features.sample_rate)
-    if run.about["data"]["fingerprint"] != store.fingerprint:
-        raise InputError(f"dataset_root: {corpus.root} is not what {run.title} was trained on "
-                         f"(fingerprint {store.fingerprint}, there {run.about['data']['fingerprint']})")  # fmt: skip
-    device = processing_device(run.config.training.device)
-    model.network.to(device), model.features.to(device)
-    return model, store, corpus.table.set_index("filename", drop=False).loc[list(names)]
-
-
-def _score(file: Path, model: compact.Model, store: Store, rows: pd.DataFrame, way: Way) -> None:
-    torch.set_num_threads(model.config.training.threads)
-    device = next(model.network.parameters()).device
-    with torch.inference_mode():
-        found = np.concatenate([way(waves) for waves in clips(store, rows, file.stem, device)])
-    write_predictions(file, rows, found, model.classes)
+    run.refuse_other(store.fingerprint)
+    torch.set_num_threads(run.config.training.threads)
+    rows = corpus.table.set_index("filename", drop=False).loc[list(names)]
+    return model, store, rows, processing_device(run.config.training.device)
 
 
 def predict_other(run: Run, root: str | Path) -> tuple[Path, Corpus]:

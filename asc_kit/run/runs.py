@@ -66,8 +66,7 @@ class Run:
         home = configuration.path(results_dir) / str(experiment or recipe.name)
         about = _read_about(home / _place(submission, seed, fold, variant))
         if about is None:
-            raise InputError(f"{home / _place(submission, seed, fold, variant)}: no such run yet; train it with "
-                             "notebooks/05_train.ipynb")  # fmt: skip
+            raise _missing(home / _place(submission, seed, fold, variant))
         return cls(recipe or _recipe_of(home, about), Config.from_dict(about["config"]), home, dataset_root, variant)
 
     @property
@@ -89,25 +88,32 @@ class Run:
         """``predictions.tsv``: filename, scene_label, a column a class."""
         file = self.folder / f"{name}.tsv"
         if not file.exists():
-            raise InputError(f"{file}: no such run yet; train it with notebooks/05_train.ipynb")
+            raise _missing(file)
         text = {"filename": str, "scene_label": str}  # a class may be called None or NA
         return pd.read_csv(file, sep="\t", dtype=text, keep_default_na=False)
 
-    def refuse_other(self) -> None:
-        """Raise `InputError` where the folder holds a run of another configuration; its first difference is named."""
-        if self.about is None:
+    def refuse_other(self, fingerprint: str) -> None:
+        """Raise `InputError` where the folder holds a run of another configuration or on other data."""
+        about = self.about
+        if about is None:
             return
-        differ = differences(Config.from_dict(self.about["config"]).as_dict(), self.config.as_dict())
-        if differ:
+        if differ := differences(Config.from_dict(about["config"]).as_dict(), self.config.as_dict()):
             name, (there, here) = next(iter(differ.items()))
             first = f"{name} is {there!r} there, {here!r} here"
             raise InputError(f"{self.folder}: holds a run of another configuration ({first}; {len(differ)} differ: "
                              f"{', '.join(differ)}); name another experiment, or give its values")  # fmt: skip
+        if (there := about["data"]["fingerprint"]) != fingerprint:
+            raise InputError(f"{self.folder}: holds a run on other data (fingerprint {there}, this is {fingerprint}); "
+                             "name another experiment, or its own data")  # fmt: skip
 
 
 def _place(submission: object, seed: int, fold: int, variant: str | None) -> str:
     name = f"ablation_{variant}" if variant else f"submission_{submission}"
     return f"{name}/seed_{seed}" + (f"_fold_{fold}" if fold > 1 else "")
+
+
+def _missing(place: Path) -> InputError:
+    return InputError(f"{place}: no such run yet; train it with notebooks/05_train.ipynb")
 
 
 def _read_about(folder: Path) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """An experiment's ``truth.tsv``: the clips that its runs are scored on, and what keeps other recordings out of it."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -24,12 +25,12 @@ def write(home: Path, corpus: Corpus, rows: pd.DataFrame) -> None:
     with locked(configuration.cache() / "locks" / f"{configuration.digest(str(home))}.truth"):
         refuse_other(home, corpus)
         old = _read(file) if file.exists() else rows[:0]
-        whole = pd.concat([old[_known(old, corpus)], rows]).drop_duplicates()
-        if file.exists() and len(whole) == len(old) and _known(old, corpus).all():
+        rows = pd.concat([old[_known(old, corpus)], rows], ignore_index=True).drop_duplicates()
+        if file.exists() and rows.equals(old):
             return
         home.mkdir(parents=True, exist_ok=True)
         with replacing(file) as part:
-            whole.to_csv(part, sep="\t", index=False)
+            rows.to_csv(part, sep="\t", index=False)
 
 
 def refuse_other(home: Path, corpus: Corpus) -> None:
@@ -44,24 +45,20 @@ def refuse_other(home: Path, corpus: Corpus) -> None:
     truth = _read(home / "truth.tsv")
     if not (known := _known(truth, corpus)).all():
         raise _other(home, f"{truth.filename[~known].iloc[0]} is not among these, or with another label or location")
-    folds: dict[tuple[int, int, int], tuple[int, set[str]]] = {}
+    split = cache(corpus.split)
     for file in runs:
         about = json.loads(file.read_text())
-        fold = tuple(about["config"][name] for name in ("fold", "folds", "split_seed"))
-        if fold not in folds:
-            training, evaluation = corpus.split(*fold)
-            folds[fold] = len(training), set(evaluation.filename)
-        count, clips = folds[fold]
-        trained = about["data"]["training"] + about["data"]["validation"]
-        by_all = about["config"]["training"]["training_devices"] is None
-        if by_all and trained != count:
-            raise _other(home, f"{file.parent} was trained on {trained} clips, where these have {count}")
-        if set(_read(file.with_name("predictions.tsv"), ["filename"]).filename) != clips:
-            raise _other(home, f"{file.parent} was scored on others than the {len(clips)} clips of these")
+        config, data = about["config"], about["data"]
+        training, evaluation = split(config["fold"], config["folds"], config["split_seed"])
+        trained = data["training"] + data["validation"]
+        if config["training"]["training_devices"] is None and trained != len(training):
+            raise _other(home, f"{file.parent} was trained on {trained} clips, where these have {len(training)}")
+        if set(_read(file.with_name("predictions.tsv")).filename) != set(evaluation.filename):
+            raise _other(home, f"{file.parent} was scored on others than the {len(evaluation)} clips of these")
 
 
-def _read(file: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    return pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, usecols=columns)
+def _read(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
 
 
 def _known(rows: pd.DataFrame, corpus: Corpus) -> pd.Series:
