@@ -108,6 +108,14 @@ def pool_5(x: torch.Tensor) -> torch.Tensor:
     return nn.functional.max_pool2d(x, 5, ceil_mode=bool(x.shape[3] < 5))
 
 
+@torch.fx.wrap
+def pool_time(x: torch.Tensor) -> torch.Tensor:
+    """Maxima of 4 mel bins and all frames; without gradients in two steps, which ONNX can have for any length."""
+    if x.requires_grad:
+        return nn.functional.max_pool2d(x, (4, x.shape[3]))
+    return nn.functional.max_pool2d(x, (4, 1)).amax(3, keepdim=True)
+
+
 class Baseline(nn.Module):
     """The DCASE 2021 Task 1A baseline [18]: three 7x7 convolutions, 46,246 numbers with the running statistics.
 
@@ -146,7 +154,7 @@ class Baseline(nn.Module):
         x = nn.functional.relu(self.norm2(self.conv2(x)))
         x = self.dropout(pool_5(x))  # batch, 16, mel / 5, time / 5
         x = nn.functional.relu(self.norm3(self.conv3(x)))  # batch, 32, mel / 5, time / 5
-        x = nn.functional.max_pool2d(x, (4, 1)).amax(3)  # batch, 32, mel / 20
+        x = pool_time(x)  # batch, 32, mel / 20, 1
         x = self.dropout(x).flatten(1)
         return self.classifier(self.dropout(nn.functional.relu(self.dense(x))))
 
