@@ -249,7 +249,7 @@ def test_a_confusion_shows_and_plays_its_clips(run):
     assert explorer.pair.value == ("bus", "park") and explorer.pair.label == "bus, taken for park: 2 clips"
     assert list(explorer.found.index) == ["audio/bus-oslo-0-0-b.wav", "audio/bus-oslo-0-0-c.wav"]
     assert explorer.found.p_predicted.tolist() == [0.8, 0.5] and explorer.found.p_true.tolist() == [0.1, 0.3]
-    assert "2 clips of 1 locations, 2 of them from one" in explorer.listing.value
+    assert "clips: 2, locations: 1, from one location: 2" in explorer.listing.value
     (sound,) = heard(explorer.sound.value)
     wave = soundfile.read(run.dataset_root / "audio/bus-oslo-0-0-b.wav")[0]
     assert np.allclose(sound, wave / np.abs(wave).max(), atol=1e-3)

@@ -78,9 +78,10 @@ class Mistakes(Explorer):
         self.found = rows[rows.true.eq(true) & rows.predicted.eq(predicted)]
         choose(self.clip, [(f"{Path(name).stem} ({p:.0%})", name) for name, p in self.found.p_predicted.items()])
         places = self.pairs.loc[self.pair.value]
-        words = f"{places.clips} clips of {places.locations} locations, {places['from one location']} of them from one"
-        more = "; the ten it is surest of:" if len(self.found) > LISTED else ":"
-        self.listing.value = words + more + grid(self.found.head(LISTED))
+        words = f"clips: {places.clips}, locations: {places.locations}, from one location: {places['from one location']}"
+        more = "; the ten it is surest of" if len(self.found) > LISTED else ""
+        listed = self.found.head(LISTED).drop(columns=["true", "predicted"]).rename_axis(None)
+        self.listing.value = words + more + grid(listed)
         self._show(self.clip.value, self.found.loc[self.clip.value])
 
     def _show(self, name: str, row: pd.Series) -> None:

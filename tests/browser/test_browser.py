@@ -71,7 +71,7 @@ EXPLORERS: dict[str, list[tuple[Callable[[Page], None], str]]] = {
     "02_features": [(lambda page: slide(page, "mel bins M"), "log-mel of")],
     "03_augmentation": [(lambda page: slide(page, "r, share of the first"), "log-mel spectrograms:"),
                         (lambda page: choose_next(page, "first"), "log-mel spectrograms:")],
-    "04_architecture": [(lambda page: choose(page, "part", "stem"), "size of every part"),
+    "04_architecture": [(lambda page: choose_next(page, "part"), "size of every part"),
                         (lambda page: slide(page, "blocks, row 5"), "KB by row")],
     "06_evaluate": [(lambda page: choose_next(page, "confusion"), "taken for")],
     "08_submissions": [(lambda page: choose(page, "curve", "learning_rate"), "by epoch")],
