@@ -78,7 +78,8 @@ class Mistakes(Explorer):
         self.found = rows[rows.true.eq(true) & rows.predicted.eq(predicted)]
         choose(self.clip, [(f"{Path(name).stem} ({p:.0%})", name) for name, p in self.found.p_predicted.items()])
         places = self.pairs.loc[self.pair.value]
-        words = f"clips: {places.clips}, locations: {places.locations}, from one location: {places['from one location']}"
+        one = places["from one location"]
+        words = f"clips: {places.clips}, locations: {places.locations}, from one location: {one}"
         more = "; the ten it is surest of" if len(self.found) > LISTED else ""
         listed = self.found.head(LISTED).drop(columns=["true", "predicted"]).rename_axis(None)
         self.listing.value = words + more + grid(listed)
