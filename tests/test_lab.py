@@ -26,12 +26,12 @@ from asc_kit.deploy import compact
 from asc_kit.features import LogMel
 from asc_kit.lab import overview
 from asc_kit.lab.architecture import Anatomy, Budget
-from asc_kit.lab.augmentation import ALONE, Augmented
+from asc_kit.lab.augmentation import Mixed
 from asc_kit.lab.curves import Runs
-from asc_kit.lab.devices import ONE, Devices, centres
-from asc_kit.lab.explorer import ANY, picture
+from asc_kit.lab.devices import Devices, centres
+from asc_kit.lab.explorer import picture
 from asc_kit.lab.features import Settings
-from asc_kit.lab.mistakes import Mistakes, distances
+from asc_kit.lab.mistakes import Mistakes
 from asc_kit.report import figures, tables
 from asc_kit.run import batch
 from asc_kit.run.recipes import Recipe
@@ -82,44 +82,30 @@ def test_devices_of_one_segment_stand_together(devices):
     assert len(sound) == 3 * after and len(drawn(devices.image.value)) == len(drawn(devices.curve.value)) == 1
 
 
-def test_device_filters_and_is_what_the_others_are_compared_with(devices):
+def test_class_and_segment_choose_what_is_seen_and_heard(devices):
+    assert devices.scene.options == ("bus", "park") and devices.reference == "a"
     before = drawn(devices.image.value)
-    devices.device.value = "b"
-    assert [value for _, value in devices.segment.options] == ["bus-oslo-1-0"] and devices.reference == "b"
-    assert (devices.difference["b"] == 0).all() and drawn(devices.image.value) == before  # only the curve is another
-    devices.device.value = ANY
-    devices.city.value = "rome"
-    assert [value for _, value in devices.segment.options] == ["bus-rome-2-0", "park-rome-3-0"]
-    assert (
-        list(devices.levels) == ["a"] and "one device" in devices.curve.value and drawn(devices.image.value) != before
-    )
+    devices.segment.value = "bus-rome-2-0"
+    assert list(devices.levels) == ["a"] and drawn(devices.image.value) != before
+    assert len(drawn(devices.curve.value)) == 1  # of the class's segments, also where this one has one device
     devices.scene.value = "park"
-    assert list(devices.levels) == ["c"]
-    devices.device.value = "s1"  # no park in rome by s1
-    assert "choose another" in devices.message.value and list(devices.levels) == ["c"]
-    assert {part.layout.display for part in devices.outputs.values()} == {"none"}  # nothing of other settings beside it
-    devices.city.value = devices.device.value = ANY
-    devices.segment.value = "field_7"
-    assert list(devices.levels) == ["unknown"] and devices.message.value == ""
-    assert {part.layout.display for part in devices.outputs.values()} == {None}
+    assert [value for _, value in devices.segment.options] == ["field_7", "park-rome-3-0"]
+    assert list(devices.levels) == ["unknown"] and "one device" in devices.curve.value and not devices.message.value
 
 
-def test_the_curve_is_the_mean_over_segments_or_one_of_them(tmp_path):
-    rows = [(f"audio/bus-oslo-{p}-0-{d}.wav", "bus", f"oslo-{p}", d) for p, ds in ((1, "ab"), (2, "abc")) for d in ds]
+def test_the_curve_is_the_mean_over_the_segments_that_the_reference_recorded(tmp_path):
+    places = ((1, "ab"), (2, "abc"), (3, "bc"))
+    rows = [(f"audio/bus-oslo-{p}-0-{d}.wav", "bus", f"oslo-{p}", d) for p, ds in places for d in ds]
     corpus = corpora.read(write_corpus(tmp_path / "set", rows))
     explorer = Devices(corpus, open_store(corpus, 44100))
-    assert explorer.segments == 2 and explorer.reference == "a"
-    both = explorer.difference
-    explorer.over.value = ONE
-    one = explorer.difference
-    explorer.segment.value = next(v for _, v in explorer.segment.options if v != explorer.segment.value)
-    assert explorer.segments == 1 and np.allclose(both["b"], (one["b"] + explorer.difference["b"]) / 2, atol=1e-4)
-    assert list(both) == ["a", "b", "c"] and (both["a"] == 0).all()
-
-
-def test_seconds_cut_what_is_heard(devices):
-    devices.seconds.value = 0.5
-    assert {level.shape for level in devices.levels.values()} == {(22050 // 690 + 1, 64)}
+    means = []
+    for place in (1, 2):
+        explorer.segment.value = f"bus-oslo-{place}-0"
+        means.append({device: level.mean(0) for device, level in explorer.levels.items()})
+    assert list(explorer.difference) == ["a", "b", "c"] and (explorer.difference["a"] == 0).all()
+    b = (means[0]["b"] - means[0]["a"] + means[1]["b"] - means[1]["a"]) / 2
+    assert np.allclose(explorer.difference["b"], b, atol=1e-4)
+    assert np.allclose(explorer.difference["c"], means[1]["c"] - means[1]["a"], atol=1e-4)
 
 
 def test_centres_of_mel_filters_rise_to_the_cut_off():
@@ -162,7 +148,7 @@ def test_settings_that_do_not_go_together_are_said_and_show_nothing():
 
 @pytest.fixture
 def mixing():
-    return Augmented(torch.stack([tone(1000), tone(1000, peak=0.5) * 1.0]), ["bus", "park"], True, 20.0)
+    return Mixed(torch.stack([tone(1000), tone(1000, peak=0.5) * 1.0]), ["bus", "park"], True, 20.0)
 
 
 def test_modified_mixup_hears_both_alike_and_the_standard_one_does_not(mixing):
@@ -189,56 +175,29 @@ def test_players_share_one_scale(mixing):
     assert len(modified) == len(standard) == 44100
 
 
-def test_masks_and_crop_are_drawn_anew_and_shown(mixing):
-    assert list(mixing.levels) == ["first", "second, 20 dB down", "standard mixup, masked", "modified mixup, masked"]
-    mixing.seconds.value = 0.5
-    assert mixing.sounds["first"].shape == (22050,) and mixing.levels["modified mixup, masked"].shape == (32, 160)
-    mixing.second.value = ALONE
-    assert (
-        list(mixing.levels) == ["first", "first, masked"]
-        and mixing.numbers == {}
-        and len(heard(mixing.players.value)) == 1
-    )
-    mixing.fraction.value = 0.5
-    changed = mixing.levels["first, masked"] != mixing.levels["first"]
-    assert changed.any() and not changed.all()
-    mixing.seed.value = 3
-    other = mixing.levels["first, masked"] != mixing.levels["first"]
-    assert (other != changed).any()
-    mixing.time_masks.value = mixing.mel_masks.value = 0
-    assert np.array_equal(mixing.levels["first, masked"], mixing.levels["first"])
-
-
-def test_rows_of_both_tables_add_up_to_the_network():
+def test_parts_add_up_to_the_network():
     explorer = Anatomy()
-    for table, count in (("Table 1", 8), ("Table 6", 16)):
-        explorer.table.value = table
-        assert len(explorer.row.options) == count
-        parameters, macs = 0, 0
-        for _, name in explorer.row.options:
-            explorer.row.value = name
-            parameters, macs = parameters + explorer.part.parameters.sum(), macs + explorer.part.macs.sum()
-        assert parameters == 62346 and round(macs / 1e6) == 397
-        assert explorer.all.loc["Total"].tolist() == [parameters, macs] and len(explorer.all) == count + 1
-        assert "<td>100</td>" in explorer.every.value and explorer.every.value.count("◀") == 1
-    assert explorer.row.label == "16. Fully connected (FC)" and explorer.part.output.tolist() == [(10,)]
+    assert len(explorer.part.options) == len(explorer.all) == 16 and explorer.part.value == "blocks.0"
+    assert explorer.all.parameters.sum() == 62346 and round(explorer.all["million MACs"].sum()) == 397
+    printed = tables.published(6).query("column == 'parameters' and label != 'Total'").value.astype(int)
+    assert explorer.all.parameters.tolist() == printed[printed > 0].tolist()
+    assert explorer.every.value.count("<tr") == 17
+    explorer.part.value = "classifier"
+    assert explorer.layers.output.tolist() == [(10,)]
 
 
 def test_a_block_is_drawn_and_taken_apart():
     explorer = Anatomy()
-    explorer.table.value = "Table 6"
-    explorer.row.value = "blocks.2"
-    assert explorer.row.label == "6. MBConv4(12, 18)" and len(drawn(explorer.image.value)) == 3
-    printed = tables.published(6)
-    assert explorer.part.parameters.tolist() == [int(printed[printed.column == "parameters"].value.iloc[5])] == [2655]
-    assert explorer.part.input.tolist() == [(12, 320, 80)] and explorer.part.output.tolist() == [(18, 160, 80)]
+    explorer.part.value = "blocks.2"
+    assert explorer.part.label == "blocks.2, MBConv4" and len(drawn(explorer.image.value)) == 2
+    assert explorer.all.parameters["blocks.2"] == 2655
+    assert explorer.layers.input.iloc[0] == (12, 320, 80)
     assert explorer.layers.parameters["blocks.2.depthwise"] == 36 * 12
     assert explorer.layers["million MACs"]["blocks.2.depthwise"] == 9 * 48 * 160 * 80 / 1e6
     assert explorer.layers.parameters.sum() == 2655 and "2,655" not in explorer.inside.value  # no part counts twice
-    explorer.clip.value = 1
-    assert explorer.part.input.tolist() == [(12, 32, 80)]
-    explorer.row.value = "stem"
-    assert len(drawn(explorer.image.value)) == 2 and "conv" not in explorer.message.value
+    before = drawn(explorer.image.value)[0]
+    explorer.part.value = "stem"
+    assert len(drawn(explorer.image.value)) == 1 and drawn(explorer.image.value)[0] != before
 
 
 def test_the_budget_starts_at_the_report_and_says_what_is_over():
@@ -251,10 +210,8 @@ def test_the_budget_starts_at_the_report_and_says_what_is_over():
     more = explorer.numbers.here["parameters"] - 62346
     assert more == int(table.value["MBConv4(30, 30)"]) and drawn(explorer.image.value) != first
     explorer.repeats[3].value = 2
-    explorer.n_mels.value = 64
-    assert explorer.numbers.here["parameters"] == 62154
     explorer.channels[5].value = 50
-    assert explorer.numbers.here["parameters"] == 62154 - 50 * (30 + 1 + 2 + 10)
+    assert explorer.numbers.here["parameters"] == 62346 - 50 * (30 + 1 + 2 + 10)
 
 
 @pytest.fixture
@@ -286,36 +243,32 @@ def run(tmp_path):
     return one
 
 
-def test_a_cell_shows_and_plays_its_clips(run):
+def test_a_confusion_shows_and_plays_its_clips(run):
     explorer = Mistakes(run)
     assert repr(explorer).startswith("Mistakes(")
-    assert (explorer.true.value, explorer.predicted.value) == ("bus", "park")
+    assert explorer.pair.value == ("bus", "park") and explorer.pair.label == "bus, taken for park: 2 clips"
     assert list(explorer.found.index) == ["audio/bus-oslo-0-0-b.wav", "audio/bus-oslo-0-0-c.wav"]
     assert explorer.found.p_predicted.tolist() == [0.8, 0.5] and explorer.found.p_true.tolist() == [0.1, 0.3]
-    assert explorer.cells["bus", "park"].description == "2" and explorer.cells["park", "bus"].description == "·"
-    assert explorer.likes.index[0] == "audio/park-oslo-1-0-b.wav" and len(explorer.likes) == 3
-    sounds = heard(explorer.players.value)
+    assert "clips: 2, locations: 1, from one location: 2" in explorer.listing.value
+    (sound,) = heard(explorer.sound.value)
     wave = soundfile.read(run.dataset_root / "audio/bus-oslo-0-0-b.wav")[0]
-    assert len(sounds) == 4 and np.allclose(sounds[0], wave / np.abs(wave).max(), atol=1e-3)
-    (often,) = explorer.frequent.itertuples(index=False)
-    assert tuple(often) == ("bus", "park", 2, 1, 2, 2)  # clips, locations, the most from one of them, devices
+    assert np.allclose(sound, wave / np.abs(wave).max(), atol=1e-3)
     before = drawn(explorer.image.value)
     explorer.clip.value = "audio/bus-oslo-0-0-c.wav"
-    assert drawn(explorer.image.value) != before and explorer.likes.index[0] != "audio/park-oslo-1-0-b.wav"
+    assert drawn(explorer.image.value) != before
 
 
-def test_a_click_and_the_filters_choose_the_clips(run):
+def test_confusions_come_before_what_is_right_and_a_device_filters_them(run):
     explorer = Mistakes(run)
-    explorer.cells["tram", "tram"].click()
-    assert (explorer.true.value, explorer.predicted.value, len(explorer.found)) == ("tram", "tram", 4)
+    assert [pair for _, pair in explorer.pair.options] == [
+        ("bus", "park"), ("park", "park"), ("tram", "tram"), ("bus", "bus")]  # fmt: skip
+    explorer.pair.value = ("tram", "tram")
     explorer.device.value = "s1"
-    assert list(explorer.found.index) == ["audio/tram-oslo-2-0-s1.wav"]
-    assert explorer.cells["bus", "park"].description == "·" and explorer.cells["bus", "bus"].description == "1"
-    explorer.cells["bus", "tram"].click()
-    assert "no clip is behind this cell" in explorer.message.value and explorer.image.layout.display == "none"
-    assert explorer.often not in explorer.outputs.values() and explorer.cells["bus", "bus"].description == "1"
-    explorer.device.value = explorer.true.value = explorer.predicted.value = ANY
-    assert len(explorer.found) == 12 and explorer.message.value == ""
+    assert list(explorer.found.index) == ["audio/tram-oslo-2-0-s1.wav"] and explorer.pairs.clips.tolist() == [1, 1, 1]
+    explorer.device.value = "b"
+    explorer.pair.value = ("bus", "park")
+    explorer.device.value = "s1"  # which has no such clip: the first of those that are left
+    assert explorer.pair.value == ("bus", "bus") and explorer.message.value == ""
 
 
 def test_another_run_of_the_experiment_is_shown_by_its_control(run):
@@ -328,27 +281,24 @@ def test_another_run_of_the_experiment_is_shown_by_its_control(run):
     explorer = Mistakes(run)
     assert [name for name, _ in explorer.run.options] == ["submission_1/seed_0", "submission_2/seed_1"]
     explorer.run.value = explorer.run.options[1][1]
-    assert (explorer.true.value, explorer.predicted.value, len(explorer.found)) == ("tram", "bus", 4)
-    assert explorer.frequent.clips.tolist() == [4, 2] and explorer.features.n_mels == 64
+    assert explorer.pair.value == ("bus", "park") and len(explorer.found) == 2
+    assert explorer.pairs.clips.head(2).to_dict() == {("tram", "bus"): 4, ("bus", "park"): 2}
+    explorer.pair.value = ("tram", "bus")
+    assert len(explorer.found) == 4 and explorer.message.value == ""
 
 
 def test_without_recordings_there_are_probabilities_still(run):
     for file in run.dataset_root.glob("audio/*"):
         file.unlink()
     explorer = Mistakes(run)
-    assert "not here" in explorer.players.value and len(drawn(explorer.image.value)) == 1 and len(explorer.likes) == 3
+    assert "not here" in explorer.sound.value and len(drawn(explorer.image.value)) == 1
 
 
 def test_real_recordings_are_heard_in_jupyterlab_alone(run, monkeypatch):
     (run.dataset_root / "README.md").unlink()
-    assert heard(Mistakes(run).players.value) == []
+    assert heard(Mistakes(run).sound.value) == []
     monkeypatch.setenv("JPY_SESSION_NAME", "06")
-    assert len(heard(Mistakes(run).players.value)) == 4
-
-
-def test_hellinger_distance():
-    p = np.array([[1.0, 0, 0], [0, 1, 0], [0.5, 0.5, 0], [2, 0, 0]])
-    assert distances(p, 0) == pytest.approx([0, 1, np.sqrt(1 - np.sqrt(0.5)), 0])
+    assert len(heard(Mistakes(run).sound.value)) == 1
 
 
 def write_run(folder, loss, **changes):
@@ -376,9 +326,9 @@ def test_runs_are_laid_over_each_other(run):
     first = drawn(explorer.image.value)
     explorer.chosen.value = ("toy/submission_1/seed_0",)
     assert explorer.curves.run.nunique() == 1 and drawn(explorer.image.value) != first
+    second = drawn(explorer.image.value)
     explorer.curve.value = "learning_rate"
-    explorer.experiment.value = "second"
-    assert explorer.chosen.value == ("second/submission_1/seed_0",) and len(explorer.scored) == 1
+    assert drawn(explorer.image.value) != second and len(explorer.scored) == 1
     explorer.chosen.value = ()
     assert "none is chosen" in explorer.message.value and len(explorer.scored) == 1
 
@@ -408,9 +358,10 @@ def test_a_system_of_ones_own_and_an_ablation_are_runs_like_any(run):
         "submission_1/seed_0",
         "submission_plain/seed_0",
     ]
-    assert mistakes.run.value == run.folder and mistakes.features.n_mels == 32
+    assert mistakes.run.value == run.folder
+    before = drawn(mistakes.image.value)
     mistakes.run.value = run.home / "submission_plain" / "seed_0"
-    assert mistakes.features.n_mels == 64 and mistakes.message.value == ""
+    assert drawn(mistakes.image.value) != before and mistakes.message.value == ""  # 64 mel bins in place of 32
 
 
 FOREIGN = """
@@ -440,11 +391,10 @@ def test_a_network_of_someone_elses_is_taken_apart_where_it_is_trusted(tmp_path,
         Anatomy(model=file)
     monkeypatch.setattr(network, "TRUSTED", {name})
     explorer = Anatomy(model=file)
-    assert explorer.table.options == ("parts",)
-    assert [label for label, _ in explorer.row.options] == ["body.0, Conv2d", "body.1, GroupNorm", "out, Linear"]
-    assert explorer.all.parameters.tolist() == [80, 16, 27, 123] and len(drawn(explorer.image.value)) == 2
-    explorer.row.value = "out"
-    assert explorer.part.output.tolist() == [(3,)] and explorer.layers.index.tolist() == ["out"]
+    assert [label for label, _ in explorer.part.options] == ["body.0, Conv2d", "body.1, GroupNorm", "out, Linear"]
+    assert explorer.all.parameters.tolist() == [80, 16, 27] and len(drawn(explorer.image.value)) == 1
+    explorer.part.value = "out"
+    assert explorer.layers.output.tolist() == [(3,)] and explorer.layers.index.tolist() == ["out"]
     assert explorer.layers["million MACs"].tolist() == [24 / 1e6] and explorer.message.value == ""
 
 
@@ -452,9 +402,8 @@ def test_the_reports_network_without_squeeze_and_excitation_is_taken_apart(tmp_p
     config = Recipe("toy", systems={"plain": {"n_mels": 64, "squeeze_excite": False}}).config("plain")
     compact.save(network.build(config, 10), config, tuple("abcdefghij"), tmp_path / "model.safetensors")
     explorer = Anatomy(model=tmp_path / "model.safetensors")
-    assert explorer.table.options == ("Table 1", "Table 6") and explorer.features.n_mels == 64
-    explorer.row.value = "blocks.0"
-    assert explorer.all.loc["Total"].parameters < 62154 and len(drawn(explorer.image.value)) == 2
+    assert explorer.part.value == "blocks.0" and explorer.all.parameters["norm"] == 2 * 64
+    assert explorer.all.parameters.sum() < 62154 and len(drawn(explorer.image.value)) == 2
 
 
 def test_no_run_is_one_line(tmp_path):
@@ -484,7 +433,7 @@ def test_a_picture_is_closed_and_its_words_escaped():
     assert 'alt="a &quot;quoted&quot; &lt;word&gt;"' in text and plt.get_fignums() == before
 
 
-@pytest.mark.parametrize("kind", [Devices, Settings, Augmented, Anatomy, Budget, Mistakes, Runs])
+@pytest.mark.parametrize("kind", [Devices, Settings, Mixed, Anatomy, Budget, Mistakes, Runs])
 def test_no_explorer_hides_what_ipywidgets_needs(kind):
     """A method of the same name as a private one of its own breaks the display, in JupyterLab alone."""
     own = [name for part in kind.__mro__ if part.__module__.startswith("asc_kit") for name in vars(part)]
@@ -522,7 +471,7 @@ def test_every_notebook_is_on_the_map_and_has_its_picture():
 
 def test_explorers_are_left_out_of_batches():
     """Papermill may hang on a displayed widget."""
-    explorer = re.compile(r"import (Devices|Settings|Augmented|Anatomy|Budget|Mistakes|Runs)\b")
+    explorer = re.compile(r"import (Devices|Settings|Mixed|Anatomy|Budget|Mistakes|Runs)\b")
     found = 0
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for cell in json.loads(file.read_text())["cells"]:

@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 
 from asc_kit.common.errors import InputError
-from asc_kit.lab.explorer import ANY, Explorer, choose, dropdown, grid, picture
+from asc_kit.lab.explorer import Explorer, choose, dropdown, grid, picture
 from asc_kit.report.evaluation import SCORES, Scored, about, read_truth, score_file
 from asc_kit.report.tables import pretty
 from asc_kit.run.runs import flat
@@ -34,7 +34,7 @@ class Runs(Explorer):
 
     Attributes
     ----------
-    experiment, curve, chosen : controls; several runs are chosen with Ctrl or Shift
+    curve, chosen : controls; several runs are chosen with Ctrl or Shift
     curves : the histories, one below the other, with the column ``run``
     scored : a row a run: scores, and what differs between the runs
     """
@@ -46,19 +46,13 @@ class Runs(Explorer):
         names = list(self.runs)
         super().__init__(
             "image table",
-            experiment=dropdown([ANY, *dict.fromkeys(name.split("/")[0] for name in names)], "experiment"),
             curve=dropdown([], "curve"),
-            chosen=widgets.SelectMultiple(options=names, value=names[:FIRST], rows=min(10, len(names)),
+            chosen=widgets.SelectMultiple(options=names, value=names[:FIRST], rows=min(15, len(names)),
                                           description="runs", layout={"width": "34em"}),
         )  # fmt: skip
 
     def update(self) -> None:
         """Lay the runs over each other."""
-        if self.changed is self.experiment:
-            names = [name for name in self.runs if self.experiment.value in (ANY, name.split("/")[0])]
-            kept = [name for name in self.chosen.value if name in names]
-            self.chosen.options = names
-            self.chosen.value = kept or names[:FIRST]
         if not self.chosen.value:
             raise InputError("runs: none is chosen; choose one, and more with Ctrl or Shift")
         folders = {name: self.runs[name] for name in self.chosen.value}

@@ -7,17 +7,16 @@ import pandas as pd
 import seaborn as sns
 import torch
 
-from asc_kit.common.errors import InputError
 from asc_kit.config import Features
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.store import Store
 from asc_kit.features import LogMel, filterbank
-from asc_kit.lab.explorer import ANY, Explorer, choose, dropdown, picture, player, side_by_side, slider
+from asc_kit.lab.explorer import Explorer, choose, dropdown, picture, player, side_by_side
 
 PAUSE = 0.25  # seconds of silence between two devices
+SECONDS = 3.0  # of each device
 ABREAST = 3  # spectrograms beside each other
 MOST = 40  # segments whose mean is drawn: of a whole data set those with the most devices
-ALL, ONE = "all segments of the class and city", "the segment below"
 
 
 def segments(corpus: Corpus, store: Store) -> pd.DataFrame:
@@ -33,9 +32,8 @@ def segments(corpus: Corpus, store: Store) -> pd.DataFrame:
 
 def centres(features: Features) -> np.ndarray:
     """Centre frequency of every mel filter in Hz, (mel,)."""
-    filters = filterbank(features).numpy().astype(np.float64)  # bins, mel
-    hertz = np.linspace(0, features.sample_rate / 2, len(filters))
-    return hertz @ filters / filters.sum(0).clip(1e-30)
+    filters = filterbank(features).numpy()  # bins, mel
+    return np.linspace(0, features.sample_rate / 2, len(filters))[filters.argmax(0)]
 
 
 class Devices(Explorer):
@@ -43,83 +41,57 @@ class Devices(Explorer):
 
     Attributes
     ----------
-    scene, city, device, over, segment, seconds : controls; ``device`` is what the others are compared with, and
-        leaves the segments that it recorded
+    scene, segment : controls
     levels : device -> log-mel (time, mel) of what is played
-    difference : dB above the reference device, a row a frequency, a column a device; a mean over ``segments`` segments
+    reference : the first of the class's devices
+    difference : dB above the reference, a row a frequency, a column a device; a mean over segments of the class
     """
 
     def __init__(self, corpus: Corpus, store: Store):
         self.corpus, self.store, self.features = corpus, store, Features(n_mels=64)
         self.rows = segments(corpus, store)
-        names = sorted(set(self.rows.device))
-        longest = store.length / self.features.sample_rate
-        super().__init__(
-            "curve sound image",
-            scene=dropdown([ANY, *corpus.classes], "class"),
-            city=dropdown([ANY, *sorted(set(self.rows.city) - {""})], "city"),
-            device=dropdown([(f"{names[0]}, or the first there", ANY), *zip(names, names)], "compared with"),
-            over=dropdown([ALL, ONE], "curve of"),
-            segment=dropdown([], "segment"),
-            seconds=slider(0.5, longest, min(3.0, longest), 0.5, "seconds of each"),
-        )
+        scenes = sorted(set(self.rows.scene_label))
+        super().__init__("curve sound image", scene=dropdown(scenes, "class"), segment=dropdown([], "segment"))
 
     def update(self) -> None:
         """Read, show and play the segment."""
-        counts = self._found()
-        if counts.empty:
-            raise InputError("class, city, device: no clip has all three; choose another")
-        choose(self.segment, [(f"{name}  ({n} device{'s' * (n > 1)})", name) for name, n in counts.items()])
+        rows = self.rows[self.rows.scene_label == self.scene.value]
+        counts = rows.groupby("recorded").size().sort_values(ascending=False, kind="stable")
+        choose(self.segment, [(f"{name} (devices: {count})", name) for name, count in counts.items()])
         waves, self.levels = self._read(self.segment.value)
-        self._differ(counts if self.over.value == ALL else counts[[self.segment.value]])
         self._play(waves)
         figure = side_by_side({f"device {name}": level for name, level in self.levels.items()}, self.features, ABREAST)
         alt = f"log-mel spectrograms of {self.segment.value} by {', '.join(self.levels)}"
         self.image.value = picture(figure, alt)
-        several = self.difference.shape[1] > 1
-        self.curve.value = self._curve() if several else "There is one device in each segment: nothing to compare."
-
-    def _found(self) -> pd.Series:
-        """Number of devices of the segments that the filters leave, by segment, those with the most first."""
-        rows = self.rows
-        for column, wanted in (("scene_label", self.scene.value), ("city", self.city.value)):
-            rows = rows[(rows[column] == wanted) | (wanted == ANY)]
-        wanted = rows[(rows.device == self.device.value) | (self.device.value == ANY)].recorded
-        counts = rows[rows.recorded.isin(wanted)].groupby("recorded").size()
-        return counts.sort_values(ascending=False, kind="stable")
+        self.reference = rows.device.min()
+        compared = counts.index[counts > 1].intersection(rows.recorded[rows.device == self.reference], sort=False)
+        none = "There is one device in each segment: nothing to compare."
+        self.curve.value = self._curve(compared[:MOST]) if len(compared) else none
 
     def _read(self, segment: str) -> tuple[torch.Tensor, dict[str, np.ndarray]]:
         """Waveforms of a segment, (devices, samples), and the log-mel of each, (time, mel), by device."""
         rows = self.rows[self.rows.recorded == segment].sort_values("device")
-        length = round(min(self.seconds.value * self.features.sample_rate, self.store.length))
+        length = round(min(SECONDS * self.features.sample_rate, self.store.length))
         waves = self.store.read(self.store.rows(rows.filename), length=length)
         return waves, dict(zip(rows.device, LogMel(self.features)(waves)[:, 0].numpy()))
-
-    def _differ(self, counts: pd.Series) -> None:
-        """Mean over time, then over the segments, of each device's log-mel less that of the device chosen or first."""
-        names = list(counts.index[counts > 1][:MOST]) or [self.segment.value]
-        means = pd.DataFrame({(name, device): level.mean(0) for name in names
-                              for device, level in self._read(name)[1].items()})  # fmt: skip
-        found = means.columns.unique(1)
-        self.reference = self.device.value if self.device.value in found else min(found)
-        names = [name for name in names if (name, self.reference) in means]
-        each = pd.concat([means[name].sub(means[name, self.reference], axis=0) for name in names], axis=1)
-        self.segments = len(names)
-        self.difference = each.T.groupby(level=0).mean().T.set_index(centres(self.features)).rename_axis("Hz")
 
     def _play(self, waves: torch.Tensor) -> None:
         pause = torch.zeros(len(waves), round(PAUSE * self.features.sample_rate))
         self.sequence = torch.cat([waves, pause], dim=1).flatten().numpy()
-        title = f"devices {', '.join(self.levels)}, {self.seconds.value:g} s each, as loud as recorded"
+        title = f"devices {', '.join(self.levels)}, one after the other, as loud as recorded"
         self.sound.value = player(self.sequence, self.features.sample_rate, self.corpus.synthetic, title)
 
-    def _curve(self) -> str:
+    def _curve(self, names: pd.Index) -> str:
+        """Mean over time, then over the segments, of each device's log-mel less the reference's."""
+        means = [pd.DataFrame({device: level.mean(0) for device, level in self._read(name)[1].items()})
+                 for name in names]  # fmt: skip
+        each = pd.concat([mean.sub(mean[self.reference], axis=0) for mean in means])
+        self.difference = each.groupby(level=0).mean().set_index(centres(self.features)).rename_axis("Hz")
         long = self.difference.reset_index().melt("Hz", var_name="device", value_name="dB")
         plot = sns.relplot(long, kind="line", x="Hz", y="dB", hue="device", style="device", palette="colorblind",
                            height=3.2, aspect=2.6)  # fmt: skip
         worst = self.difference.std().idxmax()
-        over = "one segment" if self.segments == 1 else f"mean of {self.segments} segments"
-        plot.set(xscale="log", ylabel=f"dB above device {self.reference}",
-                 title=f"difference of devices, {over}: {worst} differs most in shape")  # fmt: skip
+        title = f"difference of devices, mean of {len(names)} segments: {worst} differs most in shape"
+        plot.set(xscale="log", ylabel=f"dB above device {self.reference}", title=title)
         plot.ax.xaxis.set_major_formatter("{x:,.0f}")
         return picture(plot.figure, f"dB by frequency above device {self.reference}; {worst} differs most in shape")

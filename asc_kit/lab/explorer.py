@@ -52,26 +52,26 @@ class Explorer(widgets.VBox):
     Parameters
     ----------
     outputs : names of HTML widgets, in their order
-    controls : widgets; those that take a whole line stand below the others
+    controls : widgets
     """
 
     def __init__(self, outputs: str, **controls: widgets.Widget):
         super().__init__()
-        self.message, self._busy, self.changed = widgets.HTML(), False, None
+        self.message, self._busy = widgets.HTML(), False
         self.outputs = {name: widgets.HTML() for name in outputs.split()}
         for name, widget in {**controls, **self.outputs}.items():
             setattr(self, name, widget)
         row = widgets.HBox(tuple(controls.values()), layout={"flex_flow": "row wrap", "grid_gap": "0 1em"})
         self.children = [widgets.HTML(DARK, layout={"display": "none"}), row, self.message, *self.outputs.values()]
         for control in controls.values():
-            control.observe(lambda change: self.refresh(change["owner"]), "value")
+            control.observe(lambda _: self.refresh(), "value")
         self.refresh()
 
-    def refresh(self, changed: widgets.Widget | None = None) -> None:
-        """Call `update`, which finds in ``changed`` the control that a person moved."""
+    def refresh(self) -> None:
+        """Call `update`; show its outputs, or its fault alone."""
         if self._busy:  # an update that changes a control's options is not another update
             return
-        self._busy, self.changed, self.message.value = True, changed, "working …"
+        self._busy, self.message.value = True, "working …"
         try:
             self.update()
             self.message.value = ""
@@ -150,9 +150,9 @@ def picture(figure: plt.Figure, alt: str) -> str:
     return f'<img alt="{html.escape(alt)}" style="max-width:100%" src="data:image/png;base64,{data}">'
 
 
-def grid(table: pd.DataFrame, index: bool = True) -> str:
+def grid(table: pd.DataFrame) -> str:
     """A table as HTML, for a widget, in JupyterLab's own dress; numbers as `short`."""
-    inner = table.map(short).to_html(index=index, border=0, na_rep="")
+    inner = table.map(short).to_html(border=0, na_rep="")
     inner = inner.replace("<table", '<table style="margin-left:0"', 1)  # JupyterLab centres them
     return f'<div class="jp-RenderedHTMLCommon" style="overflow-x:auto">{inner}</div>'
 

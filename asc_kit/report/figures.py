@@ -219,11 +219,3 @@ def block_diagram(block: MBConv4 | FusedMBConv4) -> Figure:
     bare = "1×1 convolution" if inputs != outputs else "identity"
     steps += [f"{_conv(block.reduce)}\nBN", f"+ shortcut ({bare})\noutput, {outputs} channels"]
     return diagram(steps, f"{type(block).__name__}({inputs}, {outputs})", (0, len(steps) - 1))
-
-
-def squeeze_excite_diagram(gate: SqueezeExcite) -> Figure:
-    """Figure 2, drawn from the built layers."""
-    channels = gate.expand.out_channels
-    steps = [f"input, {channels} channels", "mean over time and mel", f"{_conv(gate.reduce)}\nswish",
-             f"{_conv(gate.expand)}\nsigmoid", f"× input\noutput, {channels} channels"]  # fmt: skip
-    return diagram(steps, f"SqueezeExcite({channels}, {gate.reduce.out_channels})", (0, len(steps) - 1))
