@@ -503,8 +503,10 @@ def test_own_systems_differ_in_what_the_recipe_says_of_them(tmp_path):
 
 def test_an_extra_column_of_predictions_is_no_class(tmp_path, capsys):
     truth = experiment(tmp_path, {("resnet", "seed_0"): 1})
-    before = tables.table_7(evaluation.load(tmp_path, RECIPE))
     file = tmp_path / "submission_resnet" / "seed_0" / "predictions.tsv"
+    run = {"classes": CLASSES, "config": RECIPE.config("1").as_dict(), "data": {"synthetic": False}}
+    file.with_name("run.json").write_text(json.dumps(run))
+    before = tables.table_7(evaluation.load(tmp_path, RECIPE))
     pd.read_csv(file, sep="\t").assign(fold=1).to_csv(file, sep="\t", index=False)
     pd.testing.assert_frame_equal(tables.table_7(evaluation.load(tmp_path, RECIPE)), before)
     assert "column 'fold' is no class and is left out" in capsys.readouterr().err and len(truth) == 180

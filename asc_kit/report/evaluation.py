@@ -296,8 +296,7 @@ def of_classes(table: pd.DataFrame, truth: pd.DataFrame, file: Path, named: Iter
     """The columns of predictions that are classes, as numbers.
 
     Classes are those of the truth, of TAU, those ``named`` and those of the model in the ``run.json`` beside the file.
-    Another column is left out, and that is said, where it cannot be a class: it is no number, the classes are all
-    named, or their scores add up to one without it.
+    Another column is left out, and that is said, where the classes are all named.
 
     Raises
     ------
@@ -305,22 +304,20 @@ def of_classes(table: pd.DataFrame, truth: pd.DataFrame, file: Path, named: Iter
     """
     run = file.with_name("run.json")
     named = {*named, *(json.loads(run.read_text()).get("classes", ()) if run.exists() else ())}
-    known = {*truth.scene_label, *TRAINING_A, *named}
-    others = [name for name in table if name not in known]
+    others = [name for name in table if name not in {*truth.scene_label, *TRAINING_A, *named}]
     if missing := sorted({*truth.scene_label[truth.index.isin(table.index)], *named} - set(table)):
         hint = f" (no class are {', '.join(map(repr, others))})" if others else ""
         raise InputError(f"{file}: has no column for the class {missing[0]!r}{hint}")
-    numbers = table.apply(pd.to_numeric, errors="coerce")
-    classes = numbers.drop(columns=others)
+    if others and not named:
+        raise InputError(f"{file}: column {others[0]!r} is no class of the truth; leave it out, or name all classes "
+                         "(--classes, or the run.json beside it)")  # fmt: skip
+    for name in others:
+        say(f"{file}: column {name!r} is no class and is left out")
+    table = table.drop(columns=others)
+    classes = table.apply(pd.to_numeric, errors="coerce")
     for name in classes:
         for clip, text in table[name][classes[name].isna() & table[name].notna()].items():
             raise InputError(f"{file}: column {name!r} holds {text!r} at {clip}; scores must be numbers")
-    complete = bool(named) or np.allclose(classes.sum(axis=1), 1, atol=1e-3)
-    for name in others:
-        if not complete and numbers[name].notna().any():
-            raise InputError(f"{file}: column {name!r} is no class of the truth, and its numbers may be scores; leave "
-                             "it out, or name all classes (--classes, or the run.json beside it)")  # fmt: skip
-        say(f"{file}: column {name!r} is no class and is left out")
     return classes
 
 
