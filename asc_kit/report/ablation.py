@@ -33,22 +33,17 @@ def scores(home: Path, recipe: Recipe) -> dict[str, Scored]:
     truth = VALIDATION if recipe.ablation_clips == "validation" else "truth"
     found = {}
     for variant in (AS_IT_STANDS, *recipe.ablation):
-        _refuse_undeclared(home, recipe, variant)
         runs = f"{folder(recipe, variant)}/seed_*"
         results = evaluation.load(home, recipe, runs, PREDICTIONS[recipe.ablation_clips], truth)
+        declared = variant if variant in recipe.ablation else None
+        for about in sum(results.abouts.values(), []):
+            config = about["config"]
+            planned = recipe.config(recipe.ablation_submission, config["seed"], config["fold"], declared).as_dict()
+            if differ := differences(config, planned):
+                raise InputError(f"{home}: a run of {folder(recipe, variant)} differs from the recipe in "
+                                 f"{', '.join(differ)}, which it does not declare; train it again")  # fmt: skip
         found |= dict(zip([variant], results.scored.values()))
     return found
-
-
-def _refuse_undeclared(home: Path, recipe: Recipe, variant: str) -> None:
-    declared = variant if variant in recipe.ablation else None
-    for file in sorted(home.glob(f"{folder(recipe, variant)}/seed_*/run.json")):
-        config = evaluation.about(file)["config"]
-        planned = recipe.config(recipe.ablation_submission, config["seed"], config["fold"], declared).as_dict()
-        if differ := differences(config, planned):
-            who = f"the variant {variant}" if declared else "it"
-            raise InputError(f"{file.parent}: differs from the recipe in {', '.join(differ)}, which {who} does not "
-                             "declare; train it again")  # fmt: skip
 
 
 def table(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame:

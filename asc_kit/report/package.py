@@ -174,12 +174,9 @@ def faults(package: Path, data: Path | None = None) -> list[str]:
             found.append(f"{label}: needs one output.csv and one meta.yaml, has {', '.join(kinds)}")
     if files.sender.nunique() != 1:
         found.append(f"needs systems of one sender, has {', '.join(files.label.unique()) or 'none'}")
-    clips = {}
-    for name, label, _, _, kind in files.itertuples():
-        if kind == "output.csv":
-            lines = _check_output(texts[name], clips.setdefault(name, set()))
-        else:
-            lines = _check_metadata(texts[name], label)
+    clips = {name: set() for name in files.index[files.kind == "output.csv"]}
+    for name, label in files.label.items():
+        lines = _check_output(texts[name], clips[name]) if name in clips else _check_metadata(texts[name], label)
         found += [f"{name}: {line}" for line in lines]
     return found + list(_compare_clips(clips, data))
 

@@ -39,11 +39,9 @@ def compared(results: Results, one: str, two: str) -> str:
     """The paired difference of two systems' accuracies, and whether its interval leaves out 0."""
     found = difference(results.scored[one], results.scored[two])
     value, low, high = (100 * found[f"accuracy_difference{end}"] for end in ("", "_low", "_high"))
-    if pd.isna(value):
-        return f"{one} and {two} have no clip in common."
-    text = f"{one} against {two}, paired by clip: accuracy {value:+.1f} points"
     if pd.isna(low):
-        return f"{text}; all clips are of one place, so there is no interval."
+        return f"{one} and {two} have no clip in common, or clips of one place alone: there is no interval."
+    text = f"{one} against {two}, paired by clip: accuracy {value:+.1f} points"
     verdict = "leaves out 0: more than the choice of locations explains"
     if low <= 0 <= high:
         verdict = "includes 0: these clips cannot tell"
