@@ -58,21 +58,16 @@ def table(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame
     """
     rows = []
     for variant in (AS_IT_STANDS, *recipe.ablation):
+        usual = scored.get(AS_IT_STANDS) if variant != AS_IT_STANDS else None
         changes = recipe.ablation.get(variant, {}).items()
         row = {"variant": variant, "changes": ", ".join(f"{k}: {'off' if v is None else v}" for k, v in changes)}
         if variant in scored:
-            row |= _beside(scored, variant) | {"note": _missing(home, recipe, variant)}
+            row |= evaluation.beside(scored[variant], usual) | {"note": _missing(home, recipe, variant)}
         else:
             row |= dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": "no run of it is there"}
         rows.append(row)
     columns = ["variant", "changes", *DIFFERENCES, *SCORES, "n", "seeds", "note"]
     return pd.DataFrame(rows).reindex(columns=columns)
-
-
-def _beside(scored: dict[str, Scored], variant: str) -> dict[str, object]:
-    """A variant's scores and, where the recipe has some too, the differences."""
-    usual = scored.get(AS_IT_STANDS) if variant != AS_IT_STANDS else None
-    return scored[variant].row() | (evaluation.difference(scored[variant], usual) if usual else {})
 
 
 def _missing(home: Path, recipe: Recipe, variant: str) -> str:
@@ -105,10 +100,12 @@ def by_device(scored: dict[str, Scored]) -> pd.DataFrame:
     rows = []
     for variant, of in scored.items():
         names = evaluation.devices(of)
+        usual = variant != AS_IT_STANDS and AS_IT_STANDS in scored
         parts = {name: [name] for name in names} | ({f"all but {names[0]}": names[1:]} if names[1:] else {})
         for device, values in parts.items():
             part = {name: one.where("source_label", *values) for name, one in scored.items()}
-            rows.append({"variant": variant, "device": device} | _beside(part, variant))
+            compared = evaluation.beside(part[variant], part[AS_IT_STANDS] if usual else None)
+            rows.append({"variant": variant, "device": device} | compared)
     return pd.DataFrame(rows, columns=["variant", "device", *SCORES, "n", "seeds", *DIFFERENCES])
 
 

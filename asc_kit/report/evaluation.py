@@ -94,6 +94,11 @@ def difference(scored: Scored, usual: Scored) -> dict[str, float]:
             for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
 
 
+def beside(scored: Scored, usual: Scored | None) -> dict[str, object]:
+    """A system's scores and, where there is something to compare with, its `difference` from that."""
+    return scored.row() | (difference(scored, usual) if usual else {})
+
+
 def paired(results: "Results", pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
     """Submissions against others, or `EVEN`, on the same clips; pairs that have none are left out.
 
