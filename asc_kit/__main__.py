@@ -160,15 +160,15 @@ def package(
     data: Annotated[Path | None, typer.Option(help="data set to predict, labelled or not")] = None,
     seed: Annotated[int | None, typer.Option(help="which of several")] = None,
     out: Annotated[Path | None, typer.Option(help="zip file to write")] = None,
-    check: Annotated[Path | None, typer.Option(help="zip file to check; against experiment and data if given")] = None,
+    check: Annotated[Path | None, typer.Option(help="zip file to check, against data if given")] = None,
 ) -> None:
     """Write a DCASE 2021 Task 1A submission of an experiment's networks, or name every fault of one."""
-    if bool(check) == bool(out) or out and not (experiment and label and data) or check and label:
-        raise typer.BadParameter("give EXPERIMENT --label --data --out, or --check with EXPERIMENT and --data if known")
+    if bool(check) == bool(out) or out and not (experiment and label and data) or check and (experiment or label):
+        raise typer.BadParameter("give EXPERIMENT --label --data --out, or --check and, if known, --data")
     from asc_kit.report import package as submission
 
     if check:
-        found = submission.faults(check, data, experiment, seed)
+        found = submission.faults(check, data)
         print("\n".join(found) if found else f"{check}: no fault")
         raise typer.Exit(1 if found else 0)
     for name in submission.package(experiment, label, data, out, seed):

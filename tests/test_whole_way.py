@@ -94,6 +94,6 @@ def test_from_recordings_to_a_package(way, tmp_path, capsys):
     out_file = tmp_path / "package.zip"
     given = ("package", run.home, "--label", LABEL, "--data", others, "--out", out_file)
     assert command(capsys, *given) == (0, f"{LABEL}_4\n")
-    status, out = command(capsys, "package", run.home, "--data", others, "--check", out_file)
+    status, out = command(capsys, "package", "--data", others, "--check", out_file)
     assert status == 0 and out.endswith("no fault\n") and model.classes == submission.CLASSES
     assert len(corpora.read(data).table) == 40

@@ -33,22 +33,17 @@ def scores(home: Path, recipe: Recipe) -> dict[str, Scored]:
     truth = VALIDATION if recipe.ablation_clips == "validation" else "truth"
     found = {}
     for variant in (AS_IT_STANDS, *recipe.ablation):
-        _refuse_undeclared(home, recipe, variant)
         runs = f"{folder(recipe, variant)}/seed_*"
         results = evaluation.load(home, recipe, runs, PREDICTIONS[recipe.ablation_clips], truth)
+        declared = variant if variant in recipe.ablation else None
+        for about in sum(results.abouts.values(), []):
+            config = about["config"]
+            planned = recipe.config(recipe.ablation_submission, config["seed"], config["fold"], declared).as_dict()
+            if differ := differences(config, planned):
+                raise InputError(f"{home}: a run of {folder(recipe, variant)} differs from the recipe in "
+                                 f"{', '.join(differ)}, which it does not declare; train it again")  # fmt: skip
         found |= dict(zip([variant], results.scored.values()))
     return found
-
-
-def _refuse_undeclared(home: Path, recipe: Recipe, variant: str) -> None:
-    declared = variant if variant in recipe.ablation else None
-    for file in sorted(home.glob(f"{folder(recipe, variant)}/seed_*/run.json")):
-        config = evaluation.about(file)["config"]
-        planned = recipe.config(recipe.ablation_submission, config["seed"], config["fold"], declared).as_dict()
-        if differ := differences(config, planned):
-            who = f"the variant {variant}" if declared else "it"
-            raise InputError(f"{file.parent}: differs from the recipe in {', '.join(differ)}, which {who} does not "
-                             "declare; train it again")  # fmt: skip
 
 
 def table(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame:
@@ -63,21 +58,16 @@ def table(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame
     """
     rows = []
     for variant in (AS_IT_STANDS, *recipe.ablation):
+        usual = scored.get(AS_IT_STANDS) if variant != AS_IT_STANDS else None
         changes = recipe.ablation.get(variant, {}).items()
         row = {"variant": variant, "changes": ", ".join(f"{k}: {'off' if v is None else v}" for k, v in changes)}
         if variant in scored:
-            row |= _beside(scored, variant) | {"note": _missing(home, recipe, variant)}
+            row |= evaluation.beside(scored[variant], usual) | {"note": _missing(home, recipe, variant)}
         else:
             row |= dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": "no run of it is there"}
         rows.append(row)
     columns = ["variant", "changes", *DIFFERENCES, *SCORES, "n", "seeds", "note"]
     return pd.DataFrame(rows).reindex(columns=columns)
-
-
-def _beside(scored: dict[str, Scored], variant: str) -> dict[str, object]:
-    """A variant's scores and, where the recipe has some too, the differences."""
-    usual = scored.get(AS_IT_STANDS) if variant != AS_IT_STANDS else None
-    return scored[variant].row() | (evaluation.difference(scored[variant], usual) if usual else {})
 
 
 def _missing(home: Path, recipe: Recipe, variant: str) -> str:
@@ -110,10 +100,12 @@ def by_device(scored: dict[str, Scored]) -> pd.DataFrame:
     rows = []
     for variant, of in scored.items():
         names = evaluation.devices(of)
+        usual = variant != AS_IT_STANDS and AS_IT_STANDS in scored
         parts = {name: [name] for name in names} | ({f"all but {names[0]}": names[1:]} if names[1:] else {})
         for device, values in parts.items():
             part = {name: one.where("source_label", *values) for name, one in scored.items()}
-            rows.append({"variant": variant, "device": device} | _beside(part, variant))
+            compared = evaluation.beside(part[variant], part[AS_IT_STANDS] if usual else None)
+            rows.append({"variant": variant, "device": device} | compared)
     return pd.DataFrame(rows, columns=["variant", "device", *SCORES, "n", "seeds", *DIFFERENCES])
 
 

@@ -1,4 +1,4 @@
-"""Every number that the report prints, and what became of it: derived, set, measured, an erratum, or not run.
+"""Every number that the report prints, and what became of it: derived, set, an erratum, or not run.
 
 What a number is compared with stands beside it in ``published/*.csv``: ``source`` is the name of one of the kit's
 values, a setting's with a dot; without one, a cell of Tables 1, 5 and 6 is compared with the kit's own cell.
@@ -14,7 +14,7 @@ from torch import nn
 
 from asc_kit import complexity
 from asc_kit.blocks import FusedMBConv4, MBConv4
-from asc_kit.config import ROOT, SYSTEMS, Augmentation, Features, Training
+from asc_kit.config import SYSTEMS, Augmentation, Features, Training
 from asc_kit.data.check import CLIPS, DEVICES, TRAINING_A, WITHDRAWN
 from asc_kit.data.demo import Demo
 from asc_kit.network import TABLE_1, Baseline, Network
@@ -22,14 +22,11 @@ from asc_kit.report import evaluation, tables
 
 CLASSES = tuple(TRAINING_A)
 RELEASES = {"first release": 2970, "re-release": 2968}
-REFERENCE = ROOT / "results" / "report"  # where runs on TAU 2020 lie; only they can agree with the report or not
-KEYS = {2: "mel_bins", 3: "scene_label", 4: "device", 7: "submission"}  # tables of scores, and what names their rows
 STATUSES = {
     "derived": "recomputed here, and equal",
     "setting": "a choice of the authors', and the kit's default",
-    "measured": "runs on TAU 2020 are here, with their interval",
     "erratum": "shown to be wrong",
-    "not run": "no run on TAU 2020 is here",
+    "not run": "needs TAU 2020; Tables 2, 3, 4 and 7 of runs on it stand beside these",
 }
 
 
@@ -71,22 +68,8 @@ def scored_release() -> str:
     """The one release of whose clips every accuracy of Tables 3 and 4 is a whole number."""
     found = [inversions(number) for number in (3, 4)]
     fits = [name for name in RELEASES if all(table[f"{name}: correct"].map(bool).all() for table in found)]
-    if len(fits) != 1:
-        raise ValueError(f"Tables 3 and 4 fit {fits}, not one release")
-    return fits[0]
-
-
-def averages() -> pd.DataFrame:
-    """The averages of Tables 3 and 4 from their rows, and the log losses of both from each other."""
-    rows = []
-    for number, axis in ((3, 1), (4, 0)):
-        table = tables.published(number)
-        for column in ("accuracy", "log_loss"):
-            part = table[table.column == column].set_index("row")
-            values = part.value.drop("average").astype(float)
-            weights = fold("re-release").sum(axis=axis)[values.index]
-            rows.append((number, column, part.value["average"], values.mean(), np.average(values, weights=weights)))
-    return pd.DataFrame(rows, columns=["table", "column", "printed", "mean of the rows", "mean over clips"])
+    (release,) = fits
+    return release
 
 
 def equations() -> pd.DataFrame:
@@ -126,7 +109,7 @@ def macs() -> pd.Series:
                       for mels in (SYSTEMS[name]["n_mels"] for name in evaluation.NETWORKS)})  # fmt: skip
 
 
-def numbers(home: Path = REFERENCE) -> pd.DataFrame:
+def numbers() -> pd.DataFrame:
     """Every number of Tables 1 to 7 and of the text.
 
     Returns
@@ -134,22 +117,15 @@ def numbers(home: Path = REFERENCE) -> pd.DataFrame:
     table, row, label, column, printed, status, here (the kit's value) and how
     """
     printed = pd.concat([tables.published(name) for name in (*range(1, 8), "text")], ignore_index=True)
-    values, runs = dict(_values()), _measured(home)
-    fates = [_fate(row, values, runs) for row in printed.itertuples()]
+    values = dict(_values())
+    fates = [_fate(row, values) for row in printed.itertuples()]
     out = printed[["table", "row", "label", "column"]].assign(printed=printed.value)
     return out.join(pd.DataFrame(fates, columns=["status", "here", "how"]))
 
 
-def _fate(row, values: dict, runs: dict) -> tuple[str, str, str]:
+def _fate(row, values: dict) -> tuple[str, str, str]:
     """status, here and how of a printed number, a row of `tables.published`."""
     place = (row.table, row.row, row.column)
-    if place in runs:
-        value, low, high = runs[place]
-        inside = "compatible" if low <= float(row.value) <= high else "not compatible"
-        verdict = inside if high >= low else "no interval"
-        return "measured", f"{value:.{row.decimals}f} [{low:.{row.decimals}f}, {high:.{row.decimals}f}]", verdict
-    if row.row in ("equation_2", "equation_3"):
-        return _equation(row)
     value = values.get(row.source or place)
     if value is None:
         return "not run", "", row.how or values[*place, "clips"]
@@ -161,21 +137,15 @@ def _fate(row, values: dict, runs: dict) -> tuple[str, str, str]:
     return (status, here, row.how) if same else ("erratum", here, f"{row.how}: not what is printed")
 
 
-def _equation(row) -> tuple[str, str, str]:
-    """An equation of the text at the channels of its ``source``, a block of Table 6."""
-    value = complexity.evaluate(row.value, *map(int, row.source[:-1].split("(")[1].split(",")))
-    counted = tables.published(6).query("column == 'parameters'").set_index("label").value[row.source]
-    if str(value) == counted:
-        return "derived", str(value), row.source
-    return "erratum", "+ 2·O for + 2·I", f"gives {value:,} for {row.source}; Table 6 has {int(counted):,}"
-
-
 def _values() -> Iterator[tuple[str | tuple, object]]:
     """The kit's values, by the published ``source``, where there is none by (table, row, column)."""
     nets = {name: Network(SYSTEMS[name]["n_mels"], len(CLASSES)) for name in evaluation.NETWORKS}
     nets["baseline"] = Baseline(SYSTEMS["baseline"]["n_mels"], len(CLASSES))
-    built = equations().built.all()
-    formulas = complexity.table_5().map(lambda formula: formula if built else "not as built")
+    found = equations()
+    for name, row in zip(("equation_2", "equation_3"), found.to_dict("records")):
+        same = row["sum - equation"] == "+0·O +0·I"
+        yield name, row["printed equation"] if same else f"the printed {row['sum - equation']}"
+    formulas = complexity.table_5().map(lambda formula: formula if found.built.all() else "not as built")
     counts = complexity.table_6(nets["4"]).assign(size_kb=lambda table: table.size_bytes / 1024)
     for number, table in ((1, complexity.table_1()), (5, formulas), (6, counts)):
         for line, cells in enumerate(table.to_dict("records"), start=1):
@@ -197,24 +167,6 @@ def _mean(number: int, column: str) -> float:
     """The mean of the rows of Table 3 or 4."""
     table = tables.published(number)
     return table[(table.column == column) & (table.row != "average")].value.astype(float).mean()
-
-
-def _measured(home: Path) -> dict[tuple[str, str, str], list[float]]:
-    """(table, row, column) -> value, low and high of the committed runs on all of TAU 2020."""
-    found, clips = {}, fold("re-release")
-    for number, key in KEYS.items():
-        file = home / "tables" / f"table_{number}.csv"
-        if not file.exists():
-            continue
-        made = pd.read_csv(file, dtype={key: str, "submission": str}).set_index(key, drop=False)
-        if number in (3, 4):
-            made = made[made.submission == "4"]  # the report's are submission 4's
-        whole = pd.concat([clips.sum(axis=1), clips.sum()]) if number in (3, 4) else pd.Series(dtype=int)
-        made = made[made.n == whole.reindex(made.index, fill_value=clips.to_numpy().sum())]
-        for column, factor in (("accuracy", 100), ("log_loss", 1)):
-            parts = factor * made[[column, f"{column}_low", f"{column}_high"]].dropna(subset=column)
-            found |= {(str(number), row, column): values for row, *values in parts.itertuples()}
-    return found
 
 
 def _settings() -> Iterator[tuple[str, float]]:

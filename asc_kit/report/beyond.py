@@ -57,8 +57,7 @@ def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
     through = {name: evaluation.load(home, recipe, name=f"predictions_simulated_{name}").scored for name in DEVICES}
     for name, device in itertools.product(usual.ran("network"), DEVICES):
         if scored := through[device].get(name):
-            differences = evaluation.difference(scored, usual.scored[name])
-            rows.append({"submission": name, "device": device} | scored.row() | differences)
+            rows.append({"submission": name, "device": device} | evaluation.beside(scored, usual.scored[name]))
     return pd.DataFrame(rows, columns=["submission", "device", *SCORES, "n", "seeds", *DIFFERENCES])
 
 
@@ -74,8 +73,7 @@ def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _row(way: str, name: str, size: float | str, scored: Scored | None, usual: Scored | None = None) -> dict | None:
     if scored is None:
         return None
-    differences = evaluation.difference(scored, usual) if usual else {}
-    return {"way": way, "submission": name, "size_kb": size} | scored.row() | differences
+    return {"way": way, "submission": name, "size_kb": size} | evaluation.beside(scored, usual)
 
 
 def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored | None:

@@ -106,12 +106,3 @@ def claims(speed: pd.DataFrame, home: Path) -> pd.DataFrame:
     }  # fmt: skip
     found = pd.DataFrame(yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()))
     return found.assign(evidence=[text.format_map(values) for text in found.evidence])
-
-
-def baseline() -> pd.DataFrame:
-    """The baseline's class-wise and device-wise numbers [18] beside the report's; accuracies in per cent."""
-    theirs = pd.read_csv(tables.PUBLISHED / "baseline.csv").set_index("name").add_prefix("baseline_")
-    printed = pd.concat([tables.published(number) for number in (3, 4)]).query("row != 'average'")
-    long = printed.astype({"table": int, "value": float}).set_index(["table", "row", "column"])
-    both = long.value.unstack().add_prefix("report_").reset_index().join(theirs, on="row")
-    return both[["table", "row", "baseline_accuracy", "report_accuracy", "baseline_log_loss", "report_log_loss"]]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import confusion_matrix
 
 from asc_kit import config as configuration
 from asc_kit import metrics
@@ -23,7 +24,7 @@ from asc_kit.data.check import DEVICES, TRAINING_A
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.run import recipes
 from asc_kit.run.recipes import Recipe
-from asc_kit.run.runs import flat
+from asc_kit.run.runs import differences
 
 NETWORKS = ("1", "2", "3", "4")
 EVEN = "even guess"  # the same probability for every class
@@ -55,8 +56,8 @@ class Scored:
     @property
     def confusion(self) -> np.ndarray:
         """(true class, predicted class) counts over all seeds."""
-        rows, count = pd.concat(self.seeds.values()), len(self.classes)
-        return np.bincount(rows.label * count + rows.predicted, minlength=count**2).reshape(count, count)
+        rows = pd.concat(self.seeds.values())
+        return confusion_matrix(rows.label, rows.predicted, labels=range(len(self.classes)))
 
     def where(self, column: str, *values: str) -> "Scored":
         """The clips of some classes or devices, of the seeds that scored any of them."""
@@ -93,6 +94,11 @@ def difference(scored: Scored, usual: Scored) -> dict[str, float]:
             for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
 
 
+def beside(scored: Scored, usual: Scored | None) -> dict[str, object]:
+    """A system's scores and, where there is something to compare with, its `difference` from that."""
+    return scored.row() | (difference(scored, usual) if usual else {})
+
+
 def paired(results: "Results", pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
     """Submissions against others, or `EVEN`, on the same clips; pairs that have none are left out.
 
@@ -125,7 +131,6 @@ class Results:
     scored : system -> its scores
     synthetic : whether a run's data was the kit's own; the tables then say so in every row
     abouts : system -> its ``run.json`` files
-    whole : whether all runs were read, so that one that is not among them is missing
     """
 
     home: Path
@@ -134,7 +139,6 @@ class Results:
     scored: dict[str, Scored]
     synthetic: bool = False
     abouts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    whole: bool = False
 
     def config(self, name: str) -> Config | None:
         """A system's configuration: the recipe's, else its runs'; None where neither has it."""
@@ -151,10 +155,8 @@ class Results:
     @cached_property
     def systems(self) -> list[str]:
         """Floors, baselines and networks, the report's first: its own, what the recipe plans, and whatever ran."""
-        names = dict.fromkeys((*FLOORS, "baseline", *NETWORKS, *self.recipe.submissions, *sorted(self.scored)))
-        there = {"baseline", *NETWORKS, *self.recipe.submissions, *self.scored}
-        kinds = ["floor", "baseline", "network"]
-        return sorted([name for name in names if name in there], key=lambda name: kinds.index(self.kind(name)))
+        names = dict.fromkeys(("baseline", *NETWORKS, *self.recipe.submissions, *sorted(self.scored)))
+        return sorted(names, key=lambda name: ("floor", "baseline", "network").index(self.kind(name)))
 
     def ran(self, kind: str) -> list[str]:
         """The systems of a kind that have scores."""
@@ -176,19 +178,17 @@ class Results:
 
     def note(self, name: str) -> str:
         """What a reader must know of a system's runs: whether they are the recipe's, all there, and chosen fairly."""
-        mine = [about["config"] for about in self.abouts.get(name, [])]
+        runs = [Config.from_dict(about["config"]) for about in self.abouts.get(name, [])]
         planned = {(config.seed, config.fold) for config in self.recipe.configs() if config.submission == name}
-        there = {(config["seed"], config["fold"]) for config in mine}
-        missing = len(planned - there) if self.whole and mine else 0
+        there = set(map(place, self.home.glob(f"submission_{name}/seed_*/run.json")))  # those not loaded, too
+        missing = len(planned - there) if there else 0
         known = name in self.recipe.names
         notes = {
             "synthetic data": self.synthetic,
-            "a run is not as the recipe has it; see its run.json": known and any(
-                config != self.recipe.config(name, config["seed"], config["fold"]).as_dict() for config in mine),
+            "a run is not as the recipe has it; see its run.json":
+                known and any(run != self.recipe.config(name, run.seed, run.fold) for run in runs),
             f"{missing} of {len(planned)} runs are missing": missing,
-            "a run's seed or fold is not the recipe's": self.whole and planned and there - planned,
-            "best epoch chosen on these clips: optimistic": any(
-                config["training"]["selection"] == "test" for config in mine),
+            "best epoch chosen on these clips: optimistic": any(run.training.selection == "test" for run in runs),
         }  # fmt: skip
         return "; ".join(note for note, holds in notes.items() if holds)
 
@@ -217,21 +217,24 @@ def load(
     files = sorted(home.glob(f"{runs}/{name}.tsv")) if truth_file.exists() else []
     if not files:
         return Results(home, recipe, (), {})
-    clips = read_truth(truth_file)
-    parts: dict[str, dict[int, list[pd.DataFrame]]] = {}
-    classes: tuple[str, ...] = ()
+    clips, classes = read_truth(truth_file), ()
+    seeds: dict[str, dict[int, pd.DataFrame]] = {}
     for file in files:
         rows, found = score_file(file, clips)
         if classes and found != classes:
             raise InputError(f"{file}: has other classes than the other runs; they belong in another experiment")
-        classes = found
-        parts.setdefault(_system(file), {}).setdefault(place(file)[0], []).append(rows)
-    scored = {name: Scored(name, _put_together(name, seeds, home), classes) for name, seeds in parts.items()}
+        classes, (seed, _) = found, place(file)
+        mine = seeds.setdefault(_system(file), {})
+        folds = pd.concat([mine[seed], rows]) if seed in mine else rows
+        if (twice := folds.index.duplicated()).any():
+            raise InputError(f"{file}: {folds.index[twice][0]} is scored in two folds")
+        mine[seed] = folds
+    scored = {name: Scored(name, dict(sorted(mine.items())), classes) for name, mine in seeds.items()}
     abouts: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(home.glob(f"{runs}/run.json")):
         abouts.setdefault(_system(file), []).append(about(file))
-    _refuse_unlike(home, recipe, abouts)
-    return Results(home, recipe, classes, scored, is_synthetic(home), abouts, runs == "submission_*/seed_*")
+    _refuse_unlike(home, abouts)
+    return Results(home, recipe, classes, scored, is_synthetic(home), abouts)
 
 
 def read_truth(file: Path) -> pd.DataFrame:
@@ -267,29 +270,16 @@ def place(file: Path) -> tuple[int, int]:
     return int(found[1]), int(found[2] or 1)
 
 
-def _refuse_unlike(home: Path, recipe: Recipe, abouts: dict[str, list[dict]]) -> None:
-    """Raise `InputError` where runs differ in more than they may; no table may hold both.
-
-    All have the same data. Runs of a system, or of systems of one network, differ in seed, fold and what the recipe
-    says of the systems.
-    """
-    first: dict[str, tuple[str, dict]] = {}
-    for name, about in [(name, about) for name, runs in abouts.items() for about in runs]:
-        config = about["config"]
-        run = about.get("run", f"submission_{config['submission']}/seed_{config['seed']}")
-        data = {"data": about["data"].get("fingerprint"), "the features' code": about.get("features_code")}
-        values = flat({part: config[part] for part in PARTS})
-        network = config["architecture"]["network"]
-        own, group = (recipe.system(name), network) if name in recipe.names else ((), f"system {name}")
-        alike = {"all": data, group: {key: value for key, value in values.items() if key.split(".")[1] not in own}}
-        for group, mine in alike.items():
-            other, theirs = first.setdefault(group, (run, mine))
-            for key in theirs.keys() & mine.keys():
-                if theirs[key] != mine[key]:
-                    raise InputError(
-                        f"{home}: {other} and {run} differ in {key} ({theirs[key]!r}, {mine[key]!r}); no table may "
-                        "hold both: move one to another experiment, or train it again"
-                    )
+def _refuse_unlike(home: Path, abouts: dict[str, list[dict[str, Any]]]) -> None:
+    """Raise `InputError` where runs of a system differ in more than seed and fold; no table may hold both."""
+    for name, runs in abouts.items():
+        first, *others = [{part: about["config"][part] for part in PARTS}
+                          | {"data": about["data"].get("fingerprint"), "features' code": about.get("features_code")}
+                          for about in runs]  # fmt: skip
+        for differ in (differences(first, other) for other in others):
+            for key, (one, two) in differ.items():
+                raise InputError(f"{home}: runs of system {name} differ in {key} ({one!r}, {two!r}); no table may "
+                                 "hold both: move one to another experiment, or train it again")  # fmt: skip
 
 
 def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -311,8 +301,7 @@ def of_classes(table: pd.DataFrame, truth: pd.DataFrame, file: Path, named: Iter
     """The columns of predictions that are classes, as numbers.
 
     Classes are those of the truth, of TAU, those ``named`` and those of the model in the ``run.json`` beside the file.
-    Another column is left out, and that is said, where it cannot be a class: it is no number, the classes are all
-    named, or their scores add up to one without it.
+    Another column is left out, and that is said, where the classes are all named.
 
     Raises
     ------
@@ -320,22 +309,20 @@ def of_classes(table: pd.DataFrame, truth: pd.DataFrame, file: Path, named: Iter
     """
     run = file.with_name("run.json")
     named = {*named, *(json.loads(run.read_text()).get("classes", ()) if run.exists() else ())}
-    known = {*truth.scene_label, *TRAINING_A, *named}
-    others = [name for name in table if name not in known]
+    others = [name for name in table if name not in {*truth.scene_label, *TRAINING_A, *named}]
     if missing := sorted({*truth.scene_label[truth.index.isin(table.index)], *named} - set(table)):
         hint = f" (no class are {', '.join(map(repr, others))})" if others else ""
         raise InputError(f"{file}: has no column for the class {missing[0]!r}{hint}")
-    numbers = table.apply(pd.to_numeric, errors="coerce")
-    classes = numbers.drop(columns=others)
+    if others and not named:
+        raise InputError(f"{file}: column {others[0]!r} is no class of the truth; leave it out, or name all classes "
+                         "(--classes, or the run.json beside it)")  # fmt: skip
+    for name in others:
+        say(f"{file}: column {name!r} is no class and is left out")
+    table = table.drop(columns=others)
+    classes = table.apply(pd.to_numeric, errors="coerce")
     for name in classes:
         for clip, text in table[name][classes[name].isna() & table[name].notna()].items():
             raise InputError(f"{file}: column {name!r} holds {text!r} at {clip}; scores must be numbers")
-    complete = bool(named) or np.allclose(classes.sum(axis=1), 1, atol=1e-3)
-    for name in others:
-        if not complete and numbers[name].notna().any():
-            raise InputError(f"{file}: column {name!r} is no class of the truth, and its numbers may be scores; leave "
-                             "it out, or name all classes (--classes, or the run.json beside it)")  # fmt: skip
-        say(f"{file}: column {name!r} is no class and is left out")
     return classes
 
 
@@ -364,15 +351,6 @@ def score_table(table: pd.DataFrame, truth: pd.DataFrame, file: Path) -> pd.Data
     rows["correct"] = (rows.predicted == rows.label).astype(float)
     rows["loss"] = metrics.clip_losses(probabilities, labels)
     return rows
-
-
-def _put_together(name: str, seeds: dict[int, list[pd.DataFrame]], home: Path) -> dict[int, pd.DataFrame]:
-    """The folds of every seed in one table; `InputError` where two of them scored the same clip."""
-    whole = {seed: pd.concat(folds) for seed, folds in sorted(seeds.items())}
-    for seed, rows in whole.items():
-        if (twice := rows.index.duplicated()).any():
-            raise InputError(f"{home}: seed {seed} of submission {name} scores {rows.index[twice][0]} in two folds")
-    return whole
 
 
 def devices(scored: Scored) -> list[str]:

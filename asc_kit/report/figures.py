@@ -1,7 +1,6 @@
 """The experiment's figures (seaborn), each saved as SVG and PNG with the data behind it as CSV."""
 
 from collections.abc import Collection
-from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -38,19 +37,14 @@ def save(figure: Figure, data: pd.DataFrame, home: Path, name: str) -> None:
 
 
 def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
-    """Training loss and, where there is a validation part, its log loss, by epoch and run.
-
-    More than ten runs, for which there are no colours, have their submission's.
-    """
+    """Training loss and, where there is a validation part, its log loss, by epoch: a line a run, a colour a system."""
     data = pd.concat([frame.assign(run=name) for name, frame in histories.items()], ignore_index=True)
     columns = [c for c in ("loss", "validation_log_loss", "validation_accuracy") if data[c].notna().any()]
     figure, axes = plt.subplots(1, len(columns), figsize=(4.5 * len(columns) + 1, 3.6), squeeze=False)
-    how = {"hue": "run", "style": "run"}
-    if len(histories) > 10:
-        how = {"hue": "submission", "style": "submission", "units": "run", "estimator": None, "linewidth": 0.8}
     drawn = data.assign(submission=data.run.str.partition(",")[0])
     for axis, column in zip(axes[0], columns):
-        sns.lineplot(drawn, x="epoch", y=column, ax=axis, palette="colorblind", legend=axis is axes[0][-1], **how)
+        sns.lineplot(drawn, x="epoch", y=column, hue="submission", style="submission", units="run", estimator=None,
+                     palette="colorblind", legend=axis is axes[0][-1], ax=axis)  # fmt: skip
         title = "training loss (of mixed labels, where mixup is on)" if column == "loss" else column.replace("_", " ")
         axis.set(title=title, ylabel="")
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -58,11 +52,11 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.Data
     return figure, data
 
 
-def _points(axis: Axes, table: pd.DataFrame, name: str, at: np.ndarray, scale: float = 1, **how: object) -> None:
+def _points(axis: Axes, table: pd.DataFrame, name: str, at: np.ndarray, scale: float = 1, label: str = "") -> None:
     """A score's points with their intervals, ``at`` heights."""
     value, low, high = (scale * pd.to_numeric(table[name + part], errors="coerce") for part in ("", "_low", "_high"))
     bars = [length.fillna(0).clip(0) for length in (value - low, high - value)]
-    axis.errorbar(value, at, xerr=bars, **({"fmt": "o", "capsize": 3, "color": COLOURS[OURS]} | how))
+    axis.errorbar(value, at, xerr=bars, fmt="o", capsize=3, color=COLOURS[OURS], label=label)
 
 
 def _rows(labels: pd.Series) -> tuple[Figure, tuple[Axes, Axes], np.ndarray]:
@@ -79,9 +73,6 @@ def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd
     for axis, name in zip(axes, ("accuracy", "log_loss")):
         _points(axis, table, name, places - 0.1, label=ours)
         axis.plot(table[f"report_{name}"], places + 0.1, "s", color=COLOURS[REPORT], label=REPORT)
-        alone = (table.n > 0) & pd.to_numeric(table[f"{name}_low"], errors="coerce").isna()
-        for place, value in zip(places[alone], table[name][alone]):
-            axis.annotate("  one place: no interval", (value, place - 0.1), va="center", fontsize=7)
         axis.set_xlabel(name.replace("_", " "))
     axes[0].set_xlim(0, 1)
     axes[0].xaxis.set_major_formatter(PERCENT)
@@ -89,36 +80,25 @@ def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd
     return figure, table
 
 
-def differences(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
-    """An ablation's differences from the recipe in accuracy and log loss, with their intervals; saved."""
-    figure, axes, places = _rows(table.variant)
+def differences(
+    table: pd.DataFrame, home: Path, name: str = "ablation", rows: str = "variant"
+) -> tuple[Figure, pd.DataFrame]:
+    """Differences in accuracy and log loss with their intervals, a row each, named by the column ``rows``; saved."""
+    figure, axes, places = _rows(table[rows])
     labels = ("accuracy, points (right is better)", "log loss (left is better)")
-    for axis, name, scale, label in zip(axes, ("accuracy", "log_loss"), (100, 1), labels):
-        _points(axis, table, f"{name}_difference", places, scale)
+    for axis, score, scale, label in zip(axes, ("accuracy", "log_loss"), (100, 1), labels):
+        _points(axis, table, f"{score}_difference", places, scale)
         axis.axvline(0, color="0.4", linewidth=1)
         axis.set_xlabel(f"difference in {label}")
     figure.subplots_adjust(wspace=0.25)
-    save(figure, table, home, "ablation")
+    save(figure, table, home, name)
     return figure, table
 
 
 def simulated(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
-    """Accuracy of every network through simulated devices, with intervals, and what it has without them; saved."""
-    names, groups = table.device.unique().tolist(), list(table.groupby("submission"))
-    figure, axis = plt.subplots(figsize=(11, 0.36 * len(names) + 1.4))
-    colours = sns.color_palette("colorblind", len(groups))
-    for number, ((name, rows), colour, marker) in enumerate(zip(groups, colours, cycle("osD^v"))):
-        places = rows.device.map(names.index) + 0.15 * (number - (len(groups) - 1) / 2)
-        _points(axis, rows, "accuracy", places, fmt=marker, color=colour, label=f"submission {name}")
-        without = (rows.accuracy - rows.accuracy_difference).mean()
-        axis.axvline(without, color=colour, linestyle=":", label=f"{name} without a device")
-    axis.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1), ylabel="simulated device", xlabel="accuracy",
-             title=f"{table.n.max()} clips, {table.seeds.max()} seeds")  # fmt: skip
-    axis.invert_yaxis()
-    axis.xaxis.set_major_formatter(PERCENT)
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    save(figure, table, home, "simulated_devices")
-    return figure, table
+    """`differences` of every network through simulated devices from the clips as they are; saved."""
+    named = table.assign(row="submission " + table.submission + ", " + table.device)
+    return differences(named, home, "simulated_devices", "row")
 
 
 def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:

@@ -1,8 +1,6 @@
 """``index.html`` of an experiment: one page, no network, read in place of the report."""
 
-import base64
 import html
-import io
 import json
 import os
 import re
@@ -13,18 +11,19 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import soundfile
 from markupsafe import Markup
 
 from asc_kit.common.files import replacing
 from asc_kit.config import PREDICTIONS, ROOT
-from asc_kit.data import demo
-from asc_kit.data.sounds import RATE, synthesise
 from asc_kit.report import ablation, words
 from asc_kit.report.evaluation import Results
 from asc_kit.report.tables import TABLES, pretty
 from asc_kit.run.runs import flat
 
+# Of `beyond.ways`: way of scoring -> folders and file of predictions; the others are of the network's own.
+WAYS = {"mean over crops": ("submission_{}", "predictions_crops"),
+        "mean of its seeds' weights": ("averaged_{}", "predictions"),
+        "mean of the four's probabilities, against 4 alone": ("submission_[1-4]", "predictions")}  # fmt: skip
 # Tables that the report does not have; page.html names them.
 MORE = ("floors", "floors_unseen", "ablation", "ablation_pairs", "ablation_devices", "beyond", "simulated_devices")
 SENTENCES = {"floors": words.floors, "floors_unseen": words.floors, "ablation": words.ablation, "beyond": words.beyond}
@@ -34,7 +33,6 @@ RUN = {  # what the page shows of a run.json
     "hash": "configuration", "code": "code", "data.fingerprint": "data", "commit": "commit",
     "config.training.selection": "selection", "versions.torch": "torch", "machine.processor": "machine",
 }  # fmt: skip
-PLAYED = ("metro_station", "park", "street_traffic")  # classes of the synthetic clips that the page plays
 NUMBER = re.compile(r"[-+]?[\d,.]+%?( \[.*\])?( ± .*)?")  # as `pretty` writes them
 TEMPLATE = jinja2.Template((Path(__file__).parent / "page.html").read_text(), autoescape=True)
 Links = dict[str, str]  # text -> address
@@ -69,25 +67,10 @@ def sources(home: Path, folder: str, predictions: str = "predictions.tsv") -> Li
     return {path.removeprefix(f"{folder}/"): path for path in paths}
 
 
-def sounds(results: Results) -> list[tuple[str, str]]:
-    """A few seconds of the experiment's synthetic clips: name, FLAC as a data address; nobody's recordings."""
-    if not results.synthetic or results.recipe.synthetic is None:
-        return []
-    settings = demo.Demo(**results.recipe.synthetic)
-    found = {segment.scene: segment for segment in reversed([*demo.plan(settings)]) if segment.evaluation}
-    return [(scene, _flac(found[scene], settings)) for scene in PLAYED if scene in found]
-
-
-def _flac(segment: demo.Segment, settings: demo.Demo) -> str:
-    file, clip = io.BytesIO(), synthesise(segment, settings.seed, settings.seconds)[: 3 * RATE]
-    soundfile.write(file, clip / max(abs(clip).max(), 1e-9), RATE, format="FLAC", subtype="PCM_16")
-    return f"data:audio/flac;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
 def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
     """The page's text, from the tables just made and the figures in ``figures``."""
     home, recipe, abouts, more = results.home, results.recipe, _abouts(results.home), _more(results.home)
-    sentences = words.of_tables(results, made) | {name: SENTENCES[name](more[name]) for name in SENTENCES.keys() & more}
+    sentences = words.of_tables(results) | {name: SENTENCES[name](more[name]) for name in SENTENCES.keys() & more}
     return TEMPLATE.render(
         results=results,
         recipe=recipe,
@@ -99,7 +82,6 @@ def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
         more={name: _shown(table, _made_from(results, name, table)) for name, table in more.items()},
         figures=_figures(home),
         runs=_runs(home),
-        sounds=sounds(results),
         notebook=partial(notebook, home),
         said={key: _html(text) for key, text in sentences.items() if text},
     )
@@ -130,19 +112,13 @@ def _made_from(results: Results, name: int | str, table: pd.DataFrame) -> list[L
     systems = results.by_mel_bins if name == 2 else table.get("submission", [""] * len(table))
     links = []
     for system, row in zip(systems, table.itertuples()):
-        folder, file, way = f"submission_{system}", "predictions", getattr(row, "way", "")
+        folder, file = WAYS.get(getattr(row, "way", ""), ("submission_{}", "predictions"))
         if str(name).startswith("ablation"):
             folder = ablation.folder(results.recipe, row.variant)
             file = PREDICTIONS[results.recipe.ablation_clips]
         elif name == "simulated_devices":
             file = f"predictions_simulated_{row.device}"
-        elif way == "mean over crops":
-            file = "predictions_crops"
-        elif way.endswith("weights"):
-            folder = f"averaged_{system}"
-        elif way.startswith("mean of the four"):
-            folder = "submission_[1-4]"
-        links.append(sources(results.home, folder, f"{file}.tsv"))
+        links.append(sources(results.home, folder.format(system), f"{file}.tsv"))
     return links
 
 

@@ -14,8 +14,8 @@ from asc_kit.report import evaluation, tables
 from asc_kit.run.recipes import Recipe
 
 
-def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A TAB or comma separated table as text, by its header line or else by ``columns``.
+def read(file: Path) -> pd.DataFrame:
+    """A TAB or comma separated table as text.
 
     Raises
     ------
@@ -28,18 +28,16 @@ def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         reason = getattr(error, "strerror", None) or f"no table of text: {' '.join(str(error).split())}"
         raise InputError(f"{file}: cannot be read ({reason})") from None
     table = table.map(str.strip)
-    first = table.iloc[0].tolist()
-    if "filename" in [name.lower() for name in first]:
-        columns = tuple("filename" if name.lower() == "filename" else name for name in first)
-        table = table[1:].reset_index(drop=True)
-    elif len(first) != len(columns) or not pd.to_numeric(table.iloc[0, 2:], errors="coerce").notna().all():
-        raise InputError(f"{file}: its first line names no column 'filename' (it begins {first[0]!r} and has "
-                         f"{len(first)} cells); give it the columns' names, TAB or comma separated")  # fmt: skip
+    columns = ["filename" if name.lower() == "filename" else name for name in table.iloc[0]]
+    table = table[1:].reset_index(drop=True)
+    if "filename" not in columns:
+        raise InputError(f"{file}: its first line names no column 'filename' (it begins {columns[0]!r} and has "
+                         f"{len(columns)} cells); give it the columns' names, TAB or comma separated")  # fmt: skip
     if len(columns) < 2 or len(set(map(label, columns))) < len(columns):
         raise InputError(f"{file}: needs two columns or more, each once (Bus is bus); has {', '.join(columns)}")
     if table.empty:
         raise InputError(f"{file}: has no rows")
-    return table.set_axis(list(columns), axis=1)
+    return table.set_axis(columns, axis=1)
 
 
 def label(text: str) -> str:
@@ -48,8 +46,7 @@ def label(text: str) -> str:
 
 
 def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) -> evaluation.Scored:
-    columns = ("filename", "scene_label", *(classes or sorted(truth.scene_label.unique())))
-    table = read(predictions, columns).set_index("filename").rename(columns=label)
+    table = read(predictions).set_index("filename").rename(columns=label)
     if "scene_label" not in table:
         raise InputError(f"{predictions}: has no column 'scene_label'; give filename, scene_label, a column a class")
     if len(missing := truth.index.difference(table.index)):
@@ -68,7 +65,7 @@ def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) ->
 
 def _truth(file: Path) -> pd.DataFrame:
     """scene_label, identifier and source_label by clip."""
-    truth = completed(read(file, ("filename", "scene_label")))
+    truth = completed(read(file))
     if "scene_label" not in truth:
         raise InputError(f"{file}: has no column 'scene_label'; there is nothing to score against")
     faults = {"there twice": truth.filename.duplicated(), "without a scene_label": truth.scene_label == ""}
@@ -88,8 +85,7 @@ def score(
 
     Parameters
     ----------
-    predictions : filename, scene_label, then non-negative scores, a column a class; without a header line the classes
-        are ``classes``, or the truth's in alphabetical order
+    predictions : filename, scene_label, then non-negative scores, a column a class
     truth_file : filename and scene_label; identifier and source_label where known, or by TAU's file names
     against : another system's predictions of the same clips, for the differences from it, paired by clip
     classes : that the truth may not have
@@ -100,7 +96,7 @@ def score(
 
     Raises
     ------
-    InputError : a clip is missing, doubled or unknown, a class is unknown, a column may or may not be a class, or a
+    InputError : a clip is missing, doubled or unknown, a class is unknown, a column is none, or a
         score is no number, NaN or negative.
     """
     truth, classes = _truth(truth_file), tuple(map(label, classes))

@@ -192,13 +192,10 @@ def floors_unseen(results: Results) -> pd.DataFrame:
     if not (file := results.recipe.chosen_on):
         return pd.DataFrame()
     try:
-        chosen = pd.read_csv(path(file), sep="\t").filename
-    except (OSError, ValueError, AttributeError):
-        raise InputError(f"chosen_on: {path(file)} is no table with a column filename") from None
-    if chosen.empty:
-        raise InputError(
-            f"chosen_on: {path(file)} names no clip; name those that chose the recipe, or leave chosen_on out"
-        )
+        chosen = pd.read_csv(path(file), sep="\t", usecols=["filename"]).filename
+    except (OSError, ValueError) as error:
+        raise InputError(f"chosen_on: {path(file)}: {error}") from None
+
     def without(scored: Scored) -> Scored:
         return replace(scored, seeds={seed: rows.drop(chosen, errors="ignore") for seed, rows in scored.seeds.items()})
 
@@ -227,9 +224,8 @@ def _cell(name: str, *numbers: object) -> str:
     """A value, the limits of its interval and its spread; empty where there is none."""
     style = next(style for part, style in STYLES.items() if part in name)
     scale = 100 if name == "accuracy_difference" else 1  # of fractions: points, not per cent of anything
-    known = [not pd.isna(number) and number != "" for number in numbers]
-    value, low, high, spread = (style.format(number if isinstance(number, str) else scale * number) if there else ""
-                                for number, there in zip(numbers, known))  # fmt: skip
+    texts = ["" if pd.isna(x) else x if isinstance(x, str) else style.format(scale * x) for x in numbers]
+    value, low, high, spread = texts
     text = value + (f" [{low.rstrip('%')},\u00a0{high.rstrip('%')}]" if value and low else "")
     return text + (f" ± {spread}" if value and spread else "")
 
