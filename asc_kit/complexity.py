@@ -1,16 +1,20 @@
 """Tables 1, 5 and 6 from the built network: structure, parameters, bytes, multiply-accumulates (Section 3.5)."""
 
+import re
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 
 import pandas as pd
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from torch.utils.hooks import RemovableHandle
 
 from asc_kit import network
-from asc_kit.blocks import FusedMBConv4, InvertedBottleneck, MBConv4
+from asc_kit.blocks import FusedMBConv4, MBConv4
 from asc_kit.config import Config, Features
 from asc_kit.deploy.folding import fold
 from asc_kit.network import TABLE_1, Network
@@ -63,6 +67,8 @@ def sizes(net: nn.Module) -> dict[str, int]:
 def evaluate(formula: str, i: int, o: int) -> int:
     """A formula of Table 5 for I inputs and O outputs; H is equation (1), [x] the integer part."""
     code = formula.replace("·", "*").replace("²", "**2").replace("[0.25*I]", "(I // 4)")
+    if not re.fullmatch(r"[\dIOH+*/(), ]+", code):
+        raise ValueError(f"{formula!r} is no formula of Table 5")
     return eval(code, {"__builtins__": {}}, {"I": i, "O": o, "H": lambda x, y: x * y if x != y else 0})
 
 
@@ -94,12 +100,14 @@ def table_5() -> pd.DataFrame:
 
 def table_6(net: Network) -> pd.DataFrame:
     """block, parameters, size_bytes of every row of Table 6, and their total."""
-    nothing, kinds = nn.Identity(), {FusedMBConv4: "Fused-MBConv4", MBConv4: "MBConv4"}
-    blocks = [(f"{kinds[type(block)]}{channels(block)}", block) for block in net.blocks]
-    rows = [("BatchNorm", net.norm), ("Conv2d", net.stem), ("BatchNorm + swish", net.stem_norm), *blocks,
-            ("Conv2d", net.head), ("BatchNorm + swish", net.head_norm), ("Global pooling", nothing),
-            ("Flatten", nothing), ("Fully connected (FC)", net.classifier), ("Softmax", nothing),
-            ("Total", net)]  # fmt: skip
+    rows = [("BatchNorm", net.norm), ("Conv2d", net.stem), ("BatchNorm + swish", net.stem_norm)]
+    for block in net.blocks:
+        kind = "Fused-MBConv4" if isinstance(block, FusedMBConv4) else "MBConv4"
+        rows.append((f"{kind}{channels(block)}", block))
+    nothing = nn.Identity()
+    rows += [("Conv2d", net.head), ("BatchNorm + swish", net.head_norm), ("Global pooling", nothing),
+             ("Flatten", nothing), ("Fully connected (FC)", net.classifier), ("Softmax", nothing),
+             ("Total", net)]  # fmt: skip
     table = pd.DataFrame([(name, count(module)) for name, module in rows], columns=["block", "parameters"])
     return table.assign(size_bytes=BYTES * table.parameters)
 
@@ -154,22 +162,49 @@ def anatomy(net: nn.Module, features: Features, seconds: float = 10.0) -> pd.Dat
 def peak_activations(net: nn.Module, features: Features, seconds: float = 10.0) -> int:
     """Numbers that must be in memory at once, besides the weights, to run one clip layer by layer.
 
-    The largest sum, over the convolutions and linear layers, of a layer's input, its output, and the input of its
-    block where the shortcut still waits for it; all else is done in place. Shortcuts of other networks are not known.
+    The largest sum, over the convolutions and products, of a layer's input, its output, and whatever came before and
+    is wanted after it, as a shortcut; all else (norms, activations, gates) is done in place.
     """
-    sums, waiting, hooks = [0], [], []
+    trace = _Trace()
+    with trace:
+        _pass(net, features, seconds)
+    for tensor in (*net.parameters(), *net.buffers()):
+        trace.uses.pop(_memory(tensor), None)
+    spans = [(min(steps), max(steps), trace.sizes[memory]) for memory, steps in trace.uses.items()]
+    alive = [sum(size for first, last, size in spans if first <= step <= last) for step in trace.products]
+    return max(alive, default=0)
 
-    def hook(_: nn.Module, x: tuple, y: torch.Tensor) -> None:
-        sums.append(x[0].numel() + y.numel() + sum(block.numel() for block in waiting if block is not x[0]))
 
-    for module in net.modules():
-        if isinstance(module, InvertedBottleneck):
-            hooks.append(module.register_forward_pre_hook(lambda _, inputs: waiting.append(inputs[0])))
-            hooks.append(module.register_forward_hook(lambda *_: waiting.clear()))
-        elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
-            hooks.append(module.register_forward_hook(hook))
-    _pass(net, features, seconds, hooks)
-    return max(sums)
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+class _Trace(TorchDispatchMode):
+    """Which memory the operations of a network take and give, step by step; views of the same memory are one.
+
+    Attributes
+    ----------
+    uses, sizes : memory -> the steps that use it, and how many numbers it holds
+    products : steps that are convolutions or products
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.uses, self.sizes = defaultdict(list), {}
+        self.products, self.step = [], 0
+        self.kept = []  # tensors, or later ones would be given their memory
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        given = operation(*args, **(kwargs or {}))
+        self.step += 1
+        if operation.overloadpacket in flop_registry:
+            self.products.append(self.step)
+        for tensor in tree_leaves((args, kwargs, given)):
+            if isinstance(tensor, torch.Tensor):
+                self.kept.append(tensor)
+                self.uses[_memory(tensor)].append(self.step)
+                self.sizes[_memory(tensor)] = tensor.untyped_storage().nbytes() // tensor.element_size()
+        return given
 
 
 def work_of_step(config: Config, classes: int, batch_size: int, seconds: float) -> tuple[float, float]:

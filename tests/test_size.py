@@ -67,11 +67,15 @@ class Foreign(nn.Module):
         return self.last(torch.cat([x, y], 1).mean(2))
 
 
-def test_peak_of_any_network_is_its_largest_layers():
-    """32 in and 8 out of the first convolution."""
+def test_peak_of_any_network_counts_what_is_still_wanted():
+    """32 in and 8 out of the first convolution; 8 in, 8 out and the 8 that wait need less."""
     settings = Recipe("test").config("1").features
     frames = settings.frames(44100)
     assert complexity.peak_activations(Foreign(), settings, 1) == (32 + 8) * frames
+    net = Foreign()
+    net.first = nn.Conv1d(32, 8, 1, stride=1)
+    net.second, net.third = nn.Conv1d(8, 40, 1), nn.Conv1d(40, 8, 1)
+    assert complexity.peak_activations(net, settings, 1) == (40 + 8 + 8) * frames
     assert complexity.peak_activations(nn.Flatten(), settings, 1) == 0  # has neither
 
 
