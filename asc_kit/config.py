@@ -178,7 +178,6 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     },
     "1": {"n_mels": 32}, "2": {"n_mels": 64}, "3": {"n_mels": 128}, "4": {"n_mels": 160},
 }  # fmt: skip
-MEL_BINS = {name: values["n_mels"] for name, values in SYSTEMS.items()}
 # The modules that a run's numbers depend on.
 CODE = ("features", "augmentations", "blocks", "network", "trainer", "metrics", "beyond", "kernels", "data/audio",
         "data/corpus", "data/gains", "data/store", "deploy/calibration", "deploy/compact", "deploy/folding",

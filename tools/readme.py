@@ -10,7 +10,7 @@ import pandas as pd
 
 from asc_kit import config as configuration
 from asc_kit.common.files import replacing
-from asc_kit.config import FLOORS, MEL_BINS
+from asc_kit.config import FLOORS, SYSTEMS
 from asc_kit.report import tables, words
 from asc_kit.report.evaluation import EVEN, NETWORKS
 
@@ -126,7 +126,7 @@ def _difference(row: pd.Series) -> str:
 
 
 def _system(name: str) -> str:
-    return f"{name} ({MEL_BINS[name]} mel bins)" if name in NETWORKS else name
+    return f"{name} ({SYSTEMS[name]['n_mels']} mel bins)" if name in NETWORKS else name
 
 
 def _systems(read: dict[str, pd.DataFrame], classes: dict[str, int]) -> str:

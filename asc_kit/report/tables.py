@@ -15,7 +15,7 @@ import pandas as pd
 from asc_kit import complexity, network
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import replacing
-from asc_kit.config import MEL_BINS, SYSTEMS, path
+from asc_kit.config import SYSTEMS, path
 from asc_kit.report.evaluation import DEVICES, EVEN, SCORES, Results, Scored, devices, paired
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -120,7 +120,7 @@ def _beside(table: pd.DataFrame, keys: pd.Series, number: int, *more: str) -> pd
 
 def table_6(results: Results) -> pd.DataFrame:
     """The report's built network of 160 mel bins, row by row, beside the report's numbers for ten classes."""
-    table = complexity.table_6(network.Network(MEL_BINS["4"], len(results.classes) or 10))
+    table = complexity.table_6(network.Network(SYSTEMS["4"]["n_mels"], len(results.classes) or 10))
     report = _report(6, ("parameters", "size_bytes"))
     report.index = report.index.astype(int)
     return pd.concat([table, report.sort_index().reset_index(drop=True).astype("Int64")], axis=1)
