@@ -22,7 +22,7 @@ from asc_kit.data import corpus as corpora
 from asc_kit.data.store import Store, open_store
 from asc_kit.run import experiment
 from asc_kit.run.recipes import Recipe
-from asc_kit.trainer import Trainer
+from asc_kit.trainer import Trainer, computes_bfloat16
 
 RATE = 44100
 FILES = 64  # different ones; all other names are links to them, so that a corpus of any size costs little disk
@@ -195,15 +195,17 @@ def floor(submission: str, batch_size: int, seconds: float) -> dict[str, float]:
 
     Returns
     -------
-    gigaoperations, gigabytes; operations_seconds at the rate of a large bfloat16 matrix product, bytes_seconds at the
-    rate of a large copy
+    gigaoperations, gigabytes; operations_seconds at the rate of a large matrix product, in bfloat16 where the processor
+    has it; bytes_seconds at the rate of a large copy
     """
     torch.set_num_threads(1)
     kernels.keep_memory()
     config = Recipe("benchmark").config(submission, precision="bfloat16")
     operations, kept = complexity.work_of_step(config, 10, batch_size, seconds)
     moved = 4 * kept
-    side, block = torch.randn(2048, 2048).bfloat16(), torch.empty(2**28, dtype=torch.uint8)
+    side, block = torch.randn(2048, 2048), torch.empty(2**28, dtype=torch.uint8)
+    if computes_bfloat16(side.device):
+        side = side.bfloat16()
     product = _least(lambda: side @ side)
     copy = _least(lambda: block[: 2**27].copy_(block[2**27 :]))
     return {"gigaoperations": operations / 1e9, "gigabytes": moved / 1e9,

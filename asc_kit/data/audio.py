@@ -67,14 +67,14 @@ def read(file: Path) -> Sound:
 
 
 def pieces(
-    file: Path, seconds: float | None = None, start: float = 0.0, end: float | None = None
+    file: Path, seconds: float | None = None, start: float = 0.0, end: float = float("inf")
 ) -> Iterator[Sound]:
     """Decode a file piece by piece, in the memory of one piece; the last may be shorter.
 
     Parameters
     ----------
     seconds : length of a piece; None: the whole at once
-    start, end : seconds between which samples are read; None: to the file's end
+    start, end : seconds between which samples are read
 
     Raises
     ------
@@ -82,7 +82,7 @@ def pieces(
     """
     with _opened(file) as (sound, notes):
         rate, width = sound.samplerate, sound.subtype
-        promised = sound.frames if end is None else min(sound.frames, round(end * rate))
+        promised = round(min(sound.frames, end * rate))
         size, first = promised if seconds is None else round(seconds * rate), round(start * rate)
         count = first
         official = _flac_digest(file) if first == 0 and promised == sound.frames else None

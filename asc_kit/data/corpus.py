@@ -231,7 +231,7 @@ def completed(table: pd.DataFrame) -> pd.DataFrame:
     parts = stems.str.extract(TAU_NAME).fillna("")
     places = (parts.city + "-" + parts.location).where(parts.city != "", stems.str.extract(TUT_NAME)[0].fillna(""))
     named = pd.DataFrame({"identifier": places, "source_label": parts.device, "city": parts.city})
-    return named.assign(segment=parts.segment, **table)  # the set's own columns count first
+    return named.assign(**{"segment": parts.segment} | dict(table))  # the set's own columns count first
 
 
 def _table(file: Path) -> pd.DataFrame:
