@@ -106,7 +106,7 @@ class Augmentation(Checked):
     gain_db: float | None = at_least(0, None)  # louder or softer by up to so much
     device_response: float | None = between(0, 1, None)  # share of clips heard through another microphone [theMoro]
     responses: str | None = later(None)  # a folder of measured ones; None: made up by response_db alone
-    response_db: float = at_least(0, 6.0)  # standard deviation in each octave of what is made up, on top of a measured one
+    response_db: float = at_least(0, 6.0)  # deviation in each octave of what is made up, on a measured one, too
     device_limits: bool = later(False)  # such a microphone cuts low and high, compresses and hisses, too
     balanced_devices: bool = later(False)  # every device of the training clips as often as any other
     mixstyle: float | None = between(0, 1, None)  # share of batches with Freq-MixStyle
@@ -186,8 +186,8 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # The modules that a run's numbers depend on.
 CODE = ("features", "augmentations", "blocks", "network", "trainer", "metrics", "beyond", "kernels", "data/audio",
-        "data/corpus", "data/gains", "data/responses", "data/store", "deploy/calibration", "deploy/compact", "deploy/folding",
-        "deploy/predict", "run/checkpoint", "run/floors", "run/experiment")  # fmt: skip
+        "data/corpus", "data/gains", "data/responses", "data/store", "deploy/calibration", "deploy/compact",
+        "deploy/folding", "deploy/predict", "run/checkpoint", "run/floors", "run/experiment")  # fmt: skip
 PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validation"}  # a run's files, by clips
 
 

@@ -40,7 +40,8 @@ def test_responses_have_unit_energy_and_begin_at_their_onset(folder):
     found = responses.read(folder, RATE)
     assert found.shape == (2, 4000)
     assert found.square().sum(1).tolist() == pytest.approx([1, 1], abs=1e-5)
-    assert found[0].argmax() == responses.LEAD and found[1, :2].tolist() == pytest.approx([0.5**0.5, -(0.5**0.5)], abs=1e-4)
+    assert found[0].argmax() == responses.LEAD
+    assert found[1, :2].tolist() == pytest.approx([0.5**0.5, -(0.5**0.5)], abs=1e-4)
 
 
 def test_a_clip_is_convolved_with_one_of_them_and_does_not_wrap_around(folder):

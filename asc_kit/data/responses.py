@@ -3,7 +3,6 @@
 import hashlib
 import re
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 import numpy as np

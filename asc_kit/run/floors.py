@@ -71,7 +71,8 @@ def fit_predict(
     _, strength, temperature, name = min(found)
     model = _classifier(kind, strength).fit(training[:, : columns[name]], labels)
     probabilities = _probabilities(model, evaluation[:, : columns[name]], len(classes))
-    return calibration.tempered(probabilities, temperature), {"features": name, "C": strength, "temperature": temperature}
+    chosen = {"features": name, "C": strength, "temperature": temperature}
+    return calibration.tempered(probabilities, temperature), chosen
 
 
 def choose(
