@@ -64,7 +64,8 @@ class Network(nn.Module):
         dropout: float = 0.0, **style: int | bool,
     ):  # fmt: skip
         super().__init__()
-        self.axis_order, self.activation, self.relative = axis_order, ACTIVATIONS[activation], relative
+        self.axis_order, self.activation = axis_order, ACTIVATIONS[activation]
+        self.relative, self.dropout = relative, dropout
         stem, *middle, head = rows
         self.norm = nn.BatchNorm1d(n_mels)
         padding = (stem.kernel[0] // 2, stem.kernel[1] // 2)
@@ -82,7 +83,6 @@ class Network(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Conv2d(channels, head.channels, head.kernel, head.stride)
         self.head_norm = nn.BatchNorm2d(head.channels)
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.classifier = nn.Linear(head.channels, n_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -106,7 +106,9 @@ class Network(nn.Module):
         x = self.blocks(x)  # batch, 30, time / 16, mel / 8
         x = self.activation(self.head_norm(self.head(x)))  # batch, 100, time / 16, mel / 8
         x = x.amax((2, 3)) + x.mean((2, 3))  # batch, 100
-        return self.classifier(self.dropout(x))
+        if self.dropout:
+            x = nn.functional.dropout(x, self.dropout, self.training)
+        return self.classifier(x)
 
 
 @torch.fx.wrap  # a trace takes it as one operation, whatever the length
