@@ -131,9 +131,35 @@ def score(
     -------
     accuracy, log_loss, log_loss_macro
     """
-    _, place = np.unique(locations, return_inverse=True)
+    places = np.unique(locations)
+    values = _resampled(correct, losses, labels, locations, places)
+    if len(places) < 2:  # one location says nothing of others
+        return {name: Score(float(series[0]), np.nan, np.nan) for name, series in values.items()}
+    scores = {name: _interval(series) for name, series in values.items()}
+    if not differences and set(correct) in ({0.0}, {1.0}):
+        scores["accuracy"] = _unanimous(float(correct[0]), len(places))
+    return scores
+
+
+def score_apart(first: tuple[np.ndarray, ...], second: tuple[np.ndarray, ...]) -> dict[str, Score]:
+    """`score` of some clips less that of others, such as other devices'; locations are resampled for both at once.
+
+    Parameters
+    ----------
+    first, second : ``correct``, ``losses``, ``labels`` and ``locations`` of each, as for `score`
+    """
+    places = np.unique(np.concatenate([first[3], second[3]]))
+    one, other = (_resampled(*clips, places) for clips in (first, second))
+    return {name: _interval(one[name] - other[name]) for name in one}
+
+
+def _resampled(
+    correct: np.ndarray, losses: np.ndarray, labels: np.ndarray, locations: np.ndarray, places: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Each score of the clips as they are, then with the ``places`` drawn anew, (1 + resamples,)."""
+    place = np.searchsorted(places, locations)
     _, scene = np.unique(labels, return_inverse=True)
-    shape = (place.max() + 1, scene.max() + 1)
+    shape = (len(places), scene.max() + 1)
     sums = [
         _sums(place, scene, values, shape) for values in (np.ones(len(labels)), correct, losses)
     ]  # locations, classes
@@ -142,17 +168,11 @@ def score(
     weights = np.vstack([np.ones(len(sums[0])), drawn])  # the first row is the data as they are
     count, right, loss = (weights @ table for table in sums)  # resamples, classes
     with np.errstate(invalid="ignore"):  # a class whose locations were not drawn does not count
-        values = {
+        return {
             "accuracy": _mean(right / count),
             "log_loss": loss.sum(axis=1) / count.sum(axis=1),
             "log_loss_macro": _mean(loss / count),
         }
-    if len(sums[0]) < 2:  # one location says nothing of others
-        return {name: Score(float(series[0]), np.nan, np.nan) for name, series in values.items()}
-    scores = {name: _interval(series) for name, series in values.items()}
-    if not differences and set(correct) in ({0.0}, {1.0}):
-        scores["accuracy"] = _unanimous(float(correct[0]), len(sums[0]))
-    return scores
 
 
 def _unanimous(value: float, locations: int) -> Score:
@@ -172,5 +192,5 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _interval(series: np.ndarray) -> Score:
-    low, high = np.quantile(series[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.nanquantile(series[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Score(float(series[0]), float(low), float(high))

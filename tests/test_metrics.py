@@ -133,3 +133,25 @@ def test_all_right_or_all_wrong_leaves_room_for_chance(places):
         assert (s.value, s.low, s.high) == (right, pytest.approx(low), pytest.approx(high))
     same = metrics.score(np.zeros(8), np.zeros(8), np.zeros(8, int), np.arange(8), differences=True)["accuracy"]
     assert (same.low, same.high) == (0, 0)
+
+
+def test_scores_of_two_groups_of_clips_apart():
+    """Value by hand; an interval that holds what two thousand draws of places, written out, give."""
+    rng = np.random.default_rng(3)
+    correct = rng.integers(0, 2, 60).astype(float)
+    losses, labels, places = rng.random(60), np.tile([0, 1, 2], 20), np.array([f"p{k // 3}" for k in range(60)])
+    first = np.arange(60) % 2 == 0
+    sides = [(correct[m], losses[m], labels[m], places[m]) for m in (first, ~first)]
+    found = metrics.score_apart(*sides)
+    recalls = [np.mean([side[0][side[2] == k].mean() for k in range(3)]) for side in sides]
+    assert found["accuracy"].value == pytest.approx(recalls[0] - recalls[1])
+    assert found["log_loss"].value == pytest.approx(sides[0][1].mean() - sides[1][1].mean())
+    drawn = []
+    for _ in range(2000):
+        chosen = rng.choice(np.unique(places), 20)
+        parts = [np.concatenate([side[1][side[3] == place] for place in chosen]) for side in sides]
+        drawn.append(parts[0].mean() - parts[1].mean())
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert found["log_loss"].low == pytest.approx(low, abs=0.03) and found["log_loss"].high == pytest.approx(high, abs=0.03)
+    same = metrics.score_apart(sides[0], sides[0])
+    assert same["accuracy"] == metrics.Score(0.0, 0.0, 0.0)

@@ -94,6 +94,16 @@ def difference(scored: Scored, usual: Scored) -> dict[str, float]:
             for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
 
 
+def apart(scored: Scored, these: tuple[str, ...], those: tuple[str, ...]) -> dict[str, object]:
+    """`DIFFERENCES` of a system's clips by some devices from those by others, and how many clips either has."""
+    sides = [scored.where("source_label", *names).clips for names in (these, those)]
+    columns = [tuple(rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier")) for rows in sides]
+    score = metrics.score_apart(*columns)
+    return {"n": len(sides[0]), "n_against": len(sides[1])} | {
+        f"{name}_difference{part}": getattr(score[name], part.removeprefix("_") or "value")
+        for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
+
+
 def beside(scored: Scored, usual: Scored | None) -> dict[str, object]:
     """A system's scores and, where there is something to compare with, its `difference` from that."""
     return scored.row() | (difference(scored, usual) if usual else {})

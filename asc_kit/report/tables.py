@@ -16,6 +16,7 @@ from asc_kit import complexity, network
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import replacing
 from asc_kit.config import SYSTEMS, path
+from asc_kit.report import evaluation
 from asc_kit.report.evaluation import DEVICES, EVEN, SCORES, Results, Scored, devices, paired
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -154,6 +155,7 @@ def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[in
     if 7 in numbers:
         title = f"Against the floors, paired by clip.{data}"
         write_one(floors(results), home, "floors", title)
+        write_one(device_groups(results), home, "device_groups", f"Devices against devices.{data}")
         write_one(floors_unseen(results), home, "floors_unseen", f"Without the clips that chose the recipe. {title}")
     if 6 in numbers:
         for name, table in children(results).items():
@@ -185,6 +187,27 @@ def floors(results: Results) -> pd.DataFrame:
     others = [name for name in results.systems if name not in lowest]
     pairs = [(name, floor) for floor in lowest for name in others]
     return paired(results, [*pairs, *((name, EVEN) for name in results.systems)])
+
+
+DEVICE_GROUPS = [(("s4", "s5", "s6"), ("s1", "s2", "s3")), (tuple(DEVICES[1:]), ("a",))]  # the report's two claims
+
+
+def device_groups(results: Results) -> pd.DataFrame:
+    """What Table 4 claims, as differences: s4 to s6, unseen in TAU's split, from s1 to s3; and all others from a.
+
+    Returns
+    -------
+    submission, devices, against, n, n_against, `DIFFERENCES`; empty where a device of either group is missing
+    """
+    rows = []
+    for name in results.systems:
+        scored = results.scored.get(name)
+        there = set(devices(scored)) if scored else set()
+        for these, those in DEVICE_GROUPS:
+            if there >= {*these, *those}:
+                row = {"submission": name, "devices": ", ".join(these), "against": ", ".join(those)}
+                rows.append(row | evaluation.apart(scored, these, those))
+    return pd.DataFrame(rows)
 
 
 def floors_unseen(results: Results) -> pd.DataFrame:
