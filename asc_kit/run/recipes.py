@@ -23,7 +23,7 @@ class Recipe(Checked):
     title: str = ""
     synthetic: dict | None = None  # the demo corpus's settings, where the recipe brings its own data
     dataset_root: str | None = None
-    responses: str | None = None  # a folder of microphones' responses, for systems with device_response
+    responses: str | None = None  # for systems with device_response: a folder of microphones', or its identity
     expected: dict = field(default_factory=dict)  # what the data set holds, for the plan made before it is there
     submissions: tuple = ("baseline", "1", "2", "3", "4")
     seeds: tuple = (0,)
@@ -63,12 +63,13 @@ class Recipe(Checked):
         if type(seed) is not int or type(fold) is not int or seed < 0 or fold < 1:
             raise InputError(f"seed, fold: {seed!r}, {fold!r}; give a seed from 0 and a fold from 1")
         values = {**self.features, **self.augmentation, **self.training, **self.system(name)}
-        values |= {"responses": self.responses} if self.responses else {}
         if variant is not None:
             known({variant: {}}, self.ablation, "variant")
             values |= {k: "off" if v is None else v for k, v in self.ablation[variant].items()}
         known(changes, SETTINGS, "parameters")
         values |= {k: v for k, v in changes.items() if v is not None}
+        if self.responses and values.get("device_response", "off") not in ("off", False, None):
+            values.setdefault("responses", self.responses)
         if values.get("responses", "off") not in ("off", False):
             from asc_kit.data import responses  # here: it reads sound
 
