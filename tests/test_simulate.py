@@ -11,8 +11,10 @@ import soundfile
 from conftest import write_corpus
 
 from asc_kit.common.errors import InputError
+from asc_kit.config import Network
 from asc_kit.data import corpus, responses, simulate
 from asc_kit.report.evaluation import DEVICES
+from asc_kit.run import recipes
 
 RATE = 16000
 SIX = ("s1", "s2", "s3", "s4", "s5", "s6")
@@ -193,3 +195,9 @@ def test_command_prints_the_folder_and_refuses_in_a_line(data, microphones, tmp_
     done, again = (run(command, capture_output=True, text=True) for _ in range(2))
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out'}\n")
     assert again.returncode == 1 and again.stderr.count("\n") == 1 and "is there already" in again.stderr
+
+
+def test_the_recipe_trains_the_report_s_network_as_tut2017_full_does_and_a_robust_one():
+    ours, full = (recipes.load(f"config/{name}.yaml") for name in ("tut2017_devices", "tut2017_full"))
+    assert ours.config("2").hash == full.config("2").hash
+    assert ours.config("robust").augmentation.device_response == 0.6 and ours.config("robust").architecture == Network()
