@@ -99,6 +99,19 @@ def fetch(
 
 
 @app.command()
+def simulate(
+    data: Annotated[Path, typer.Argument(help="labelled recordings of one recorder, in the DCASE layout or your own")],
+    responses: Annotated[Path, typer.Option(help="folder of microphones' impulse responses, six makers or more")],
+    out: Annotated[Path, typer.Option(help="folder to make")],
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the microphones, the split and the clips")] = 0,
+) -> None:
+    """Make a data set of several devices: the recordings through measured microphones and a compressor, as TAU did."""
+    from asc_kit.data import simulate as simulation
+
+    print(simulation.simulate(data, responses, out, seed))
+
+
+@app.command()
 def size(model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")]) -> None:
     """Count a model's numbers, bytes, multiply-accumulates and memory, and say which year's DCASE limits it meets."""
     from asc_kit.deploy import size as sizing

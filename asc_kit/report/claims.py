@@ -9,7 +9,7 @@ import yaml
 from scipy import stats
 
 from asc_kit.data.check import DEVICES, TRAINING_A, WITHDRAWN
-from asc_kit.report import tables
+from asc_kit.report import places, tables
 from asc_kit.report.audit import RELEASES, fold, inversions, macs, sizes
 
 LOCATIONS = 146  # of the evaluation fold, counted in the re-release's list
@@ -103,6 +103,7 @@ def claims(speed: pd.DataFrame, home: Path) -> pd.DataFrame:
         "full": sum(run["nonzero"] == run["parameters"] for run in runs), "runs": len(runs), "home": home.name,
         "clips": (clips.min(), clips.max()), "training": (min(training), max(training)),
         "independent": interval(70.5, RELEASES["re-release"]), "places": interval(70.5, LOCATIONS),
+        "ratio": places.published().accuracy_ratio[0],
     }  # fmt: skip
     found = pd.DataFrame(yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()))
     return found.assign(evidence=[text.format_map(values) for text in found.evidence])
