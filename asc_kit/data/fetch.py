@@ -1,7 +1,7 @@
 """Fetch the TAU data sets: archives of known size and md5, each brought whole, checked and unpacked, or not at all.
 
 Nothing is remembered but by files, so that a fetch may be killed at any moment and started again: ``NAME.zip.part`` is
-what has come of an archive, ``NAME.zip`` a right one, and a member that is cut short is unpacked anew.
+what has come of an archive, ``NAME.zip`` a right one, and a member that is not as the archive has it is unpacked anew.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ UNPACKED = 1.12  # bytes that TAU's audio takes, for one of its archives
 CHUNK = 2**16  # bytes; a broken connection loses less than one
 TIMEOUT = 30  # seconds without a byte
 WAITS = (2, 5, 15, 45)  # seconds before the attempts that follow fruitless ones
+LONGEST_WAIT = 300  # seconds, whatever the server asks for
 HEADERS = {"User-Agent": "asc_kit", "Accept-Encoding": "identity"}
 
 
@@ -126,9 +128,10 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
-def _download(row: Any, root: Path) -> None:
+def _download(row: Any, root: Path, again: bool = True) -> None:
     """Bring one archive to its place; what lies there stays until the right one replaces it."""
     part, fruitless, most = root / f"{row.filename}.part", 0, 0
+    pieces = part.exists()
     while _size(part) < row.bytes:
         try:
             _ask(row, part)
@@ -140,12 +143,17 @@ def _download(row: Any, root: Path) -> None:
             if fruitless > len(WAITS):
                 raise InputError(f"{_cause(error)}; {amount(_size(part))} of {amount(row.bytes)} are here; the same "
                                  "command goes on from there") from None  # fmt: skip
-            wait = WAITS[max(0, fruitless - 1)]
+            pieces, asked = True, getattr(error.response, "headers", {}).get("Retry-After", "")
+            wait = max(WAITS[max(0, fruitless - 1)], min(int(asked) if asked.isdecimal() else 0, LONGEST_WAIT))
             say(f"{row.filename}: {_cause(error)}; again in {wait} s")
             time.sleep(wait)
     if not _is_right(part, row):
         part.unlink()
-        raise InputError(f"{row.url} gave other bytes than the registry's md5 says; the same command tries it anew")
+        if pieces and again:  # they may be of two files
+            say(f"{row.filename}: other bytes than the registry's md5 says; all is fetched again")
+            return _download(row, root, again=False)
+        raise InputError(f"{row.url} gave other bytes than the registry's md5 says; it has another file, or a damaged "
+                         "one")  # fmt: skip
     os.replace(part, root / row.filename)
 
 
@@ -163,7 +171,7 @@ def _ask(row: Any, part: Path) -> None:
     with requests.get(row.url, headers=ask, stream=True, timeout=TIMEOUT) as answer:
         code = answer.status_code
         if code == 429 or code >= 500:
-            raise requests.HTTPError(f"the server answers {code}")
+            raise requests.HTTPError(f"the server answers {code}", response=answer)
         if code not in (200, 206):
             raise InputError(f"the server answers {code} ({answer.reason}) for {row.url}")
         start = here if code == 206 else 0
@@ -180,7 +188,7 @@ def _ask(row: Any, part: Path) -> None:
 
 
 def unpack(archive: Path, root: Path) -> set[Path]:
-    """Extract the members that are not there yet, or not of their length.
+    """Extract the members that are not there yet, or not as the archive has them.
 
     Parameters
     ----------
@@ -200,7 +208,8 @@ def unpack(archive: Path, root: Path) -> set[Path]:
             for member in members:
                 if not (root / member.filename).resolve().is_relative_to(root.resolve()):
                     raise InputError(f"member {member.filename!r} is outside the folder; nothing is unpacked")
-            missing = [member for member in members if not _is_there(root / member.filename, member)]
+            there = progress(members, f"comparing {archive.name}")
+            missing = [member for member in there if not _is_there(root / member.filename, member)]
             need, free = sum(member.file_size for member in missing), shutil.disk_usage(root).free
             if need > free:
                 raise InputError(f"needs {amount(need)} in {root}, where {amount(free)} are free; make room")
@@ -219,4 +228,7 @@ def unpack(archive: Path, root: Path) -> set[Path]:
 
 
 def _is_there(file: Path, member: zipfile.ZipInfo) -> bool:
-    return file.is_dir() if member.is_dir() else file.is_file() and file.stat().st_size == member.file_size
+    """Whether a file has a member's size and checksum: a loss of power leaves whole lengths of zeros."""
+    if member.is_dir():
+        return file.is_dir()
+    return file.is_file() and _size(file) == member.file_size and zlib.crc32(file.read_bytes()) == member.CRC
