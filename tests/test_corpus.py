@@ -80,12 +80,12 @@ META = "filename\tscene_label\tidentifier\n"
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (None, "neither meta.csv nor folders of recordings"), ("", "meta.csv: cannot be read"), (META, "lists no clip"),
+        (None, "neither meta.csv nor folders of recordings"), ("", "meta.csv: is empty; give it a line that names the columns"), (META, "lists no clip"),
         ("filename,scene_label\na.wav,bus\n", "no column 'filename'"), ("filename\tscene\na.wav\tbus\n", "is 'scene' meant"),
         (META + "a.wav\tbus\tx\na.wav\tbus\tx\n", "a.wav is listed twice"), (META + "a.wav\t\tx\n", "line 2 has no scene_label"),
         ("filename\tscene_label\na.wav\tbus\n", "line 2 has no identifier"), (META + "a.wav\tbus\tx\ty\n" * 2, "more fields than its first line"),
         (META + "a.wav\tbus\tx\n\n\nb.wav\t\tx\n", "line 5 has no scene_label"),
-        (META + "a.wav\tbus\tx\nb.wav\tBus \tx\n", "'Bus ' and 'bus' differ in case or spaces alone"),
+        (META + "a.wav\tbus\tx\nb.wav\tBus \tx\n", "'Bus' and 'bus' differ in case or spaces alone"),
         (META + 'a.wav\t"bus\tx\n' + "".join(f"{i}.wav\tbus\tx\n" for i in range(999)), "line 2 has a quotation mark without"),
         (META + 'a.wav\tbus\tx\n\nb.wav\tbus"\tx\n', "line 4 has a quotation mark without its pair; remove it"),
         ("Filename\tfilename \nx\ty\n", "names the column filename twice"),

@@ -664,8 +664,8 @@ GOOD = ["toy", "a.zip", "http://localhost/a.zip", "10", "0" * 32]
     ("text", "what"),
     [
         (None, "No such file"),
-        ("", "; it needs the columns dataset, filename, url, bytes, md5, TAB separated"),
-        ("dataset\tfilename\turl\tmd5\n", "; it needs the columns"),
+        ("", "is empty; give it a line that names the columns"),
+        ("dataset\tfilename\turl\tmd5\n", "has no column bytes; it needs the columns dataset, filename, url, bytes, md5, TAB"),
         (HEADER.replace("\t", ","), "; it needs the columns"),
         (HEADER + "toy\ta.zip\n", ":2: url '' is not an http"),
         (HEADER + 2 * ("\t".join(GOOD) + "\n"), "filename a.zip is there twice"),

@@ -4,7 +4,6 @@ A split that the data set does not bring is drawn so that no identifier (locatio
 place are alike, and a network that knows the place would be scored on its memory.
 """
 
-import csv
 import re
 import warnings
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common import tables
 from asc_kit.common.errors import InputError
 from asc_kit.common.progress import say
 from asc_kit.data import own
@@ -173,8 +173,7 @@ def read(root: str | Path) -> Corpus:
     table = completed(table if labelled else table.assign(scene_label=""))
     for name in ("filename", "scene_label", "identifier") if labelled else ("filename",):
         if (absent := table[name] == "").any():
-            line = absent.idxmax() + 2 - (file.suffix == ".txt")
-            raise InputError(f"{file}: line {line} has no {name}; add it to the {name} column")
+            raise InputError(f"{file}: line {absent.idxmax()} has no {name}; add it to the {name} column")
     own.check_classes(file, sorted(set(table.scene_label)) if labelled else [])
     table = table[[*COLUMNS, "city", "segment"]].reset_index(drop=True)
     return Corpus(root, table, _lists(root, dict(zip(table.filename, table.scene_label))) if labelled else {})
@@ -218,9 +217,9 @@ def _clips(root: Path) -> tuple[pd.DataFrame, Path]:
     if file := meta_file(root):
         return _table(file), file
     lists = _fold_lists(root)
-    tables = [_table(list_) for list_ in lists]
-    tables.sort(key=lambda table: "scene_label" not in table)  # fold1_test.csv names the clips of _evaluate again
-    table = pd.concat(tables, ignore_index=True).fillna("").drop_duplicates("filename", ignore_index=True)
+    parts = [_table(list_) for list_ in lists]
+    parts.sort(key=lambda table: "scene_label" not in table)  # fold1_test.csv names the clips of _evaluate again
+    table = pd.concat(parts, ignore_index=True).fillna("").drop_duplicates("filename", ignore_index=True)
     say(f"{root}: has no meta.csv; its clips are taken from {', '.join(list_.name for list_ in lists)}")
     return table, lists[0]
 
@@ -235,27 +234,8 @@ def completed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(file: Path) -> pd.DataFrame:
-    """A list's rows, columns in lower case; a bare ``.txt`` has filename, scene_label and identifier."""
-    try:
-        bare = file.suffix == ".txt" and not file.read_text(encoding="utf-8-sig").lower().startswith("filename")
-        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, skip_blank_lines=False,
-                            quoting=csv.QUOTE_NONE, encoding="utf-8-sig", header=None if bare else 0)  # fmt: skip
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{file}: cannot be read as TAB separated text: {reason}") from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what stands before the first name for an index
-        raise InputError(f"{file}: its lines have more fields than its first line names; name every column there")
-    if bare:
-        table.columns = [*COLUMNS, *map(str, table.columns)][: len(table.columns)]
-    table.columns = table.columns.str.strip('" \u00a0\t').str.lower().str.replace(r"\s+", "_", regex=True)
-    if table.columns.duplicated().any():
-        raise InputError(f"{file}: names the column {table.columns[table.columns.duplicated()][0]} twice; remove one")
-    table = table.fillna("").apply(lambda column: column.str.replace(r'^"(.*)"$', r"\1", regex=True))
-    odd = table.apply(lambda column: column.str.count('"') % 2 == 1).any(axis=1)
-    if odd.any():
-        raise InputError(f"{file}: line {odd.idxmax() + 2 - bare} has a quotation mark without its pair; remove it")
-    blank = table.apply(lambda column: column.str.strip()).eq("").all(axis=1)
-    table = table[~blank]  # they count in the numbers of the other lines
+    """A list's rows by the numbers of their lines; a ``.txt`` without names has filename, scene_label, identifier."""
+    table = tables.read(file, "\t", COLUMNS if file.suffix == ".txt" else ())
     if "filename" not in table:
         raise InputError(f"{file}: has no column 'filename'; it must be TAB separated, with scene_label where known")
     if table.empty:

@@ -17,6 +17,7 @@ import pandas as pd
 import requests
 from requests.exceptions import InvalidSchema, InvalidURL
 
+from asc_kit.common import tables
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import ARCHIVE_FAULTS, amount, locked
 from asc_kit.common.progress import progress, say
@@ -75,18 +76,17 @@ def read_registry(file: Path) -> pd.DataFrame:
     ------
     InputError : names the file and the line that is at fault.
     """
-    try:
-        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, skip_blank_lines=False)[list(FORMS)]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file}: {error}; it needs the columns {', '.join(FORMS)}, TAB separated") from None
-    table = table[table.ne("").any(axis=1)].fillna("")
+    table = tables.read(file, "\t")
+    if missing := FORMS.keys() - set(table):
+        raise InputError(f"{file}: has no column {min(missing)}; it needs the columns {', '.join(FORMS)}, TAB separated")
+    table = table[list(FORMS)].reset_index(names="line")
     for name, (form, what) in FORMS.items():
         if not (right := table[name].str.fullmatch(form)).all():
-            row = right.idxmin()
-            raise InputError(f"{file}:{row + 2}: {name} {table[name][row]!r} is not {what}")
+            row = table.loc[right.idxmin()]
+            raise InputError(f"{file}:{row.line}: {name} {row[name]!r} is not {what}")
     if table.filename.duplicated().any():
         raise InputError(f"{file}: filename {table.filename[table.filename.duplicated()].iloc[0]} is there twice")
-    return table.assign(bytes=table.bytes.astype("int64"), md5=table.md5.str.lower())
+    return table.drop(columns="line").assign(bytes=table.bytes.astype("int64"), md5=table.md5.str.lower())
 
 
 def _fetch(dataset: str, rows: list[Any], root: Path) -> list[Path]:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common import tables as common
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import replacing
 from asc_kit.common.progress import say
+from asc_kit.common.tables import label
 from asc_kit.data.corpus import COLUMNS, completed
 from asc_kit.report import evaluation, tables
 from asc_kit.run.recipes import Recipe
@@ -21,31 +23,13 @@ def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     ------
     InputError : the file is missing, empty or no table of that form.
     """
-    try:
-        sep = max("\t,;", key=file.read_text("utf-8-sig").partition("\n")[0].count)
-        table = pd.read_csv(file, sep=sep, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError: pandas' own, and what is no UTF-8
-        reason = getattr(error, "strerror", None) or f"no table of UTF-8 text: {' '.join(str(error).split())}"
-        raise InputError(f"{file}: cannot be read ({reason})") from None
-    table = table.map(str.strip)
-    first = list(table.iloc[0])
-    if not Path(first[0]).suffix:  # a clip's name has an ending
-        columns, table = list(map(label, first)), table[1:].reset_index(drop=True)
-    if "filename" not in columns or len(columns) != len(first):
-        raise InputError(f"{file}: its first line names no column 'filename' (it begins {first[0]!r} and has "
-                         f"{len(first)} cells); give it the columns' names, TAB or comma separated")  # fmt: skip
-    if len(columns) < 2 or len(set(columns)) < len(columns):
-        raise InputError(f"{file}: needs two columns or more, each once (Bus is bus); has {', '.join(columns)}")
+    table = common.read(file, names=columns)
+    if "filename" not in table:
+        raise InputError(f"{file}: its first line names no column 'filename' (it begins {table.columns[0]!r} and has "
+                         f"{len(table.columns)} cells); give it the columns' names, TAB or comma separated")  # fmt: skip
     if table.empty:
         raise InputError(f"{file}: has no rows")
-    if "" in columns:
-        say(f"{file}: a column without a name, as of an index, is left out")
-    return table.set_axis(columns, axis=1).drop(columns="", errors="ignore")
-
-
-def label(text: str) -> str:
-    """A scene label as TAU writes it: "Street, pedestrian" and "street pedestrian" are street_pedestrian."""
-    return "_".join(text.lower().replace(",", " ").replace("-", " ").split())
+    return table
 
 
 def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) -> evaluation.Scored:
