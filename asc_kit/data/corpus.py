@@ -175,6 +175,7 @@ def read(root: str | Path) -> Corpus:
         if (absent := table[name] == "").any():
             raise InputError(f"{file}: line {absent.idxmax()} has no {name}; add it to the {name} column")
     own.check_classes(file, sorted(set(table.scene_label)) if labelled else [])
+    table["identifier"] = _places(table.identifier)
     table = table[[*COLUMNS, "city", "segment"]].reset_index(drop=True)
     return Corpus(root, table, _lists(root, dict(zip(table.filename, table.scene_label))) if labelled else {})
 
@@ -245,6 +246,14 @@ def _table(file: Path) -> pd.DataFrame:
     return table
 
 
+def _places(names: pd.Series) -> pd.Series:
+    """Identifiers; those that differ in case or blanks alone are one place, called as the first of them."""
+    first = names.groupby(names.str.lower().str.split().str.join(" ")).transform("first")
+    if (other := names[names != first]).size:
+        say(f"{other.iloc[0]}: is taken for the place {first[other.index[0]]}, by a name of other case or blanks")
+    return first
+
+
 def _lists(root: Path, labels: dict[str, str]) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
     """The folds that a data set brings; ``labels`` are its clips' by ``meta.csv``."""
     lists = {}
@@ -253,6 +262,8 @@ def _lists(root: Path, labels: dict[str, str]) -> dict[int, tuple[tuple[str, ...
         if not number.isdigit():
             raise InputError(f"{train}: is not named fold<number>_train.csv")
         evaluate = train.with_name(train.name.replace("_train", "_evaluate"))
+        if not evaluate.exists():
+            raise InputError(f"{train}: has no {evaluate.name} beside it; fetch it again, or remove this one")
         lists[int(number)] = (_names(train, labels), _names(evaluate, labels))
     return lists
 

@@ -78,7 +78,8 @@ def read_registry(file: Path) -> pd.DataFrame:
     """
     table = tables.read(file, "\t")
     if missing := FORMS.keys() - set(table):
-        raise InputError(f"{file}: has no column {min(missing)}; it needs the columns {', '.join(FORMS)}, TAB separated")
+        raise InputError(f"{file}: has no column {min(missing)}; it needs the columns {', '.join(FORMS)}, TAB "
+                         "separated")  # fmt: skip
     table = table[list(FORMS)].reset_index(names="line")
     for name, (form, what) in FORMS.items():
         if not (right := table[name].str.fullmatch(form)).all():

@@ -26,7 +26,7 @@ def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     table = common.read(file, names=columns)
     if "filename" not in table:
         raise InputError(f"{file}: its first line names no column 'filename' (it begins {table.columns[0]!r} and has "
-                         f"{len(table.columns)} cells); give it the columns' names, TAB or comma separated")  # fmt: skip
+                         f"{len(table.columns)} cells); name the columns there, TAB or comma separated")  # fmt: skip
     if table.empty:
         raise InputError(f"{file}: has no rows")
     return table
