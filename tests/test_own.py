@@ -334,6 +334,7 @@ def test_a_long_recording_takes_the_memory_of_a_clip(tmp_path, monkeypatch):
     ("head", "said"),
     [("file,Class,Onset,Offset,Location,Device", "file Class Onset Offset Location Device"),
      (" FILENAME ;Scene Label;Start Time;end-time;session;recorder", "start_time end_time session recorder"),
+     ("wav_path,label,Start time (s),End Time [s],room,device", "wav_path label start_time_s end_time_s room device"),
      ("path\tLabel\tstart\tend\tPlace ID\tmic", "path label place_id mic")],
 )  # fmt: skip
 def test_columns_of_other_names_are_read_and_said(tmp_path, capsys, head, said):
@@ -363,6 +364,16 @@ def test_columns_that_are_not_used_are_named(tmp_path, capsys):
     (tmp_path / "list.csv").write_text("filename,scene_label,file,Fold,my remark\na.wav,bus,b.wav,1,loud\n")
     assert table(own.build(tmp_path / "list.csv")).recording.tolist() == [str(tmp_path / "a.wav")]
     assert "list.csv: columns that are not used: 'file', 'fold', 'my_remark'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("head", ["start_ms,end_ms", "start,duration", "Onset (samples),Offset (samples)", "start,end_frame"])
+def test_segments_that_are_told_otherwise_are_refused(tmp_path, head):
+    """Else labels reach sound that is not theirs."""
+    record(tmp_path / "a.wav")
+    (tmp_path / "list.csv").write_text(f"filename,scene_label,{head}\na.wav,bus,0,1\n")
+    with pytest.raises(InputError, match="list.csv: has segments in a column '.*'; give start and end, both in seconds"):
+        own.build(tmp_path / "list.csv")
+    assert made() == []
 
 
 SIDES = ["train", "Training", "TEST", "test_set", "valid", "Validation", "val", "dev", "Development", "eval", "Evaluation",

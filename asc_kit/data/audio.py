@@ -200,7 +200,7 @@ def _opened(file: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]
     with ExitStack() as stack:
         wave = stack.enter_context(_converted(file))
         sound, notes = stack.enter_context(_decoder(file, wave)), ()
-        if sound.format in ("WAV", "WAVEX", "MP3"):
+        if sound.format in ("WAV", "WAVEX", "RF64", "MP3"):
             handle = stack.enter_context(wave.open("rb"))
             data = stack.enter_context(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY))
             note = _mended(file, data, sound.format)
@@ -267,11 +267,15 @@ def _mended(file: Path, data: mmap.mmap, kind: str) -> str | None:
 def _fill_in_sizes(data: mmap.mmap) -> str | None:
     """The sizes of a WAV file that was written to a pipe: neither was known, and all behind its head is sound."""
     place, end = 12, len(data)
+    if data[:4] == b"RF64":
+        if any(data[28:36]):  # the size of the data
+            return None
+        data[:4], data[12:16] = b"RIFF", b"JUNK"  # whose sizes are filled in below
     while data[place : place + 4] not in (b"data", b""):
         size = int.from_bytes(data[place + 4 : place + 8], "little")
         place += 8 + size + size % 2
     riff, size = (int.from_bytes(data[at + 4 : at + 8], "little") for at in (0, place))
-    rest = end - place - 8
+    rest = (end - place - 8) // 2 * 2  # behind an odd number libsndfile looks for one byte more
     unfilled = size == 0 or size > rest and size >= UNFILLED
     if not unfilled or riff + 8 == end or not 0 < rest < UNFILLED:
         return None

@@ -20,19 +20,21 @@ from asc_kit.common.files import cached, locked
 from asc_kit.common.progress import progress, say
 from asc_kit.data import audio
 
-# Columns of a CSV file, and what others call them; blanks, dashes and case do not count.
+# Columns of a CSV file, and what others call them; blanks, dashes, brackets and case do not count.
 COLUMNS = {
-    "filename": "file path filepath file_name file_path audio audio_file audio_path wav recording",
+    "filename": "file path filepath file_name file_path audio audio_file audio_path wav wav_path recording",
     "scene_label": "scene label class category class_label class_name",
-    "identifier": "location place site session location_id place_id",
+    "identifier": "location place site room venue session recording_site location_id place_id",
     "source_label": "device source recorder microphone mic device_id",
-    "start": "onset begin start_time start_s start_sec start_seconds",
-    "end": "offset stop end_time end_s end_sec end_seconds",
+    "start": "onset begin start_time start_time_s start_s start_sec start_seconds t_start",
+    "end": "offset stop end_time end_time_s end_s end_sec end_seconds t_end",
 }
 # Folders that are sides of a split, and no classes or places. "train" may be a class: TUT 2017 has it.
 SIDES = re.compile(r"(train|test|val|valid|validate|dev|develop|eval|evaluate|fold|split)"
                    r"(ing|ion|ation|ment|uation|idation)?([ _.-]?(set|data|split|fold|part|\d+))*", re.I)  # fmt: skip
 HOLDERS = {"audio", "audios", "wav", "wavs", "sound", "sounds", "recordings", "clips", "data", "dataset"}  # no classes
+# Columns that tell segments in another way
+OTHER_TIMES = re.compile(r"(start|onset|begin|end|offset|stop)_.*(ms|milliseconds|samples?|frames?)")
 SECONDS = (1.0, 10.0)  # shortest clip, and the usual one: TAU's
 
 
@@ -180,11 +182,16 @@ def _listed(source: Path) -> list[Recording]:
 
 def _renamed(source: Path, table: pd.DataFrame) -> pd.DataFrame:
     """The kit's names of a CSV file's columns, and those of others as they are; says which are read as which."""
+    table.columns = table.columns.str.replace(r"[()\[\]]", "", regex=True)
     for column, others in COLUMNS.items():
         if column not in table and (near := [name for name in table if name in others.split()]):
             say(f"{source}: its column {near[0]!r} is read as {column}")
             table = table.rename(columns={near[0]: column})
-    if unused := [name for name in table if name not in COLUMNS]:
+    unused = [name for name in table if name not in COLUMNS]
+    for name in unused:
+        if OTHER_TIMES.fullmatch(name) or name == "duration" and "start" in table and "end" not in table:
+            raise InputError(f"{source}: has segments in a column {name!r}; give start and end, both in seconds")
+    if unused:
         say(f"{source}: columns that are not used: {', '.join(map(repr, unused))}")
     return table
 
