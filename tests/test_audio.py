@@ -138,7 +138,7 @@ DAMAGED: dict[str, tuple[str, bytes | Callable, str]] = {
     "vorbis cut": (".ogg", OGG[:-100], "truncated"),
     "vorbis cut between pages": (".ogg", b"".join(pages(OGG)[:-1]), "truncated"),
     "vorbis flipped": (".ogg", flipped(OGG, len(OGG) // 2), "truncated"),
-    "vorbis with a page missing": (".ogg", b"".join([*pages(OGG_LONG)[:3], pages(OGG_LONG)[-1]]), "damaged"),
+    "vorbis with a page missing": (".ogg", b"".join([*pages(OGG_LONG)[:3], pages(OGG_LONG)[-1]]), "truncated"),
     "vorbis and another after it": (".ogg", OGG + OGG_LONG, "unreadable"),
     "opus cut": (".opus", encoded("OGG", "OPUS", rate=48000)[:-100], "truncated"),
     "mp3 cut": (".mp3", MP3[:-700], "truncated"),
