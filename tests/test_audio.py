@@ -138,7 +138,7 @@ DAMAGED: dict[str, tuple[str, bytes | Callable, str]] = {
     "vorbis cut": (".ogg", OGG[:-100], "truncated"),
     "vorbis cut between pages": (".ogg", b"".join(pages(OGG)[:-1]), "truncated"),
     "vorbis flipped": (".ogg", flipped(OGG, len(OGG) // 2), "truncated"),
-    "vorbis with a page missing": (".ogg", b"".join([*pages(OGG_LONG)[:3], pages(OGG_LONG)[-1]]), "damaged"),
+    "vorbis with a page missing": (".ogg", b"".join([*pages(OGG_LONG)[:3], pages(OGG_LONG)[-1]]), "truncated"),
     "vorbis and another after it": (".ogg", OGG + OGG_LONG, "unreadable"),
     "opus cut": (".opus", encoded("OGG", "OPUS", rate=48000)[:-100], "truncated"),
     "mp3 cut": (".mp3", MP3[:-700], "truncated"),
@@ -414,6 +414,25 @@ def test_wav_that_was_written_to_a_pipe_is_read_to_its_end_and_said(place, sizes
     sound = outcome(place / "pipe.wav", wav(WAV[44 : 44 + 2 * samples], *sizes, before))
     assert np.array_equal(sound.wave, PLAIN[:samples]) and sound.notes == (ENDLESS,)
     assert audio.frames(place / "pipe.wav") == (samples, RATE)
+
+
+@pytest.mark.filterwarnings("error")  # of a callback in which libsndfile looks behind the end
+@pytest.mark.parametrize("tail", [b"", b"\1", CHUNK])
+def test_wav_to_a_pipe_that_ends_within_a_sample(place, tail):
+    sound = outcome(place / "pipe.wav", wav(WAV[44:] + tail, 2**32 - 1, 2**32 - 1))
+    assert np.array_equal(sound.wave[: len(PLAIN)], PLAIN) and sound.notes == (ENDLESS,)
+    assert len(sound.wave) == len(PLAIN) + len(tail) // 2
+
+
+def test_rf64_without_its_sizes(place):
+    """As written to a pipe; a right one is told by the sizes of its first chunk."""
+    for count, notes in ((0, (ENDLESS,)), (len(WAV) - 44, ())):
+        sizes = b"ds64" + struct.pack("<IQQQI", 28, count and count + 72, count, count // 2, 0)
+        body = b"WAVE" + sizes + WAV[12:36] + b"data" + struct.pack("<I", 2**32 - 1) + WAV[44:]
+        sound = outcome(place / "rf.wav", b"RF64" + struct.pack("<I", 2**32 - 1) + body)
+        assert np.array_equal(sound.wave, PLAIN) and sound.notes == notes
+        if count:
+            assert outcome(place / "rf.wav", b"RF64" + struct.pack("<I", 2**32 - 1) + body[:-2]) is None
 
 
 @pytest.mark.parametrize("more", [2, 44, 10**6])

@@ -80,12 +80,12 @@ META = "filename\tscene_label\tidentifier\n"
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (None, "neither meta.csv nor folders of recordings"), ("", "meta.csv: cannot be read"), (META, "lists no clip"),
+        (None, "neither meta.csv nor folders of recordings"), ("", "meta.csv: is empty; give it a line that names the columns"), (META, "lists no clip"),
         ("filename,scene_label\na.wav,bus\n", "no column 'filename'"), ("filename\tscene\na.wav\tbus\n", "is 'scene' meant"),
         (META + "a.wav\tbus\tx\na.wav\tbus\tx\n", "a.wav is listed twice"), (META + "a.wav\t\tx\n", "line 2 has no scene_label"),
         ("filename\tscene_label\na.wav\tbus\n", "line 2 has no identifier"), (META + "a.wav\tbus\tx\ty\n" * 2, "more fields than its first line"),
         (META + "a.wav\tbus\tx\n\n\nb.wav\t\tx\n", "line 5 has no scene_label"),
-        (META + "a.wav\tbus\tx\nb.wav\tBus \tx\n", "'Bus ' and 'bus' differ in case or spaces alone"),
+        (META + "a.wav\tbus\tx\nb.wav\tBus \tx\n", "'Bus' and 'bus' differ in case or spaces alone"),
         (META + 'a.wav\t"bus\tx\n' + "".join(f"{i}.wav\tbus\tx\n" for i in range(999)), "line 2 has a quotation mark without"),
         (META + 'a.wav\tbus\tx\n\nb.wav\tbus"\tx\n', "line 4 has a quotation mark without its pair; remove it"),
         ("Filename\tfilename \nx\ty\n", "names the column filename twice"),
@@ -212,6 +212,13 @@ def test_the_layout_of_tut_is_read(tmp_path, year):
         corpus.read(folder)
 
 
+def test_a_fold_without_its_other_list_is_named(tmp_path):
+    tut(tmp_path, "2017")
+    (tmp_path / "evaluation_setup/fold2_evaluate.txt").unlink()
+    with pytest.raises(InputError, match="fold2_train.txt: has no fold2_evaluate.txt beside it; fetch it again, or remove"):
+        corpus.read(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "title"), [("meta/esc50.csv", "ESC-50"), ("metadata/UrbanSound8K.csv", "UrbanSound8K")]
 )
@@ -240,6 +247,17 @@ def test_fold_lists_of_other_labels_are_refused(tiny):
     (setup / "fold1_train.csv").write_text("filename\n" + "".join(f"{n.removeprefix('audio/')}\n" for n in names[:6]))
     with pytest.raises(InputError, match=rf"is not in meta.csv \(6 such lines\); it is {names[0]} there"):
         corpus.read(tiny)
+
+
+@given(st.lists(st.sampled_from(["Room 1", "room 1", " ROOM  1", "room\u00a01 ", "Hall", "hall ", "HALL"]), min_size=8, max_size=20))
+def test_a_place_whose_name_differs_in_case_or_blanks_is_one_place(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("places")
+    rows = [f"{i}.wav\t{('bus', 'park')[i % 2]}\t{name}\n" for i, name in enumerate(names)]
+    (folder / "meta.csv").write_text(META + "".join(rows))
+    places = corpus.read(folder).table.identifier
+    plain = [" ".join(name.lower().split()) for name in names]
+    assert [places[i] == places[k] for i in range(8) for k in range(8)] == [plain[i] == plain[k] for i in range(8) for k in range(8)]
+    assert set(places) <= {name.strip() for name in names}
 
 
 def test_a_place_of_two_classes_is_on_one_side(tmp_path, monkeypatch):

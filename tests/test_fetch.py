@@ -303,21 +303,33 @@ def test_server_that_gets_no_further_is_given_up_and_the_part_kept(shop, root, c
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
-def test_busy_server_is_asked_again(shop, root, code):
+def test_busy_server_is_asked_again_after_the_time_it_names(shop, root, monkeypatch, code):
+    slept = []
+    monkeypatch.setattr(fetching.time, "sleep", slept.append)
+    monkeypatch.setattr(fetching, "WAITS", (1, 3, 10))
     shop.add("toy.audio.1.zip", audio(1))
-    shop.faults["toy.audio.1.zip"] = [("status", (code, {}))] * 2
+    shop.faults["toy.audio.1.zip"] = [("status", (code, {})), ("status", (code, {"Retry-After": "7"})),
+                                      ("status", (code, {"Retry-After": "86400"}))]  # fmt: skip
     fetch("toy", root, shop.registry)
-    assert len(shop.asked) == 3
+    assert slept == [1, 7, fetching.LONGEST_WAIT] and len(shop.asked) == 4
 
 
-@pytest.mark.parametrize("count", [2 * CHUNK, 4 * CHUNK + 494, 10 * CHUNK])
-def test_part_of_another_file_is_refused_and_the_next_command_starts_anew(shop, root, count):
-    shop.add("toy.audio.1.zip", audio(1))
+@pytest.mark.parametrize("server", ["right", "wrong"])
+@pytest.mark.parametrize("held", ["some", "all", "more"])
+def test_part_of_another_file_is_fetched_from_zero_once(shop, root, server, held):
+    shop.add("toy.audio.1.zip", audio(1), md5="0" * 32 if server == "wrong" else None)
+    size = len(shop.files["toy.audio.1.zip"])
     root.mkdir()
+    count = {"some": 2 * CHUNK, "all": size, "more": size + 1}[held]
     (root / "toy.audio.1.zip.part").write_bytes(noise(count, 99))
-    assert "other bytes than the registry's md5" in refused(shop, root) and names(root) == []
-    fetch("toy", root, shop.registry)
-    assert names(root) == sorted([*clips(1), "toy.audio.1.zip"])
+    ranges = {"some": [f"bytes={2 * CHUNK}-", None], "all": [None], "more": [None]}[held]
+    if server == "right":
+        fetch("toy", root, shop.registry)
+        assert names(root) == sorted([*clips(1), "toy.audio.1.zip"])
+    else:
+        assert "md5" in refused(shop, root)
+        assert names(root) == []
+    assert [asked for _, asked in shop.asked] == ranges
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 410])
@@ -617,6 +629,20 @@ fetch.fetch("toy", pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
     assert sorted(os.listdir(root)) == [".fetch.lock", TOP, "toy.audio.1.zip"]
 
 
+def test_a_member_that_was_damaged_is_unpacked_again(shop, root):
+    shop.add("toy.audio.1.zip", audio(1))
+    fetch("toy", root, shop.registry)
+    file = root / TOP / "audio" / "1-2.wav"
+    kept = (file.with_name("1-1.wav")).stat().st_ino
+    file.write_bytes(bytes(file.stat().st_size))  # of the right length, as a loss of power leaves it
+    fetch("toy", root, shop.registry)
+    assert (
+        file.read_bytes() == noise(CHUNK, 12)
+        and file.with_name("1-1.wav").stat().st_ino == kept
+        and len(shop.asked) == 1
+    )
+
+
 def test_second_fetch_at_the_same_time_is_refused(shop, root):
     shop.add("toy.audio.1.zip", audio(1))
     shop.faults["toy.audio.1.zip"] = [("hold", 2 * CHUNK)]
@@ -638,8 +664,8 @@ GOOD = ["toy", "a.zip", "http://localhost/a.zip", "10", "0" * 32]
     ("text", "what"),
     [
         (None, "No such file"),
-        ("", "; it needs the columns dataset, filename, url, bytes, md5, TAB separated"),
-        ("dataset\tfilename\turl\tmd5\n", "; it needs the columns"),
+        ("", "is empty; give it a line that names the columns"),
+        ("dataset\tfilename\turl\tmd5\n", "has no column bytes; it needs the columns dataset, filename, url, bytes, md5, TAB"),
         (HEADER.replace("\t", ","), "; it needs the columns"),
         (HEADER + "toy\ta.zip\n", ":2: url '' is not an http"),
         (HEADER + 2 * ("\t".join(GOOD) + "\n"), "filename a.zip is there twice"),

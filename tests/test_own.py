@@ -116,19 +116,19 @@ def test_csv_of_any_separator(tmp_path, monkeypatch, sign, start):
 
 @pytest.mark.parametrize(
     ("text", "what"),
-    [("", "cannot be read as a CSV file"), (HEAD, "line 2 needs"), ("name,kind\na.wav,bus\n", "line 2 needs filename and"),
+    [("", "is empty; give it a line that names the columns"), (HEAD, "line 2 needs"), ("name,kind\na.wav,bus\n", "line 2 needs filename and"),
      (HEAD + "a.wav, \n", "line 2 needs filename and scene_label; its columns are filename,scene_label"),
-     (HEAD + '\n\na.wav,"bus\n"\n\na.wav, \n', "line 6 needs"),
-     (HEAD + "a.wav,bus\nb.wav,bus\n", "b.wav: no such file"), (HEAD + "a.wav,\xe4", "cannot be read as a CSV file"),
+     (HEAD + '\n\na.wav,"bus\n"\n\na.wav, \n', "line 7 needs"),
+     (HEAD + "a.wav,bus\nb.wav,bus\n", "b.wav: no such file"), (HEAD + "a.wav,\xe4", "cannot be read .it is no UTF-8 text."),
      (HEAD + "a.wav,bus\na.wav,park\n", "a.wav is listed twice"),
-     (HEAD + "a.wav,bus\nb.wav,street, pedestrian\n", "Expected 2 fields in line 3, saw 3"),
+     (HEAD + "a.wav,bus\nb.wav,street, pedestrian\n", "line 3 has more fields than its first line names; name every"),
      (TIMED + "a.wav,bus,0,x\n", "line 2: 'x' is no time; give end in seconds"),
      (TIMED + "a.wav,bus,-1,2\n", "'-1' is no time"), (TIMED + "a.wav,bus,0,nan\n", "'nan' is no time"),
      (TIMED + "a.wav,bus,1,1\n", "a.wav lasts 2.00 s, and is listed from 1 to 1 s; correct start or end"),
      (TIMED + "a.wav,bus,0,3\n", "lasts 2.00 s, and is listed from 0 to 3 s"),
      (TIMED + "a.wav,bus,2,\n", "lasts 2.00 s, and is listed from 2 to inf s"),
      (TIMED + "a.wav,bus,0,1\na.wav,park,0,1\n", "a.wav is listed twice"),
-     ("filename,Filename,scene_label\na.wav,a.wav,bus\n", "has two columns filename; remove one")],
+     ("filename,Filename,scene_label\na.wav,a.wav,bus\n", "its first line names the column filename twice")],
 )  # fmt: skip
 def test_faults_of_a_csv_file_are_one_line(tmp_path, text, what):
     record(tmp_path / "a.wav")
@@ -334,6 +334,7 @@ def test_a_long_recording_takes_the_memory_of_a_clip(tmp_path, monkeypatch):
     ("head", "said"),
     [("file,Class,Onset,Offset,Location,Device", "file Class Onset Offset Location Device"),
      (" FILENAME ;Scene Label;Start Time;end-time;session;recorder", "start_time end_time session recorder"),
+     ("wav_path,label,Start time (s),End Time [s],room,device", "wav_path label start_time_s end_time_s room device"),
      ("path\tLabel\tstart\tend\tPlace ID\tmic", "path label place_id mic")],
 )  # fmt: skip
 def test_columns_of_other_names_are_read_and_said(tmp_path, capsys, head, said):
@@ -362,7 +363,17 @@ def test_columns_that_are_not_used_are_named(tmp_path, capsys):
     record(tmp_path / "a.wav")
     (tmp_path / "list.csv").write_text("filename,scene_label,file,Fold,my remark\na.wav,bus,b.wav,1,loud\n")
     assert table(own.build(tmp_path / "list.csv")).recording.tolist() == [str(tmp_path / "a.wav")]
-    assert "list.csv: columns that are not used: 'file', 'Fold', 'my remark'" in capsys.readouterr().err
+    assert "list.csv: columns that are not used: 'file', 'fold', 'my_remark'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("head", ["start_ms,end_ms", "start,duration", "Onset (samples),Offset (samples)", "start,end_frame"])
+def test_segments_that_are_told_otherwise_are_refused(tmp_path, head):
+    """Else labels reach sound that is not theirs."""
+    record(tmp_path / "a.wav")
+    (tmp_path / "list.csv").write_text(f"filename,scene_label,{head}\na.wav,bus,0,1\n")
+    with pytest.raises(InputError, match="list.csv: has segments in a column '.*'; give start and end, both in seconds"):
+        own.build(tmp_path / "list.csv")
+    assert made() == []
 
 
 SIDES = ["train", "Training", "TEST", "test_set", "valid", "Validation", "val", "dev", "Development", "eval", "Evaluation",

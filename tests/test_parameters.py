@@ -1,5 +1,6 @@
 """Parameters: a text arrives as it was typed, by every way that a user has."""
 
+import base64
 import json
 import re
 import subprocess
@@ -150,6 +151,21 @@ def test_plain_papermill(echo, tmp_path):
     assert papermill(echo, out, "-p", "name", 4, "-y", "changes: {mixup_alpha: 0.3}") == ["4", 0, {"mixup_alpha": 0.3}]
     assert "name: is a text, and was read as 10 " in papermill(echo, out, "-p", "name", "010")
     assert papermill(echo, out, "-r", "name", "010")[0] == "010"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("text", "read"), [("name: 010", "8"), ("name: '010'", None), ("{seed: 1, name: 0x10}", "16"),
+                                            ("name: 1_000", "1000"), ("name: 12", None), ("seed: 010", "8")])  # fmt: skip
+@pytest.mark.parametrize("option", ["-f", "-b", "--parameters_yaml"])
+def test_a_text_that_papermill_reads_from_yaml(echo, tmp_path, option, text, read):
+    """In a file, in base 64 and on the command line."""
+    (tmp_path / "p.yaml").write_text(text)
+    value = {"-f": tmp_path / "p.yaml", "-b": base64.b64encode(text.encode()).decode()}.get(option, text)
+    found = papermill(echo, tmp_path / "out.ipynb", option, value)
+    if read:
+        assert f"was read as {read} on its way here" in found
+    else:
+        assert found[0] == re.search(r"[\d]+", text)[0]
 
 
 @pytest.mark.long

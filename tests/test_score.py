@@ -31,9 +31,9 @@ def case(seed, clips=40, scale=False):
     return truth, table
 
 
-def write(folder, truth, table, sep="\t"):
+def write(folder, truth, table, sep="\t", header=True):
     truth.to_csv(folder / "truth.csv", sep="\t", index=False)
-    table.to_csv(folder / "p.csv", sep=sep, index=False)
+    table.to_csv(folder / "p.csv", sep=sep, index=False, header=header)
     return folder / "p.csv", folder / "truth.csv", folder / "out"
 
 
@@ -58,13 +58,31 @@ def test_equals_scikit_learn_and_an_independent_computation(tmp_path, seed, scal
     assert confusion.to_numpy().tolist() == sklearn.metrics.confusion_matrix(y, p.argmax(1), labels=range(4)).tolist()
 
 
-@pytest.mark.parametrize("sep", ["\t", ","])
-def test_separators_and_headers(tmp_path, sep):
+@pytest.mark.parametrize("sep", ["\t", ",", ";"])
+@pytest.mark.parametrize("header", [True, False])
+def test_separators_and_headers(tmp_path, sep, header):
+    """Without a header line the classes stand in alphabetical order."""
     truth, table = case(1)
     expected = score(*write(tmp_path, truth, table))
-    assert score(*write(tmp_path, truth, table, sep)) == expected
-    turned = table[["filename", "scene_label", *CLASSES[::-1]]]  # the header's order counts
-    assert score(*write(tmp_path, truth, turned, sep)) == pytest.approx(expected)
+    files = write(tmp_path, truth, table, sep, header)
+    assert score(*files) == expected
+    if header:  # its order counts
+        turned = table[["filename", "scene_label", *CLASSES[::-1]]]
+        assert score(*write(tmp_path, truth, turned, sep)) == pytest.approx(expected)
+    else:
+        table.assign(more=1.0).to_csv(files[0], sep=sep, index=False, header=False)
+        with pytest.raises(InputError, match="its first line names no column 'filename' .it begins 'audio/c0.wav' and has 7"):
+            score(*files)
+
+
+def test_a_truth_without_a_header_line(tmp_path):
+    truth, table = case(4, clips=4)
+    names = [f"audio/bus-oslo-{i}-7-{d}.wav" for i, d in enumerate(("a", "s3", "s3", "b"))]
+    bare = truth[["filename", "scene_label"]].assign(filename=names)
+    files = write(tmp_path, bare, table.assign(filename=names))
+    expected = score(*files)
+    bare.to_csv(files[1], sep="\t", index=False, header=False)
+    assert score(*files) == expected
 
 
 def test_a_spreadsheets_files_are_read(tmp_path):
@@ -111,7 +129,7 @@ def test_devices_and_places_come_from_tau_names(tmp_path):
         (lambda t: t.rename(columns={"park": "garden"}), "no column for the class 'park'"),
         (lambda t: t.assign(park=-1.0), "negative"), (lambda t: t.assign(park="much"), "scores must be numbers"),
         (lambda t: t.assign(park=np.nan), "scores must be numbers"), (lambda t: t[:0], "has no rows"),
-        (lambda t: t.assign(Bus=0.5), "each once .Bus is bus.; has filename"), (lambda t: t[["filename"]], "two columns or more"),
+        (lambda t: t.assign(Bus=0.5), "its first line names the column bus twice .Bus is bus."), (lambda t: t[["filename"]], "has no column 'scene_label'; give filename, scene_label, a column a class"),
         (lambda t: t.drop(columns="park"), "no column for the class 'park'"),
     ],
 )  # fmt: skip
@@ -154,7 +172,7 @@ def test_a_class_that_no_clip_has_is_named_or_the_models(tmp_path):
         score(*write(tmp_path, truth, table.assign(fold=1)))
 
 
-def test_messages_name_what_is_wrong_and_what_to_do(tmp_path):
+def test_messages_name_what_is_wrong_and_what_to_do(tmp_path, capsys):
     truth, table = case(5)
     p, t, out = write(tmp_path, truth, table.rename(columns={"filename": "file"}))
     with pytest.raises(InputError, match="p.csv: its first line names no column 'filename' .it begins 'file' and has 6"):
@@ -165,7 +183,13 @@ def test_messages_name_what_is_wrong_and_what_to_do(tmp_path):
     expected = score(*write(tmp_path, truth, table))
     table.to_csv(p, sep="\t")  # an index
     truth.to_csv(t, sep="\t")
-    assert score(p, t, out, classes=CLASSES) == expected
+    assert score(p, t, out) == expected
+    assert f"{p}: a column without a name, as of an index, is left out" in capsys.readouterr().err
+    truth.rename(columns={"scene_label": "Scene label"}).to_csv(t, sep="\t", index=False)
+    assert score(p, t, out) == expected
+    p.write_text(p.read_text(), encoding="utf-16")
+    with pytest.raises(InputError, match="p.csv: cannot be read .it is no UTF-8 text"):
+        score(p, t, out)
     write(tmp_path, truth, table.assign(filename=table.filename.str.removeprefix("audio/")))
     with pytest.raises(InputError, match="40 clips are missing: audio/c0.wav, .*; it names c0.wav, which the truth has"):
         score(p, t, out)
@@ -180,7 +204,7 @@ def test_messages_name_what_is_wrong_and_what_to_do(tmp_path):
     with pytest.raises(InputError, match="column 'street_pedestrian' holds '' at audio/c2.wav"):
         score(p, t, out)
     p.write_text(table.to_csv(sep="\t", index=False) + "x\t" * 9)
-    with pytest.raises(InputError, match="p.csv: cannot be read .no table of text: .*Expected 6 fields"):
+    with pytest.raises(InputError, match="p.csv: line 42 has more fields than its first line names"):
         score(p, t, out)
 
 
@@ -188,10 +212,10 @@ def test_a_truth_with_a_column_twice_and_a_quote_without_end(tmp_path):
     p, truth, out = write(tmp_path, *case(5))
     good = truth.read_text()
     truth.write_text(good.replace("identifier", "scene_label"))
-    with pytest.raises(InputError, match="truth.csv: needs two columns or more, each once"):
+    with pytest.raises(InputError, match="truth.csv: its first line names the column scene_label twice"):
         score(p, truth, out)
     truth.write_text(good.replace("audio", '"audio', 1) + "\n" * 2**17)
-    with pytest.raises(InputError, match="truth.csv: cannot be read .no table of text."):
+    with pytest.raises(InputError, match="truth.csv: line 2 has a quotation mark without its pair; remove it"):
         score(p, truth, out)
 
 

@@ -200,10 +200,10 @@ def _opened(file: Path) -> Iterator[tuple[soundfile.SoundFile, tuple[str, ...]]]
     with ExitStack() as stack:
         wave = stack.enter_context(_converted(file))
         sound, notes = stack.enter_context(_decoder(file, wave)), ()
-        if sound.format in ("WAV", "WAVEX", "MP3"):
+        if sound.format in ("WAV", "WAVEX", "RF64", "MP3"):
             handle = stack.enter_context(wave.open("rb"))
             data = stack.enter_context(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY))
-            note = _mended(file, data, sound.format)
+            note = _count_frames(file, data) if sound.format == "MP3" else _fill_in_sizes(data)
             if note is not None:
                 sound, notes = stack.enter_context(_decoder(file, data)), (note,) if note else ()
         if sound.format == "RAW":  # libsndfile takes anything named .vox or .gsm for sound
@@ -259,19 +259,21 @@ def _decoder(file: Path, source: Path | mmap.mmap) -> Iterator[soundfile.SoundFi
         yield sound
 
 
-def _mended(file: Path, data: mmap.mmap, kind: str) -> str | None:
-    """Correct, in memory, a header by which libsndfile would read a part; a note, or None where it is right."""
-    return _count_frames(file, data) if kind == "MP3" else _fill_in_sizes(data)
-
-
 def _fill_in_sizes(data: mmap.mmap) -> str | None:
-    """The sizes of a WAV file that was written to a pipe: neither was known, and all behind its head is sound."""
+    """Put the sizes into a WAV header that was written to a pipe: neither was known, and all behind it is sound.
+
+    A note, or None where the header is right; `data` is corrected in memory alone.
+    """
     place, end = 12, len(data)
+    if data[:4] == b"RF64":
+        if any(data[28:36]):  # the size of the data
+            return None
+        data[:4], data[12:16] = b"RIFF", b"JUNK"  # whose sizes are filled in below
     while data[place : place + 4] not in (b"data", b""):
         size = int.from_bytes(data[place + 4 : place + 8], "little")
         place += 8 + size + size % 2
     riff, size = (int.from_bytes(data[at + 4 : at + 8], "little") for at in (0, place))
-    rest = end - place - 8
+    rest = (end - place - 8) // 2 * 2  # behind an odd number libsndfile looks for one byte more
     unfilled = size == 0 or size > rest and size >= UNFILLED
     if not unfilled or riff + 8 == end or not 0 < rest < UNFILLED:
         return None
@@ -280,8 +282,9 @@ def _fill_in_sizes(data: mmap.mmap) -> str | None:
 
 
 def _count_frames(file: Path, data: mmap.mmap) -> str | None:
-    """The frames of an MP3 file, where its tag counts none or fewer: two files joined, or another encoder's tag.
+    """Count the frames of an MP3 file, where its tag has none or fewer: two files joined, or another encoder's tag.
 
+    A note, "" where there is nothing to say, or None where the tag is right; `data` is corrected in memory alone.
     Without a tag the file may be cut, and nobody knows; where its rate or channels change, libsndfile plays a part.
     """
     frames = list(_mpeg_frames(data))
@@ -343,7 +346,7 @@ def _goes_on(data: mmap.mmap, place: int) -> bool:
 
 def _cut(log: str) -> bool:
     """Whether libsndfile's log says that a header promises more than the file holds, or was never finished."""
-    if re.search(r"Data Size\s*: -1", log):  # AU
+    if re.search(r"Data Size\s*: -1|reports a hole|Corrupted bitstream", log):  # AU, Ogg
         return True
     lines = re.findall(r"^\s*(?!RIFF|FORM|Bytes/sec)(.*?)\s*: (\d+|0x[\da-fA-F]+) \(should be (\d+)\)", log, re.M)
     return any(name == "data" or int(promised, 16 if "x" in promised else 10) > int(actual)
@@ -376,23 +379,15 @@ def _check_caf(file: Path) -> None:
 
 
 def _check_ogg(file: Path) -> None:
-    """An Ogg file's pages: checksum and order of each, and that the last one ends the one stream (RFC 3533)."""
-    data, place, expected, flags = file.read_bytes(), 0, {}, 0
-    while place < len(data):
-        head = data[place : place + 27]
-        table = data[place + 27 : place + 27 + head[26]] if len(head) == 27 else b""
-        size = 27 + len(table) + sum(table)
-        page = data[place : place + size]
-        if head[:4] != b"OggS" or len(page) < size or _ogg_checksum(page) != int.from_bytes(head[22:26], "little"):
-            raise Damaged(file, "truncated", f"is damaged or truncated at byte {place} of {len(data)}; fetch it again")
-        flags, stream, number = head[5], head[14:18], int.from_bytes(head[18:22], "little")
-        if number != expected.get(stream, number):
-            raise Damaged(file, "damaged", f"is damaged, pages are missing at byte {place}; fetch it again")
-        expected[stream] = number + 1
-        if len(expected) > 1:
-            raise Damaged(file, "unreadable", "holds more than one stream, and one would be read; convert it to wav")
-        place += size
-    if not flags & 4:
+    """An Ogg file's last page: that it is whole and ends the stream of the first (RFC 3533); libsndfile reads less."""
+    data = file.read_bytes()
+    page = data[data.rfind(b"OggS") :]
+    size = 27 + page[26] + sum(page[27 : 27 + page[26]]) if len(page) > 26 else 0
+    if len(page) != size or _ogg_checksum(page) != int.from_bytes(page[22:26], "little"):
+        raise Damaged(file, "truncated", "is damaged or truncated in its last page; fetch it again")
+    if page[14:18] != data[14:18]:
+        raise Damaged(file, "unreadable", "holds more than one stream, and one would be read; convert it to wav")
+    if not page[5] & 4:
         raise Damaged(file, "truncated", "is truncated, its last page does not end the stream; fetch it again")
 
 

@@ -4,7 +4,6 @@ A split that the data set does not bring is drawn so that no identifier (locatio
 place are alike, and a network that knows the place would be scored on its memory.
 """
 
-import csv
 import re
 import warnings
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common import tables
 from asc_kit.common.errors import InputError
 from asc_kit.common.progress import say
 from asc_kit.data import own
@@ -174,9 +174,9 @@ def read(root: str | Path, split: str = "given") -> Corpus:
     table = completed(table if labelled else table.assign(scene_label=""))
     for name in ("filename", "scene_label", "identifier") if labelled else ("filename",):
         if (absent := table[name] == "").any():
-            line = absent.idxmax() + 2 - (file.suffix == ".txt")
-            raise InputError(f"{file}: line {line} has no {name}; add it to the {name} column")
+            raise InputError(f"{file}: line {absent.idxmax()} has no {name}; add it to the {name} column")
     own.check_classes(file, sorted(set(table.scene_label)) if labelled else [])
+    table["identifier"] = _places(table.identifier)
     table = table[[*COLUMNS, "city", "segment"]].reset_index(drop=True)
     given = labelled and split == "given"
     return Corpus(root, table, _lists(root, dict(zip(table.filename, table.scene_label))) if given else {})
@@ -220,9 +220,9 @@ def _clips(root: Path) -> tuple[pd.DataFrame, Path]:
     if file := meta_file(root):
         return _table(file), file
     lists = _fold_lists(root)
-    tables = [_table(list_) for list_ in lists]
-    tables.sort(key=lambda table: "scene_label" not in table)  # fold1_test.csv names the clips of _evaluate again
-    table = pd.concat(tables, ignore_index=True).fillna("").drop_duplicates("filename", ignore_index=True)
+    parts = [_table(list_) for list_ in lists]
+    parts.sort(key=lambda table: "scene_label" not in table)  # fold1_test.csv names the clips of _evaluate again
+    table = pd.concat(parts, ignore_index=True).fillna("").drop_duplicates("filename", ignore_index=True)
     say(f"{root}: has no meta.csv; its clips are taken from {', '.join(list_.name for list_ in lists)}")
     return table, lists[0]
 
@@ -237,27 +237,8 @@ def completed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(file: Path) -> pd.DataFrame:
-    """A list's rows, columns in lower case; a bare ``.txt`` has filename, scene_label and identifier."""
-    try:
-        bare = file.suffix == ".txt" and not file.read_text(encoding="utf-8-sig").lower().startswith("filename")
-        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, skip_blank_lines=False,
-                            quoting=csv.QUOTE_NONE, encoding="utf-8-sig", header=None if bare else 0)  # fmt: skip
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{file}: cannot be read as TAB separated text: {reason}") from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what stands before the first name for an index
-        raise InputError(f"{file}: its lines have more fields than its first line names; name every column there")
-    if bare:
-        table.columns = [*COLUMNS, *map(str, table.columns)][: len(table.columns)]
-    table.columns = table.columns.str.strip('" \u00a0\t').str.lower().str.replace(r"\s+", "_", regex=True)
-    if table.columns.duplicated().any():
-        raise InputError(f"{file}: names the column {table.columns[table.columns.duplicated()][0]} twice; remove one")
-    table = table.fillna("").apply(lambda column: column.str.replace(r'^"(.*)"$', r"\1", regex=True))
-    odd = table.apply(lambda column: column.str.count('"') % 2 == 1).any(axis=1)
-    if odd.any():
-        raise InputError(f"{file}: line {odd.idxmax() + 2 - bare} has a quotation mark without its pair; remove it")
-    blank = table.apply(lambda column: column.str.strip()).eq("").all(axis=1)
-    table = table[~blank]  # they count in the numbers of the other lines
+    """A list's rows by the numbers of their lines; a ``.txt`` without names has filename, scene_label, identifier."""
+    table = tables.read(file, "\t", COLUMNS if file.suffix == ".txt" else ())
     if "filename" not in table:
         raise InputError(f"{file}: has no column 'filename'; it must be TAB separated, with scene_label where known")
     if table.empty:
@@ -265,6 +246,14 @@ def _table(file: Path) -> pd.DataFrame:
     if (twice := table.filename.duplicated() & (table.filename != "")).any():
         raise InputError(f"{file}: {table.filename[twice.idxmax()]} is listed twice; remove one of its lines")
     return table
+
+
+def _places(names: pd.Series) -> pd.Series:
+    """Identifiers; those that differ in case or blanks alone are one place, called as the first of them."""
+    first = names.groupby(names.str.lower().str.split().str.join(" ")).transform("first")
+    if (other := names[names != first]).size:
+        say(f"{other.iloc[0]}: is taken for the place {first[other.index[0]]}, by a name of other case or blanks")
+    return first
 
 
 def _lists(root: Path, labels: dict[str, str]) -> dict[int, tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -275,6 +264,8 @@ def _lists(root: Path, labels: dict[str, str]) -> dict[int, tuple[tuple[str, ...
         if not number.isdigit():
             raise InputError(f"{train}: is not named fold<number>_train.csv")
         evaluate = train.with_name(train.name.replace("_train", "_evaluate"))
+        if not evaluate.exists():
+            raise InputError(f"{train}: has no {evaluate.name} beside it; fetch it again, or remove this one")
         lists[int(number)] = (_names(train, labels), _names(evaluate, labels))
     return lists
 

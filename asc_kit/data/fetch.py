@@ -1,7 +1,7 @@
 """Fetch the TAU data sets: archives of known size and md5, each brought whole, checked and unpacked, or not at all.
 
 Nothing is remembered but by files, so that a fetch may be killed at any moment and started again: ``NAME.zip.part`` is
-what has come of an archive, ``NAME.zip`` a right one, and a member that is cut short is unpacked anew.
+what has come of an archive, ``NAME.zip`` a right one, and a member that is not as the archive has it is unpacked anew.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pandas as pd
 import requests
 from requests.exceptions import InvalidSchema, InvalidURL
 
+from asc_kit.common import tables
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import ARCHIVE_FAULTS, amount, locked
 from asc_kit.common.progress import progress, say
@@ -32,6 +34,7 @@ UNPACKED = 1.12  # bytes that TAU's audio takes, for one of its archives
 CHUNK = 2**16  # bytes; a broken connection loses less than one
 TIMEOUT = 30  # seconds without a byte
 WAITS = (2, 5, 15, 45)  # seconds before the attempts that follow fruitless ones
+LONGEST_WAIT = 300  # seconds, whatever the server asks for
 HEADERS = {"User-Agent": "asc_kit", "Accept-Encoding": "identity"}
 
 
@@ -73,18 +76,18 @@ def read_registry(file: Path) -> pd.DataFrame:
     ------
     InputError : names the file and the line that is at fault.
     """
-    try:
-        table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, skip_blank_lines=False)[list(FORMS)]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file}: {error}; it needs the columns {', '.join(FORMS)}, TAB separated") from None
-    table = table[table.ne("").any(axis=1)].fillna("")
+    table = tables.read(file, "\t")
+    if missing := FORMS.keys() - set(table):
+        raise InputError(f"{file}: has no column {min(missing)}; it needs the columns {', '.join(FORMS)}, TAB "
+                         "separated")  # fmt: skip
+    table = table[list(FORMS)].reset_index(names="line")
     for name, (form, what) in FORMS.items():
         if not (right := table[name].str.fullmatch(form)).all():
-            row = right.idxmin()
-            raise InputError(f"{file}:{row + 2}: {name} {table[name][row]!r} is not {what}")
+            row = table.loc[right.idxmin()]
+            raise InputError(f"{file}:{row.line}: {name} {row[name]!r} is not {what}")
     if table.filename.duplicated().any():
         raise InputError(f"{file}: filename {table.filename[table.filename.duplicated()].iloc[0]} is there twice")
-    return table.assign(bytes=table.bytes.astype("int64"), md5=table.md5.str.lower())
+    return table.drop(columns="line").assign(bytes=table.bytes.astype("int64"), md5=table.md5.str.lower())
 
 
 def _fetch(dataset: str, rows: list[Any], root: Path) -> list[Path]:
@@ -126,9 +129,10 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
-def _download(row: Any, root: Path) -> None:
+def _download(row: Any, root: Path, again: bool = True) -> None:
     """Bring one archive to its place; what lies there stays until the right one replaces it."""
     part, fruitless, most = root / f"{row.filename}.part", 0, 0
+    pieces = part.exists()
     while _size(part) < row.bytes:
         try:
             _ask(row, part)
@@ -140,12 +144,17 @@ def _download(row: Any, root: Path) -> None:
             if fruitless > len(WAITS):
                 raise InputError(f"{_cause(error)}; {amount(_size(part))} of {amount(row.bytes)} are here; the same "
                                  "command goes on from there") from None  # fmt: skip
-            wait = WAITS[max(0, fruitless - 1)]
+            pieces, asked = True, getattr(error.response, "headers", {}).get("Retry-After", "")
+            wait = max(WAITS[max(0, fruitless - 1)], min(int(asked) if asked.isdecimal() else 0, LONGEST_WAIT))
             say(f"{row.filename}: {_cause(error)}; again in {wait} s")
             time.sleep(wait)
     if not _is_right(part, row):
         part.unlink()
-        raise InputError(f"{row.url} gave other bytes than the registry's md5 says; the same command tries it anew")
+        if pieces and again:  # they may be of two files
+            say(f"{row.filename}: other bytes than the registry's md5 says; all is fetched again")
+            return _download(row, root, again=False)
+        raise InputError(f"{row.url} gave other bytes than the registry's md5 says; it has another file, or a damaged "
+                         "one")  # fmt: skip
     os.replace(part, root / row.filename)
 
 
@@ -163,7 +172,7 @@ def _ask(row: Any, part: Path) -> None:
     with requests.get(row.url, headers=ask, stream=True, timeout=TIMEOUT) as answer:
         code = answer.status_code
         if code == 429 or code >= 500:
-            raise requests.HTTPError(f"the server answers {code}")
+            raise requests.HTTPError(f"the server answers {code}", response=answer)
         if code not in (200, 206):
             raise InputError(f"the server answers {code} ({answer.reason}) for {row.url}")
         start = here if code == 206 else 0
@@ -180,7 +189,7 @@ def _ask(row: Any, part: Path) -> None:
 
 
 def unpack(archive: Path, root: Path) -> set[Path]:
-    """Extract the members that are not there yet, or not of their length.
+    """Extract the members that are not there yet, or not as the archive has them.
 
     Parameters
     ----------
@@ -200,7 +209,8 @@ def unpack(archive: Path, root: Path) -> set[Path]:
             for member in members:
                 if not (root / member.filename).resolve().is_relative_to(root.resolve()):
                     raise InputError(f"member {member.filename!r} is outside the folder; nothing is unpacked")
-            missing = [member for member in members if not _is_there(root / member.filename, member)]
+            there = progress(members, f"comparing {archive.name}")
+            missing = [member for member in there if not _is_there(root / member.filename, member)]
             need, free = sum(member.file_size for member in missing), shutil.disk_usage(root).free
             if need > free:
                 raise InputError(f"needs {amount(need)} in {root}, where {amount(free)} are free; make room")
@@ -219,4 +229,7 @@ def unpack(archive: Path, root: Path) -> set[Path]:
 
 
 def _is_there(file: Path, member: zipfile.ZipInfo) -> bool:
-    return file.is_dir() if member.is_dir() else file.is_file() and file.stat().st_size == member.file_size
+    """Whether a file has a member's size and checksum: a loss of power leaves whole lengths of zeros."""
+    if member.is_dir():
+        return file.is_dir()
+    return file.is_file() and _size(file) == member.file_size and zlib.crc32(file.read_bytes()) == member.CRC

@@ -14,24 +14,27 @@ import pandas as pd
 import soundfile
 
 from asc_kit import config
+from asc_kit.common import tables
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import cached, locked
 from asc_kit.common.progress import progress, say
 from asc_kit.data import audio
 
-# Columns of a CSV file, and what others call them; blanks, dashes and case do not count.
+# Columns of a CSV file, and what others call them; blanks, dashes, brackets and case do not count.
 COLUMNS = {
-    "filename": "file path filepath file_name file_path audio audio_file audio_path wav recording",
+    "filename": "file path filepath file_name file_path audio audio_file audio_path wav wav_path recording",
     "scene_label": "scene label class category class_label class_name",
-    "identifier": "location place site session location_id place_id",
+    "identifier": "location place site room venue session recording_site location_id place_id",
     "source_label": "device source recorder microphone mic device_id",
-    "start": "onset begin start_time start_s start_sec start_seconds",
-    "end": "offset stop end_time end_s end_sec end_seconds",
+    "start": "onset begin start_time start_time_s start_s start_sec start_seconds t_start",
+    "end": "offset stop end_time end_time_s end_s end_sec end_seconds t_end",
 }
 # Folders that are sides of a split, and no classes or places. "train" may be a class: TUT 2017 has it.
 SIDES = re.compile(r"(train|test|val|valid|validate|dev|develop|eval|evaluate|fold|split)"
                    r"(ing|ion|ation|ment|uation|idation)?([ _.-]?(set|data|split|fold|part|\d+))*", re.I)  # fmt: skip
 HOLDERS = {"audio", "audios", "wav", "wavs", "sound", "sounds", "recordings", "clips", "data", "dataset"}  # no classes
+# Columns that tell segments in another way
+OTHER_TIMES = re.compile(r"(start|onset|begin|end|offset|stop)_.*(ms|milliseconds|samples?|frames?)")
 SECONDS = (1.0, 10.0)  # shortest clip, and the usual one: TAU's
 
 
@@ -157,46 +160,40 @@ def _check_folders(source: Path, paths: list[tuple[str, ...]]) -> None:
 
 
 def _listed(source: Path) -> list[Recording]:
-    try:
-        with source.open(encoding="utf-8-sig") as handle:
-            head = handle.readline()
-        table = pd.read_csv(source, sep=max("\t;,", key=head.count), header=None, dtype=str, keep_default_na=False,
-                            skip_blank_lines=False, encoding="utf-8-sig")  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise InputError(f"{source}: cannot be read as a CSV file ({' '.join(str(error).split())})") from None
-    table = table.fillna("").apply(lambda column: column.str.strip())
-    table.columns = _columns(source, list(table.iloc[0]))
-    table = table.iloc[1:].reindex(columns=list(COLUMNS), fill_value="")
-    table = table[table.ne("").any(axis=1)]
-    incomplete = table[["filename", "scene_label"]].eq("").any(axis=1)
+    table = _renamed(source, tables.read(source))
+    incomplete = table.reindex(columns=list(COLUMNS)[:2], fill_value="").eq("").any(axis=1)
     if incomplete.any() or table.empty:
-        line = incomplete.idxmax() + 1 if len(table) else 2
-        raise InputError(f"{source}: line {line} needs filename and scene_label; its columns are {head.strip()}")
-    if table.duplicated(["filename", "start", "end"]).any():
-        raise InputError(f"{source}: {table.filename[table.duplicated().idxmax()]} is listed twice; remove one line")
+        line = incomplete.idxmax() if len(table) else 2
+        raise InputError(f"{source}: line {line} needs filename and scene_label; its columns are "
+                         f"{','.join(table.columns)}")  # fmt: skip
+    table = table.reindex(columns=list(COLUMNS), fill_value="")
+    if (twice := table.duplicated(["filename", "start", "end"])).any():
+        raise InputError(f"{source}: {table.filename[twice.idxmax()]} is listed twice; remove one line")
     for name, default in (("start", 0.0), ("end", float("inf"))):
         times = pd.to_numeric(table[name].replace("", default), errors="coerce")
         if not times.ge(0).all():
             line = times.ge(0).idxmin()
-            raise InputError(f"{source}: line {line + 1}: {table[name][line]!r} is no time; give {name} in seconds")
+            raise InputError(f"{source}: line {line}: {table[name][line]!r} is no time; give {name} in seconds")
         table[name] = times
     table["identifier"] = table.identifier.where(table.identifier != "", table.filename)
     home = source.parent.resolve()
     return [Recording(home / row.filename, *row[1:]) for row in table.itertuples(index=False)]
 
 
-def _columns(source: Path, head: list[str]) -> list[str]:
+def _renamed(source: Path, table: pd.DataFrame) -> pd.DataFrame:
     """The kit's names of a CSV file's columns, and those of others as they are; says which are read as which."""
-    plain = [re.sub(r"[\s-]+", "_", name.strip().lower()) for name in head]
+    table.columns = table.columns.str.replace(r"[()\[\]]", "", regex=True)
     for column, others in COLUMNS.items():
-        if column not in plain and (near := [name for name in plain if name in others.split()]):
+        if column not in table and (near := [name for name in table if name in others.split()]):
             say(f"{source}: its column {near[0]!r} is read as {column}")
-            plain[plain.index(near[0])] = column
-    if twice := [name for name in COLUMNS if plain.count(name) > 1]:
-        raise InputError(f"{source}: has two columns {twice[0]}; remove one")
-    if unused := [name for name, column in zip(head, plain) if column not in COLUMNS]:
+            table = table.rename(columns={near[0]: column})
+    unused = [name for name in table if name not in COLUMNS]
+    for name in unused:
+        if OTHER_TIMES.fullmatch(name) or name == "duration" and "start" in table and "end" not in table:
+            raise InputError(f"{source}: has segments in a column {name!r}; give start and end, both in seconds")
+    if unused:
         say(f"{source}: columns that are not used: {', '.join(map(repr, unused))}")
-    return plain
+    return table
 
 
 def _seconds(source: Path, recording: Recording) -> float:

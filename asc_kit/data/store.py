@@ -47,14 +47,9 @@ class Store:
     about: dict[str, Any]
 
     @cached_property
-    def _map(self) -> mmap.mmap:
-        with (self.folder / "samples.i16").open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    @cached_property
-    def samples(self) -> np.ndarray:
+    def samples(self) -> np.memmap:
         """(clips, samples) int16, memory-mapped."""
-        return np.frombuffer(self._map, dtype=np.int16).reshape(len(self.index), self.length)
+        return np.memmap(self.folder / "samples.i16", np.int16, "r", shape=(len(self.index), self.length))
 
     @property
     def length(self) -> int:
@@ -81,7 +76,7 @@ class Store:
         for row, start in zip(rows, starts):  # the disk fetches all sections at once: four times as fast when cold
             first = (int(row) * self.length + int(start)) * 2
             page = first % mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_WILLNEED, first - page, length * 2 + page)
+            self.samples.base.madvise(mmap.MADV_WILLNEED, first - page, length * 2 + page)
         out = np.empty((len(rows), length), dtype=np.int16)
         for i, (row, start) in enumerate(zip(rows, starts)):
             out[i] = self.samples[row, start : start + length]

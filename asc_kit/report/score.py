@@ -6,47 +6,35 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common import tables as common
 from asc_kit.common.errors import InputError
 from asc_kit.common.files import replacing
 from asc_kit.common.progress import say
+from asc_kit.common.tables import label
 from asc_kit.data.corpus import COLUMNS, completed
 from asc_kit.report import evaluation, tables
 from asc_kit.run.recipes import Recipe
 
 
-def read(file: Path) -> pd.DataFrame:
-    """A TAB or comma separated table as text.
+def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table as text, TAB, comma or semicolon separated; without a header line its columns are called ``columns``.
 
     Raises
     ------
     InputError : the file is missing, empty or no table of that form.
     """
-    try:
-        sep = "\t" if "\t" in file.read_text("utf-8-sig").partition("\n")[0] else ","
-        table = pd.read_csv(file, sep=sep, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError: pandas' own, and what is no UTF-8
-        reason = getattr(error, "strerror", None) or f"no table of text: {' '.join(str(error).split())}"
-        raise InputError(f"{file}: cannot be read ({reason})") from None
-    table = table.map(str.strip)
-    columns = ["filename" if name.lower() == "filename" else name for name in table.iloc[0]]
-    table = table[1:].reset_index(drop=True)
-    if "filename" not in columns:
-        raise InputError(f"{file}: its first line names no column 'filename' (it begins {columns[0]!r} and has "
-                         f"{len(columns)} cells); give it the columns' names, TAB or comma separated")  # fmt: skip
-    if len(columns) < 2 or len(set(map(label, columns))) < len(columns):
-        raise InputError(f"{file}: needs two columns or more, each once (Bus is bus); has {', '.join(columns)}")
+    table = common.read(file, names=columns)
+    if "filename" not in table:
+        raise InputError(f"{file}: its first line names no column 'filename' (it begins {table.columns[0]!r} and has "
+                         f"{len(table.columns)} cells); name the columns there, TAB or comma separated")  # fmt: skip
     if table.empty:
         raise InputError(f"{file}: has no rows")
-    return table.set_axis(columns, axis=1)
-
-
-def label(text: str) -> str:
-    """A scene label as TAU writes it: "Street, pedestrian" and "street pedestrian" are street_pedestrian."""
-    return "_".join(text.lower().replace(",", " ").replace("-", " ").split())
+    return table
 
 
 def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) -> evaluation.Scored:
-    table = read(predictions).set_index("filename").rename(columns=label)
+    order = sorted({*truth.scene_label, *classes})
+    table = read(predictions, ("filename", "scene_label", *order)).set_index("filename")
     if "scene_label" not in table:
         raise InputError(f"{predictions}: has no column 'scene_label'; give filename, scene_label, a column a class")
     if len(missing := truth.index.difference(table.index)):
@@ -65,7 +53,7 @@ def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) ->
 
 def _truth(file: Path) -> pd.DataFrame:
     """scene_label, identifier and source_label by clip."""
-    truth = completed(read(file))
+    truth = completed(read(file, ("filename", "scene_label")))
     if "scene_label" not in truth:
         raise InputError(f"{file}: has no column 'scene_label'; there is nothing to score against")
     faults = {"there twice": truth.filename.duplicated(), "without a scene_label": truth.scene_label == ""}
@@ -85,7 +73,8 @@ def score(
 
     Parameters
     ----------
-    predictions : filename, scene_label, then non-negative scores, a column a class
+    predictions : filename, scene_label, then non-negative scores, a column a class; without a header line the classes
+        are in alphabetical order
     truth_file : filename and scene_label; identifier and source_label where known, or by TAU's file names
     against : another system's predictions of the same clips, for the differences from it, paired by clip
     classes : that the truth may not have

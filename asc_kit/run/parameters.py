@@ -5,9 +5,11 @@ is written.
 """
 
 import ast
+import base64
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
@@ -162,13 +164,14 @@ def check_parameters(history: list[str]) -> None:
     given = {node.targets[0].id: _value(node) for node in ast.parse(history[injected[-1]]).body}
     if unknown := sorted(given.keys() - kinds.keys()):
         raise InputError(f"parameters: unknown {', '.join(unknown)}; known are {', '.join(sorted(kinds))}")
-    line = _papermill_line()
+    texts = _typed() if any(type(value) is int for value in given.values()) else {}
     for name, value in given.items():
         if kinds[name] is str and value is not None:
-            typed = re.search(rf"(?<![\w/.-]){name}[\s:'\"]+([^\s,}}'\"]+)", line)
-            _replace(name, as_text(name, value, {name: typed[1]} if typed else {}))
+            _replace(name, as_text(name, value, texts))
         elif value is not None and not fits(value, kinds[name]):
             raise InputError(f"{name}: {value!r} is not possible; give {words(kinds[name])}")
+        elif kinds[name] is int and name in texts and read(name, texts[name], int) != value:
+            raise InputError(f"{name}: {texts[name]} was read as {value} on its way here; give it in decimal digits")
 
 
 def _replace(name: str, value: str) -> None:
@@ -178,9 +181,22 @@ def _replace(name: str, value: str) -> None:
         shell.push({name: value})
 
 
-def _papermill_line() -> str:
-    """The command line of the papermill that started this kernel; nothing where another did."""
+def _typed() -> dict[str, str]:
+    """Parameters as they were typed for the papermill that started this kernel; none where another program did."""
     import psutil  # ipykernel's
 
-    words = psutil.Process(os.getppid()).cmdline()
-    return " ".join(words) if any(word.endswith("papermill") for word in words[:3]) else ""
+    parent = psutil.Process(os.getppid())
+    line = parent.cmdline()
+    place = next((number for number, word in enumerate(line[:3], 1) if word.endswith("papermill")), None)
+    if place is None:
+        return {}
+    from papermill.cli import papermill  # here: it takes half a second
+
+    options = papermill.make_context("papermill", line[place:], resilient_parsing=True).params
+    sources = [*map(base64.b64decode, options["parameters_base64"] or ()), *(options["parameters_yaml"] or ())]
+    files = [parent.cwd() / Path(name) for name in options["parameters_file"] or ()]
+    sources += [file.read_bytes() for file in files if file.exists()]
+    texts: dict[str, str] = {}
+    for source in sources:
+        texts |= {name: text for name, text in yaml.load(source, yaml.BaseLoader).items() if isinstance(text, str)}
+    return texts | dict(options["parameters"] or ()) | dict(options["parameters_raw"] or ())
