@@ -5,6 +5,8 @@ import pytest
 import soundfile
 import torch
 
+from conftest import real
+
 from asc_kit.beyond import Recorder, compress
 from asc_kit.common.errors import InputError
 from asc_kit.config import Augmentation, generator
@@ -112,3 +114,10 @@ def test_stereo_and_another_rate_are_mixed_resampled_and_said(tmp_path, capsys):
     soundfile.write(made / "one.wav", pulse, 48000)
     assert responses.read(made, RATE).shape == (1, 4000)
     assert "responses: mics: 48000 Hz resampled to 16000 Hz" in capsys.readouterr().err
+
+
+def test_the_recipes_name_the_responses_at_hand():
+    """Those that the committed runs heard."""
+    name = responses.identity(real("mic_responses"))
+    for recipe in ("tau2022", "tau2022_folds"):
+        assert recipes.load(f"config/{recipe}.yaml").config("robust").augmentation.responses == name
