@@ -26,9 +26,10 @@ $(STAMP): requirements.lock pyproject.toml
 # Not from the environment, where NAME may be the machine's.
 CALLED = $(if $(filter command,$(origin NAME)),$(NAME))
 
-reproduce: setup  ## train and report an experiment: [EXPERIMENT=demo] [DATA=folder] [NAME=mine] [CORES=4]
+reproduce: setup  ## train and report an experiment: [EXPERIMENT=demo] [DATA=folder] [RESPONSES=folder] [NAME=mine] [CORES=4]
 	$(RUN)snakemake --cores $(CORES) --configfile config/$(EXPERIMENT).yaml \
-	  $(if $(DATA)$(CALLED),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") $(if $(CALLED),"name=$(CALLED)")
+	  $(if $(DATA)$(RESPONSES)$(CALLED),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") \
+	  $(if $(RESPONSES),"responses=$(shell realpath -ms -- "$(RESPONSES)")") $(if $(CALLED),"name=$(CALLED)")
 
 test: setup  ## the tests, and every notebook
 	$(RUN)python -m pytest

@@ -1,6 +1,7 @@
 # The order of work: corpus -> train (submission x seed x fold) -> evaluate -> tables -> report, each step a notebook.
 #
-#   snakemake --cores N --configfile config/NAME.yaml [--config dataset_root=DIR name=NAME submissions='[2]' seeds='[0,1]']
+#   snakemake --cores N --configfile config/NAME.yaml [--config dataset_root=DIR responses=DIR name=NAME
+#     submissions='[2]' seeds='[0,1]']
 #
 # profiles/default/config.yaml adds: go on when a run fails, and go on after a killed workflow. A run of another
 # configuration, of other code (words and layout do not count) or on other data is out of date; where clips that were
@@ -22,7 +23,7 @@ from asc_kit.run.runs import Run
 
 os.environ["OMP_NUM_THREADS"] = "1"  # jobs share the cores; a run sets the threads of its recipe itself
 RECIPE = str(workflow.configfiles[0]) if workflow.configfiles else "config/demo.yaml"
-OVERRIDES = ("dataset_root", "name", "submissions", "seeds", "results_dir")
+OVERRIDES = ("dataset_root", "responses", "name", "submissions", "seeds", "results_dir")
 
 try:
     written = yaml.safe_load(kit.path(RECIPE).read_text())
@@ -31,13 +32,13 @@ try:
     unknown = sorted(given.keys() - set(OVERRIDES))
     if unknown:
         raise InputError(f"--config: unknown {unknown[0]!r}; it takes {', '.join(OVERRIDES)}, and the recipe the rest")
-    for name in given.keys() & {"dataset_root", "name", "results_dir"}:
+    for name in given.keys() & {"dataset_root", "responses", "name", "results_dir"}:
         given[name] = parameters.as_text(name, given[name], typed)
     if "submissions" in typed:
         given["submissions"] = parameters.items(typed["submissions"])
     if "seeds" in typed:
         given["seeds"] = [parameters.read("seeds", seed, int) for seed in parameters.items(typed["seeds"])]
-    CHOSEN = {name: given[name] for name in ("submissions", "seeds") if name in given}
+    CHOSEN = {name: given[name] for name in ("responses", "submissions", "seeds") if name in given}
     recipe = recipes.load(RECIPE, **CHOSEN)
     DATA = given.get("dataset_root") or recipe.dataset_root or ""
     NAME = given.get("name") or recipe.name
@@ -55,7 +56,7 @@ try:
     if not DATA and recipe.synthetic is None:
         raise InputError(f"dataset_root: {NAME} needs a folder of recordings; give it with --config dataset_root=DIR, "
                          f"or make reproduce EXPERIMENT={recipe.name} DATA=DIR")
-    CORPUS = corpora.read(kit.path(DATA)) if DATA else None
+    CORPUS = corpora.read(kit.path(DATA), recipe.split) if DATA else None
     if CORPUS:  # a clone has no record of what made the runs that came with it
         truth.refuse_other(HOME, CORPUS)
         CORPUS.check_folds(recipe.folds)

@@ -14,21 +14,24 @@ OCTAVES = 10  # 31 Hz to 16 kHz, where a made-up device's response is drawn
 
 
 class Recorder(nn.Module):
-    """As another device, louder or softer, might have recorded it: roll, response, gain.
+    """As another device, louder or softer, might have recorded it: roll, microphone, gain.
 
-    The response is made up: a standard deviation of ``response_db`` in each octave, straight between them. It stands
-    for the measured ones of Morocutti et al. (2023), "Device-robust acoustic scene classification via impulse response
-    augmentation". It is applied as a circular convolution.
+    A microphone is one of the measured ``responses``, after Morocutti et al. (2023), "Device-robust acoustic scene
+    classification via impulse response augmentation", and what is made up: a standard deviation of ``response_db`` in
+    each octave, straight between them, and with ``device_limits`` what a response does not hold: a band from 20 to
+    300 Hz to 5 to 16 kHz, compression of up to 3 : 1 and noise 15 to 60 dB below the clip, each in every other clip.
 
     Parameters
     ----------
     config : which of them, how often and how strong
     sample_rate : Hz
+    responses : (microphones, taps) measured, at that rate; None: made up alone
     """
 
-    def __init__(self, config: Augmentation, sample_rate: int):
+    def __init__(self, config: Augmentation, sample_rate: int, responses: torch.Tensor | None = None):
         super().__init__()
         self.config, self.sample_rate = config, sample_rate
+        self.register_buffer("responses", responses, persistent=False)
 
     @property
     def changes_loudness(self) -> bool:
@@ -46,13 +49,52 @@ class Recorder(nn.Module):
             waveforms = torch.stack([clip.roll(shift) for clip, shift in zip(waveforms, shifts)])
         if self.config.device_response:
             chosen = torch.rand(count, generator=generator) < self.config.device_response
-            gains = self.config.response_db * torch.randn(count, OCTAVES, generator=generator) * chosen[:, None]
-            response = response_curve(gains, samples, self.sample_rate).to(waveforms)  # batch, bins
-            waveforms = torch.fft.irfft(torch.fft.rfft(waveforms) * response, samples)
+            waveforms = waveforms.clone()
+            waveforms[chosen] = self._through(waveforms[chosen], generator)
         if self.config.gain_db:
             gains = self.config.gain_db * (2 * torch.rand(count, 1, generator=generator) - 1)
             waveforms = waveforms * (10 ** (gains / 20)).to(waveforms)
         return waveforms
+
+    def _through(self, waveforms: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        count, samples = waveforms.shape
+        taps = 0 if self.responses is None else self.responses.shape[1]
+        size = fast_length(samples + taps)
+        gains = self.config.response_db * torch.randn(count, OCTAVES, generator=generator)
+        spectrum = torch.fft.rfft(waveforms, size)  # batch, bins
+        spectrum *= response_curve(gains, size, self.sample_rate).to(waveforms)
+        if self.responses is not None:
+            chosen = torch.randint(len(self.responses), (count,), generator=generator)
+            spectrum *= torch.fft.rfft(self.responses[chosen], size)
+        if not self.config.device_limits:
+            return torch.fft.irfft(spectrum, size)[:, :samples]
+        on = torch.rand(4, count, 1, generator=generator) < 0.5
+        drawn = torch.rand(4, count, 1, generator=generator)
+        low = 20 * 15 ** drawn[0] * on[0]  # Hz, 20 to 300
+        high = torch.where(on[1], 5000 * 3.2 ** drawn[1], torch.inf)  # Hz, 5 to 16 kHz
+        f = torch.linspace(0, self.sample_rate / 2, size // 2 + 1).clamp(min=1)
+        spectrum *= (1 / ((1 + (low / f) ** 4) * (1 + (f / high) ** 4)).sqrt()).to(waveforms)
+        waveforms = torch.fft.irfft(spectrum, size)[:, :samples]
+        waveforms = compress(waveforms, (1 + 2 * drawn[2] * on[2]).to(waveforms), self.sample_rate)
+        level = waveforms.square().mean(1, keepdim=True).sqrt()
+        hiss = level * (10 ** (-(15 + 45 * drawn[3]) / 20) * on[3]).to(waveforms)
+        return waveforms + hiss * torch.randn(count, samples, generator=generator).to(waveforms)
+
+
+def compress(waveforms: torch.Tensor, ratio: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """Levels of 20 ms brought nearer to the clip's: a difference in dB is divided by ``ratio`` (batch, 1)."""
+    block = round(0.02 * sample_rate)
+    power = nn.functional.avg_pool1d(waveforms.square()[:, None], block, ceil_mode=True)[:, 0]  # batch, blocks
+    mean = power.mean(1, keepdim=True).clamp(min=1e-12)
+    gain = (power.clamp(min=1e-12) / mean) ** ((1 / ratio - 1) / 2)
+    return waveforms * nn.functional.interpolate(gain[:, None], waveforms.shape[1], mode="linear")[:, 0]
+
+
+def fast_length(samples: int) -> int:
+    """The next product of 2, 3 and 5 of which a Fourier transform is fast; even."""
+    from scipy.fft import next_fast_len  # here: its import takes a while
+
+    return 2 * next_fast_len(-(-samples // 2), real=True)
 
 
 def response_curve(gains: torch.Tensor, samples: int, sample_rate: int) -> torch.Tensor:

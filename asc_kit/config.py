@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from asc_kit.common.checked import Checked, at_least, between, fits
+from asc_kit.common.checked import Checked, at_least, between, fits, later
 from asc_kit.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,8 +104,11 @@ class Augmentation(Checked):
     # Beyond the report, off as it comes
     roll: bool = False  # a crop begins anywhere in itself
     gain_db: float | None = at_least(0, None)  # louder or softer by up to so much
-    device_response: float | None = between(0, 1, None)  # share of clips heard through a made-up device [theMoro]
-    response_db: float = at_least(0, 6.0)  # standard deviation of its response in each octave
+    device_response: float | None = between(0, 1, None)  # share of clips heard through another microphone [theMoro]
+    responses: str | None = later(None)  # a folder of measured ones; None: made up by response_db alone
+    response_db: float = at_least(0, 6.0)  # deviation in each octave of what is made up, on a measured one, too
+    device_limits: bool = later(False)  # such a microphone cuts low and high, compresses and hisses, too
+    balanced_devices: bool = later(False)  # every device of the training clips as often as any other
     mixstyle: float | None = between(0, 1, None)  # share of batches with Freq-MixStyle
     mixstyle_alpha: float = between(1e-3, 1e3, 0.3)
 
@@ -133,6 +136,7 @@ class Training(Checked):
     best_after: int = at_least(0, 0)  # epochs before which no epoch is taken as the best
     precision: Literal["float32", "bfloat16"] = "float32"  # autocast, where the processor has it; weights stay float32
     float16: Literal["storage", "arithmetic"] = "storage"  # open: scoring in float32 on stored halves, or in float16
+    label_smoothing: float = later(0.0, 0, 0.9)  # beyond the report: this much of a label spread over all classes
     threads: int = at_least(1, 1)  # two single-thread runs beat one with two threads
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -147,6 +151,8 @@ class Network(Checked):
     expansion: int = at_least(1, 4)
     squeeze_excite: bool = True
     activation: Literal["swish", "relu", "hardswish"] = "swish"
+    relative: float = later(0.0, 0, 1)  # beyond the report: share of a clip's mean taken from each mel bin
+    dropout: float = later(0.0, 0, 0.9)  # beyond the report: before the classifier
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,8 +186,8 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # The modules that a run's numbers depend on.
 CODE = ("features", "augmentations", "blocks", "network", "trainer", "metrics", "beyond", "kernels", "data/audio",
-        "data/corpus", "data/gains", "data/store", "deploy/calibration", "deploy/compact", "deploy/folding",
-        "deploy/predict", "run/checkpoint", "run/floors", "run/experiment")  # fmt: skip
+        "data/corpus", "data/gains", "data/responses", "data/store", "deploy/calibration", "deploy/compact",
+        "deploy/folding", "deploy/predict", "run/checkpoint", "run/floors", "run/experiment")  # fmt: skip
 PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validation"}  # a run's files, by clips
 
 
@@ -198,6 +204,7 @@ class Config:
     augmentation: Augmentation
     training: Training
     architecture: Network
+    split: str = "given"  # by the data set's own lists, where it has them; or drawn
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dictionary, for JSON."""
@@ -207,11 +214,18 @@ class Config:
     def hash(self) -> str:
         """Twelve hexadecimal digits that name this configuration.
 
-        An architecture that the system's name implies does not count: runs made before it was a setting keep theirs.
+        An architecture that the system's name implies, and settings that came later, do not count at their defaults:
+        runs made before them keep their hash.
         """
         values = self.as_dict()
         if self.architecture == _implied(self.submission):
             del values["architecture"]
+        if self.split == "given":
+            del values["split"]
+        for part in PARTS.keys() & values.keys():
+            for one in fields(PARTS[part]):
+                if one.metadata.get("later") and values[part][one.name] == one.default:
+                    del values[part][one.name]
         return digest(json.dumps(values, sort_keys=True))
 
     @classmethod
@@ -219,7 +233,8 @@ class Config:
         """The inverse of `as_dict`; unknown keys raise."""
         values = {"architecture": asdict(_implied(values["submission"]))} | values
         parts = {name: build(part, values[name], name) for name, part in PARTS.items()}
-        return cls(**{k: values[k] for k in ("submission", "seed", "fold", "folds", "split_seed")}, **parts)
+        others = ("submission", "seed", "fold", "folds", "split_seed", "split")
+        return cls(**{k: values[k] for k in others if k in values}, **parts)
 
 
 def _implied(system: str) -> Network:

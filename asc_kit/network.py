@@ -47,6 +47,8 @@ class Network(nn.Module):
     rows : Table 1; its first row is the stem, its last the head
     axis_order : "frequency_time" reads kernels and strides the other way round
     activation : of the stem, the head and the blocks, one of `blocks.ACTIVATIONS`
+    relative : share of a clip's mean taken from each mel bin, so that a microphone's response counts less
+    dropout : before the classifier
     style : what else the blocks differ in: ``expansion``, ``squeeze_excite``
 
     >>> net = Network(n_mels=160, n_classes=10)
@@ -58,10 +60,12 @@ class Network(nn.Module):
 
     def __init__(
         self, n_mels: int, n_classes: int, rows: tuple[Row, ...] = TABLE_1,
-        axis_order: str = "time_frequency", activation: str = "swish", **style: int | bool,
+        axis_order: str = "time_frequency", activation: str = "swish", relative: float = 0.0,
+        dropout: float = 0.0, **style: int | bool,
     ):  # fmt: skip
         super().__init__()
         self.axis_order, self.activation = axis_order, ACTIVATIONS[activation]
+        self.relative, self.dropout = relative, dropout
         stem, *middle, head = rows
         self.norm = nn.BatchNorm1d(n_mels)
         padding = (stem.kernel[0] // 2, stem.kernel[1] // 2)
@@ -92,13 +96,18 @@ class Network(nn.Module):
         -------
         (batch, classes)
         """
-        x = self.norm(x.squeeze(1).transpose(1, 2))  # batch, mel, time
+        x = x.squeeze(1).transpose(1, 2)  # batch, mel, time
+        if self.relative:
+            x = x - self.relative * x.mean(2, keepdim=True)
+        x = self.norm(x)
         if self.axis_order == "time_frequency":
             x = x.transpose(1, 2)  # batch, time, mel
         x = self.activation(self.stem_norm(self.stem(x[:, None])))  # batch, 6, time, mel
         x = self.blocks(x)  # batch, 30, time / 16, mel / 8
         x = self.activation(self.head_norm(self.head(x)))  # batch, 100, time / 16, mel / 8
         x = x.amax((2, 3)) + x.mean((2, 3))  # batch, 100
+        if self.dropout:
+            x = nn.functional.dropout(x, self.dropout, self.training)
         return self.classifier(x)
 
 
@@ -181,8 +190,9 @@ def build(config: Config, n_classes: int) -> nn.Module:
     settings, n_mels = config.architecture, config.features.n_mels
     if settings.network == "report":
         rows = TABLE_1 if settings.rows is None else tuple(map(_row, settings.rows))
-        return Network(n_mels, n_classes, rows, config.features.axis_order, settings.activation,
-                       expansion=settings.expansion, squeeze_excite=settings.squeeze_excite)  # fmt: skip
+        return Network(n_mels, n_classes, rows, config.features.axis_order, settings.activation, settings.relative,
+                       settings.dropout, expansion=settings.expansion,
+                       squeeze_excite=settings.squeeze_excite)  # fmt: skip
     kind = NETWORKS.get(settings.network) or _imported(settings.network)
     try:
         return kind(n_mels=n_mels, n_classes=n_classes, **settings.options)

@@ -158,7 +158,8 @@ class Trainer:
         """
         with autocast(inputs.device, self.training.precision):
             logits = self.network(inputs)
-        loss = nn.functional.cross_entropy(logits.float(), targets)
+        smoothing = self.training.label_smoothing
+        loss = nn.functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
         value = loss.item()  # all that comes back from a GPU in a step
         if not math.isfinite(value):
             raise NotFinite(f"loss: became {value} in epoch {self.state.epoch + 1}; "

@@ -50,6 +50,8 @@ def test_hash_follows_every_value_and_nothing_else():
     assert base.hash == recipes.Recipe("other name").config("2").hash
     others = [r.config(2, 1), r.config(2, 0, 2), r.config(3), r.config(2, epochs=3), r.config(2, mixup_alpha=0.5)]
     assert len({c.hash for c in [base, *others]}) == 6
+    later = [r.config(2, dropout=0.3), r.config(2, device_limits=True), recipes.Recipe("x", split="drawn").config(2)]
+    assert len({c.hash for c in [base, *others, *later]}) == 9
     assert config.Config.from_dict(base.as_dict()) == base
 
 

@@ -402,3 +402,31 @@ def test_a_step_on_another_device_stays_there(start, tiny, monkeypatch):
             trainer.step(inputs, targets)
         assert asked == [torch.Size([])] * work.steps
         asked.clear()
+
+
+def test_balanced_devices_come_equally_often(start, tiny):
+    """However few clips one has; what the order is without it stays."""
+    recorded = corpus.read(tiny)
+    few = recorded.table.filename.eq("audio/park-oslo-1-1-b.wav").map({True: "b", False: "a"})
+    uneven = replace(recorded, table=recorded.table.assign(source_label=few))
+    data = RunData(start(balanced_devices=True, batch_size=2).config, uneven)
+    device = data.training.set_index("filename").source_label
+    seen = [device[name] for epoch in range(60) for _ in data.batches(epoch) for name in data.batch]
+    assert device.eq("b").mean() < 0.4 and 0.42 < np.mean([name == "b" for name in seen]) < 0.58
+
+
+def test_a_drawn_split_leaves_the_data_sets_own_lists_aside(tmp_path):
+    """Each clip is scored once in five folds, those that no list names too."""
+    root = tmp_path / "set"
+    (root / "evaluation_setup").mkdir(parents=True)
+    rows = [f"audio/{k}.wav\t{'ab'[k % 2]}\tplace{k // 2}" for k in range(20)]
+    (root / "meta.csv").write_text("\n".join(["filename\tscene_label\tidentifier", *rows]) + "\n")
+    for side, part in (("train", rows[:10]), ("evaluate", rows[10:16])):
+        names = [row.split("\t")[0] for row in part]
+        (root / "evaluation_setup" / f"fold1_{side}.csv").write_text("\n".join(["filename", *names]) + "\n")
+    given, drawn = corpus.read(root), corpus.read(root, "drawn")
+    assert len(given.used()) == 16 and len(drawn.used()) == 20
+    scored = [name for fold in range(1, 6) for name in drawn.split(fold, 5)[1].filename]
+    assert sorted(scored) == sorted(drawn.table.filename)
+    with pytest.raises(InputError, match="has no fold 2; it has 1"):
+        given.split(2, 5)

@@ -27,10 +27,33 @@ def clusters(sizes, places=4, spread=0.0):
     return x, pd.DataFrame({"scene_label": [CLASSES[label] for label in labels], "identifier": identifier}), labels
 
 
-def test_statistics_are_mean_and_deviation_of_each_band():
+@pytest.fixture(autouse=True)
+def _one_kind_of_features(request, monkeypatch):
+    """`clusters` has five dimensions, and no bands."""
+    if "features" not in request.node.name:
+        monkeypatch.setattr(reference, "FEATURES", {"all": 3})
+
+
+def test_statistics_are_mean_and_deviation_of_each_band_and_of_its_differences():
     x = torch.randn(3, 1, 50, 4, generator=torch.Generator().manual_seed(0))
-    expected = np.concatenate([x[:, 0].double().mean(1), x[:, 0].double().std(1)], axis=1)
+    y = x[:, 0].double().numpy()  # clips, time, bands
+    steps = y[:, 1:] - y[:, :-1]
+    expected = np.concatenate([y.mean(1), y.std(1, ddof=1), steps.std(1, ddof=1)], axis=1)
     np.testing.assert_allclose(statistics([x[:2], x[2:]]), expected)
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_features_are_chosen_by_places_that_were_not_fitted_to(helps):
+    """Differences that tell the class are taken; those that tell the place alone are left out."""
+    x, rows, labels = clusters((60, 60, 60), places=6)
+    rng = np.random.default_rng(1)
+    if helps:
+        differences = labels[:, None] + 0.3 * rng.normal(size=(len(labels), 5))
+    else:
+        differences = 30 * rng.normal(size=(180, 5))[pd.factorize(rows.identifier)[0]]
+    parts = np.concatenate([x, x, differences], axis=1)
+    _, chosen = fit_predict("logistic", parts, rows, parts, CLASSES[:3])
+    assert ("differences" in chosen["features"]) == helps
 
 
 @pytest.mark.parametrize(("kind", "plain"), [("logistic", LogisticRegression(max_iter=5000)), ("svm", SVC())])
@@ -79,7 +102,7 @@ def test_a_clip_that_is_called_impossible_counts_against_its_c(monkeypatch):
     monkeypatch.setattr(reference, "_classifier", lambda kind, c: type("F", (Fitted,), {"strength": c})())
     monkeypatch.setattr(reference, "_probabilities", made_up)
     monkeypatch.setattr(reference, "STRENGTHS", (1, 1000))
-    assert reference.choose("logistic", labels[:, None].astype(float), labels, folds, 3)[0] == 1
+    assert reference.choose("logistic", labels[:, None].astype(float), labels, folds, 3)[1] == 1
 
 
 def test_a_second_time_the_same():

@@ -52,3 +52,8 @@ def between(low: float, high: float, default: Any) -> Any:
 def at_least(low: float, default: Any) -> Any:
     """A field with a smallest value."""
     return between(low, float("inf"), default)
+
+
+def later(default: Any, low: float | None = None, high: float = float("inf")) -> Any:
+    """A field that came after runs were named by their settings: at its default it does not count in the hash."""
+    return field(default=default, metadata={"low": low, "high": high, "later": True})

@@ -147,13 +147,14 @@ def of_devices(table: pd.DataFrame, names: str, root: Path) -> pd.DataFrame:
     return table[table.source_label.isin(wanted)].reset_index(drop=True)
 
 
-def read(root: str | Path) -> Corpus:
+def read(root: str | Path, split: str = "given") -> Corpus:
     """Read a data set's lists; no audio is opened.
 
     Parameters
     ----------
     root : a folder in the DCASE layout, or one that holds nothing else but such a folder; or your own recordings,
         which `asc_kit.data.own` makes a data set of: a folder of folders named by class, or a CSV file
+    split : "drawn" leaves the data set's own lists aside, so that folds of all clips are drawn
 
     Raises
     ------
@@ -177,7 +178,8 @@ def read(root: str | Path) -> Corpus:
             raise InputError(f"{file}: line {line} has no {name}; add it to the {name} column")
     own.check_classes(file, sorted(set(table.scene_label)) if labelled else [])
     table = table[[*COLUMNS, "city", "segment"]].reset_index(drop=True)
-    return Corpus(root, table, _lists(root, dict(zip(table.filename, table.scene_label))) if labelled else {})
+    given = labelled and split == "given"
+    return Corpus(root, table, _lists(root, dict(zip(table.filename, table.scene_label))) if given else {})
 
 
 def meta_file(root: Path) -> Path | None:

@@ -26,7 +26,7 @@ from asc_kit.common.files import locked, replacing
 from asc_kit.common.progress import say
 from asc_kit.config import FLOORS, Config, generator
 from asc_kit.data import corpus as corpora
-from asc_kit.data import demo
+from asc_kit.data import demo, responses
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.gains import Gains
 from asc_kit.data.store import Store, open_store
@@ -48,7 +48,7 @@ def open_corpus(recipe: Recipe, dataset_root: str | Path | None = None) -> Corpu
     """The recipe's data set: ``dataset_root``, the recipe's own, or the synthetic corpus, made at first use."""
     root = dataset_root or recipe.dataset_root
     if root:
-        return corpora.read(configuration.path(root))
+        return corpora.read(configuration.path(root), recipe.split)
     if recipe.synthetic is None:
         raise InputError(f"dataset_root: {recipe.name} needs a folder of recordings; give dataset_root "
                          f"(make reproduce EXPERIMENT={recipe.name} DATA=folder)")  # fmt: skip
@@ -212,10 +212,19 @@ class RunData:
         crop = config.augmentation.crop_seconds
         self.crop = TemporalCrop(None if crop is None else round(crop * config.features.sample_rate))
         self.mixup = Mixup(config.augmentation, config.features.sample_rate).to(self.device)
-        self.recorder = Recorder(config.augmentation, config.features.sample_rate)
+        self.recorder = Recorder(config.augmentation, config.features.sample_rate, self._responses())
         known = config.augmentation.mixup == "modified" and not self.recorder.changes_loudness
         self.gains = Gains(self.store) if known else None
         self.mixstyle, self.spec_augment = FreqMixStyle(config.augmentation), SpecAugment(config.augmentation)
+
+    def _responses(self) -> torch.Tensor | None:
+        augmentation = self.config.augmentation
+        if not augmentation.device_response:
+            return None
+        if augmentation.responses is None:
+            say("device_response: the microphones are made up; give responses, a folder of measured ones")
+            return None
+        return responses.of(augmentation.responses, self.config.features.sample_rate)
 
     @property
     def steps(self) -> int:
@@ -238,7 +247,11 @@ class RunData:
         """
         rows = self.store.rows(self.training.filename)
         targets = nn.functional.one_hot(torch.tensor(self.labels(self.training)), len(self.classes)).float()
-        order = torch.randperm(len(rows), generator=generator(self.config.seed, "order", epoch))
+        draw = generator(self.config.seed, "order", epoch)
+        order = torch.randperm(len(rows), generator=draw)
+        if self.config.augmentation.balanced_devices:  # with replacement: rare ones come again
+            counts = self.training.source_label.map(self.training.source_label.value_counts())
+            order = torch.multinomial(torch.tensor(1 / counts.to_numpy()), len(rows), True, generator=draw)
         batches = order.split(self.config.training.batch_size)[: self.steps]
         for step, chosen in enumerate(batches[first:], start=first):
             draw = {name: generator(self.config.seed, name, epoch, step) for name in DRAWS}

@@ -1,4 +1,8 @@
-"""The floors that a network should beat: scikit-learn's classifiers on the mean and deviation of every log-mel band."""
+"""The floors that a network should beat: scikit-learn's classifiers on statistics of every log-mel band.
+
+They are as strong as what a minute allows: their features, their C and a temperature are chosen by training clips of
+places that the classifier was not fitted to.
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -17,10 +21,11 @@ if TYPE_CHECKING:
 
 STRENGTHS = 10.0 ** np.arange(-3, 4)  # C; a small one holds the classifier back
 FOLDS = 3
+FEATURES = {"mean, deviation": 2, "mean, deviation, deviation of differences": 3}  # -> how many of `statistics`'
 
 
 def statistics(features: Iterable[torch.Tensor]) -> np.ndarray:
-    """Mean and deviation over time.
+    """Over time: mean, deviation, and deviation of the differences from frame to frame.
 
     Parameters
     ----------
@@ -28,47 +33,52 @@ def statistics(features: Iterable[torch.Tensor]) -> np.ndarray:
 
     Returns
     -------
-    (clips, 2 x mel) float64
+    (clips, 3 x mel) float64
     """
-    parts = [torch.cat([x[:, 0].double().mean(1), x[:, 0].double().std(1)], dim=1) for x in features]
+    batches = (x[:, 0].double() for x in features)  # batch, time, mel
+    parts = [torch.cat([x.mean(1), x.std(1), x.diff(dim=1).std(1)], dim=1) for x in batches]
     return torch.cat(parts).cpu().numpy()
 
 
 def fit_predict(
     kind: str, training: np.ndarray, rows: pd.DataFrame, evaluation: np.ndarray, classes: tuple[str, ...]
-) -> tuple[np.ndarray, dict[str, float]]:
-    """Standardise, fit scikit-learn's classifier with the C and the temperature that training clips choose, and score.
+) -> tuple[np.ndarray, dict[str, str | float]]:
+    """Standardise, fit scikit-learn's classifier as training clips choose it, and score.
 
     Parameters
     ----------
     kind : "logistic" regression, or "svm" with a radial kernel
-    training, evaluation : (clips, statistics)
+    training, evaluation : `statistics`
     rows : of the training clips; scene_label, identifier
 
     Returns
     -------
-    (evaluation clips, classes) probabilities, 0 for a class that the training rows lack; what was chosen: C and
-    temperature
+    (evaluation clips, classes) probabilities, 0 for a class that the training rows lack; what was chosen:
+    features, C and temperature
 
     Raises
     ------
     InputError : too few classes or locations to choose by
     """
     labels = pd.Categorical(rows.scene_label, classes).codes
+    columns = {name: count * training.shape[1] // 3 for name, count in FEATURES.items()}
     try:
-        strength, temperature = choose(kind, training, labels, fold_numbers(rows, FOLDS, 0).to_numpy(), len(classes))
+        folds = fold_numbers(rows, FOLDS, 0).to_numpy()
+        found = [(*choose(kind, training[:, :n], labels, folds, len(classes)), name) for name, n in columns.items()]
     except InputError as error:
         raise InputError(f"submission: {kind} chooses its C in {FOLDS} folds of the training clips by location, which "
                          f"these do not allow ({error}); leave it out of the recipe") from None  # fmt: skip
-    model = _classifier(kind, strength).fit(training, labels)
-    probabilities = calibration.tempered(_probabilities(model, evaluation, len(classes)), temperature)
-    return probabilities, {"C": strength, "temperature": temperature}
+    _, strength, temperature, name = min(found)
+    model = _classifier(kind, strength).fit(training[:, : columns[name]], labels)
+    probabilities = _probabilities(model, evaluation[:, : columns[name]], len(classes))
+    chosen = {"features": name, "C": strength, "temperature": temperature}
+    return calibration.tempered(probabilities, temperature), chosen
 
 
 def choose(
     kind: str, training: np.ndarray, labels: np.ndarray, folds: np.ndarray, n_classes: int
-) -> tuple[float, float]:
-    """C and temperature of the least log loss on training clips of locations that the classifier was not fitted to.
+) -> tuple[float, float, float]:
+    """The least log loss on training clips of locations that the classifier was not fitted to, its C and temperature.
 
     Parameters
     ----------
@@ -92,7 +102,7 @@ def choose(
             raise InputError("no class is in two of them beside another class")
         fitted = calibration.fit(held_out[known], labels[known])
         found.append((fitted["log_loss_after"], float(strength), fitted["temperature"]))
-    return min(found)[1:]
+    return min(found)
 
 
 def _classifier(kind: str, strength: float) -> "Pipeline":

@@ -23,12 +23,14 @@ class Recipe(Checked):
     title: str = ""
     synthetic: dict | None = None  # the demo corpus's settings, where the recipe brings its own data
     dataset_root: str | None = None
+    responses: str | None = None  # a folder of microphones' responses, for systems with device_response
     expected: dict = field(default_factory=dict)  # what the data set holds, for the plan made before it is there
     submissions: tuple = ("baseline", "1", "2", "3", "4")
     seeds: tuple = (0,)
     fold: tuple = (1,)
     folds: int = at_least(2, 5)  # how many are drawn where the data set brings none
     split_seed: int = between(0, 2**32 - 1, 0)
+    split: Literal["given", "drawn"] = "given"  # drawn: whatever lists the data set brings
     features: dict = field(default_factory=dict)
     augmentation: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
@@ -61,16 +63,21 @@ class Recipe(Checked):
         if type(seed) is not int or type(fold) is not int or seed < 0 or fold < 1:
             raise InputError(f"seed, fold: {seed!r}, {fold!r}; give a seed from 0 and a fold from 1")
         values = {**self.features, **self.augmentation, **self.training, **self.system(name)}
+        values |= {"responses": self.responses} if self.responses else {}
         if variant is not None:
             known({variant: {}}, self.ablation, "variant")
             values |= {k: "off" if v is None else v for k, v in self.ablation[variant].items()}
         known(changes, SETTINGS, "parameters")
         values |= {k: v for k, v in changes.items() if v is not None}
+        if values.get("responses", "off") not in ("off", False):
+            from asc_kit.data import responses  # here: it reads sound
+
+            values["responses"] = responses.identity(values["responses"])
         parts = {}
         for part, kind in PARTS.items():
             of_part = {key: value for key, value in values.items() if SETTINGS[key] == part}
             parts[part] = build(kind, of_part, f"{self.name}: {name}: {part}")
-        return Config(name, seed, fold, self.folds, self.split_seed, **parts)
+        return Config(name, seed, fold, self.folds, self.split_seed, **parts, split=self.split)
 
     def system(self, name: str) -> dict[str, Any]:
         """A system's own settings, those of the recipe before the kit's; `InputError` where there is none such."""
