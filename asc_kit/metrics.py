@@ -105,18 +105,6 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(pd.Series(probabilities.argmax(axis=1) == labels).groupby(labels).mean().mean())
 
 
-def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Counts, (true class, predicted class).
-
-    >>> confusion([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], [0, 0, 1]).tolist()
-    [[1, 1], [0, 1]]
-    """
-    probabilities, labels = validate(probabilities, labels)
-    counts = np.zeros((probabilities.shape[1],) * 2, dtype=np.int64)
-    np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
-    return counts
-
-
 @dataclass(frozen=True)
 class Score:
     """A number with its 95 % interval, NaN where all clips are from one location."""
