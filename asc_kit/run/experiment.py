@@ -89,7 +89,7 @@ def finish(run: Run) -> None:
     Snakemake deletes what a failed job made: until 05_train has shown it, the last checkpoint gives it back in seconds.
     """
     if run.about is not None:
-        for file in (run.folder / "checkpoint").glob("*.safetensors"):
+        for file in (run.folder / "checkpoint").glob("*.pt"):
             file.unlink(missing_ok=True)
 
 
