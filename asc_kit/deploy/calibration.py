@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from asc_kit import metrics
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
+from asc_kit.common import InputError, replacing
 from asc_kit.config import Config
 
 NAME = "temperature.json"

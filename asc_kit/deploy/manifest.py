@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
+from asc_kit.common import InputError, replacing
 from asc_kit.config import digest
 
 

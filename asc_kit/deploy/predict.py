@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
-from asc_kit.common.progress import progress
+from asc_kit.common import InputError, progress, replacing
 from asc_kit.data.store import Store
 from asc_kit.deploy import compact
 

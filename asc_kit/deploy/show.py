@@ -12,9 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from asc_kit import kernels
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import check_writable
-from asc_kit.common.progress import progress, say
+from asc_kit.common import InputError, check_writable, progress, say
 from asc_kit.deploy import calibration, compact, manifest, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import Scored

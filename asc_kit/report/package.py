@@ -23,9 +23,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from torch import nn
 
 from asc_kit.blocks import FusedMBConv4, MBConv4
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import ARCHIVE_FAULTS, check_writable, replacing
-from asc_kit.common.progress import say
+from asc_kit.common import ARCHIVE_FAULTS, InputError, check_writable, replacing, say
 from asc_kit.data import check, store
 from asc_kit.data import corpus as corpora
 from asc_kit.deploy import compact, predict

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
-from asc_kit.common.progress import say
+from asc_kit.common import InputError, replacing, say
 from asc_kit.data.corpus import COLUMNS, completed
 from asc_kit.report import evaluation, tables
 from asc_kit.run.recipes import Recipe

@@ -13,8 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from asc_kit import complexity, network
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
+from asc_kit.common import InputError, replacing
 from asc_kit.config import SYSTEMS, path
 from asc_kit.report.evaluation import DEVICES, EVEN, SCORES, Results, Scored, devices, paired
 

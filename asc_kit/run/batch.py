@@ -14,8 +14,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from asc_kit import config
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
+from asc_kit.common import InputError, replacing
 from asc_kit.run.parameters import declared as parameters_of
 
 CELL_HOURS = 240  # the longest cell of those that decode, train or score a data set of any size

@@ -16,9 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
-from asc_kit.common.progress import progress, say
+from asc_kit.common import InputError, progress, replacing, say
 from asc_kit.trainer import Batches, Evaluate, State, Trainer
 
 SECONDS = 300  # between checkpoints within an epoch

@@ -21,9 +21,7 @@ from asc_kit import config as configuration
 from asc_kit import kernels, metrics, network
 from asc_kit.augmentations import Mixup, SpecAugment, TemporalCrop
 from asc_kit.beyond import FreqMixStyle, Recorder
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import locked, replacing
-from asc_kit.common.progress import say
+from asc_kit.common import InputError, locked, replacing, say
 from asc_kit.config import FLOORS, Config, generator
 from asc_kit.data import corpus as corpora
 from asc_kit.data import demo, responses

@@ -12,8 +12,7 @@ import pandas as pd
 import torch
 
 from asc_kit import config as configuration
-from asc_kit.common.errors import InputError
-from asc_kit.common.progress import say
+from asc_kit.common import InputError, say
 from asc_kit.data import corpus as corpora
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.demo import DEVICES, apply_device

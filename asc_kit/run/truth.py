@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from asc_kit import config as configuration
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import locked, replacing
+from asc_kit.common import InputError, locked, replacing
 from asc_kit.data.corpus import COLUMNS, Corpus
 
 
