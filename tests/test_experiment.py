@@ -152,7 +152,7 @@ def dying(*values, **named):
 setattr(owner, name, dying)
 experiment.train(run)
 """
-MOMENTS = [("trainer.Trainer", "step", 6), ("checkpoint", "replacing", 5), ("os", "replace", 6),
+MOMENTS = [("trainer.Trainer", "step", 6), ("checkpoint", "write_file", 5), ("os", "replace", 6),
            ("experiment.RunData", "evaluate", 2)]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from asc_kit.common import InputError, progress, replacing, say
+from asc_kit.common import InputError, progress, say, write_file
 from asc_kit.trainer import Batches, Evaluate, State, Trainer
 
 SECONDS = 300  # between checkpoints within an epoch
@@ -68,7 +68,6 @@ class Checkpoints:
 
     def save(self, trainer: Trainer) -> None:
         """Write a checkpoint; the one before becomes ``previous.pt``."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         if self.last.exists():
             os.replace(self.last, self.previous)
         whole = io.BytesIO()
@@ -78,8 +77,7 @@ class Checkpoints:
             "average_steps": trainer.average.steps, "best": trainer.best, "optimizer": trainer.optimizer.state_dict(),
             "schedule_step": trainer.schedule.last_epoch if trainer.schedule else 0,
         }, whole)  # fmt: skip
-        with replacing(self.last) as part:
-            part.write_bytes(whole.getvalue())
+        write_file(self.last, whole.getvalue())
         self.saved = time.monotonic()
 
     def restore(self, trainer: Trainer) -> None:

@@ -65,7 +65,6 @@ def averaged(runs: list[Run]) -> None:
             for name, value in states[0].items()}  # fmt: skip
     model.network.load_state_dict(mean)
     folder = first.home / f"averaged_{first.config.submission}" / first.folder.name
-    folder.mkdir(parents=True, exist_ok=True)
     predict(model, store, rows, folder / "predictions.tsv", device)
 
 
