@@ -13,6 +13,7 @@ import typer
 
 from asc_kit.common.errors import InputError
 
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="import the network's class that the model file names")]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
 
 
@@ -112,23 +113,27 @@ def simulate(
 
 
 @app.command()
-def size(model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")]) -> None:
+def size(
+    model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
+    allow_code: AllowCode = False,
+) -> None:
     """Count a model's numbers, bytes, multiply-accumulates and memory, and say which year's DCASE limits it meets."""
     from asc_kit.deploy import size as sizing
 
-    print(sizing.table(sizing.measure(model)))
+    print(sizing.table(sizing.measure(model, allow_code)))
 
 
 @app.command()
 def export(
     model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
     out: Annotated[Path, typer.Option(help="the ONNX file: waveform in, probabilities out")],
+    allow_code: AllowCode = False,
 ) -> None:
     """Write a model as one ONNX file that classifies waveforms, with its features inside."""
     from asc_kit.deploy import compact
     from asc_kit.deploy import onnx as exporting
 
-    exporting.export(compact.load(model), out, model)
+    exporting.export(compact.load(model, allow_code), out, model)
     print(out)
 
 
@@ -144,6 +149,7 @@ def predict(
     root: Annotated[Path | None, typer.Option(help="folder that a manifest's names count from; else its own")] = None,
     out: Annotated[Path | None, typer.Option(help="write a manifest's rows in the DCASE output format there")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="recordings at a time; else one a core")] = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Classify recordings of any format, rate and length; one that fails is named, and the exit status is 1."""
     ignored = root if files else json or top
@@ -158,7 +164,7 @@ def predict(
     gc.enable()
 
     names = lists.read(manifest) if manifest else []
-    session = show.Session(model, top, segments, temperature, workers)
+    session = show.Session(model, top, segments, temperature, workers, allow_code)
     if out:
         session.write(manifest, names, root or manifest.parent, out)
     else:

@@ -15,7 +15,11 @@ WINDOW, HOP = 4096, 2048  # samples; BC learning's loudness window at 44.1 kHz
 
 
 class TemporalCrop(nn.Module):
-    """A section of ``samples`` samples from a random place; whole clips under ``eval()``."""
+    """A section of ``samples`` samples from a random place; whole clips under ``eval()``.
+
+    >>> TemporalCrop(352_800)(torch.zeros(2, 441_000), torch.Generator()).shape  # 8 s of 10
+    torch.Size([2, 352800])
+    """
 
     def __init__(self, samples: int | None):
         super().__init__()
@@ -97,6 +101,10 @@ def mix(first: torch.Tensor, second: torch.Tensor, r: torch.Tensor, gains: torch
     first, second : (batch, samples)
     r : (batch,) in [0, 1]; 0 gives ``second``, 1 gives ``first``
     gains : (2, batch) dB
+
+    >>> waves = torch.tensor([[0.5, -0.5]]), torch.tensor([[0.1, 0.1]])
+    >>> mix(*waves, torch.tensor([1.0]), gains=torch.tensor([[-6.0], [-20.0]]))  # the first alone
+    tensor([[ 0.5000, -0.5000]])
     """
     t = heard(r, gains)[:, None]
     root = (t.square() + (1 - t).square()).sqrt()
@@ -113,6 +121,12 @@ class Mixup(nn.Module):
     ----------
     config : kind, alpha and choice of partner
     sample_rate : Hz
+
+    >>> mixup = Mixup(Augmentation(), sample_rate=44_100)
+    >>> waves, labels = 0.1 * torch.randn(4, 441_000), torch.eye(10)[:4]
+    >>> mixed, soft = mixup(waves, labels, torch.Generator().manual_seed(0))
+    >>> mixed.shape, soft.shape, bool(torch.allclose(soft.sum(1), torch.ones(4)))
+    (torch.Size([4, 441000]), torch.Size([4, 10]), True)
     """
 
     def __init__(self, config: Augmentation, sample_rate: int):
@@ -172,6 +186,10 @@ class SpecAugment(nn.Module):
     Parameters
     ----------
     config : numbers, widths and filling of the masks
+
+    >>> masks = SpecAugment(Augmentation())
+    >>> masks(torch.zeros(2, 1, 511, 160), torch.Generator()).shape
+    torch.Size([2, 1, 511, 160])
     """
 
     def __init__(self, config: Augmentation):

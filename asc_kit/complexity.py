@@ -15,10 +15,9 @@ from torch.utils.hooks import RemovableHandle
 
 from asc_kit import network
 from asc_kit.blocks import FusedMBConv4, MBConv4
-from asc_kit.config import Config, Features
+from asc_kit.config import Features
 from asc_kit.deploy.folding import fold
 from asc_kit.network import TABLE_1, Network
-from asc_kit.trainer import autocast
 
 BYTES = 2  # float16
 
@@ -205,27 +204,3 @@ class _Trace(TorchDispatchMode):
                 self.uses[_memory(tensor)].append(self.step)
                 self.sizes[_memory(tensor)] = tensor.untyped_storage().nbytes() // tensor.element_size()
         return given
-
-
-def work_of_step(config: Config, classes: int, batch_size: int, seconds: float) -> tuple[float, float]:
-    """What a training step of the network must at least do.
-
-    Returns
-    -------
-    operations : three times the forward pass's multiply-accumulates, two each
-    bytes kept : of every tensor that the backward pass needs
-    """
-    net = network.build(config, classes).to(memory_format=torch.channels_last)
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    frames = config.features.frames(round(seconds * config.features.sample_rate))
-    with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        autocast(torch.device("cpu"), config.training.precision),
-    ):
-        net(torch.zeros(batch_size, 1, frames, config.features.n_mels))
-    return 3 * 2 * batch_size * multiply_accumulates(net, config.features, seconds), sum(kept.values())

@@ -18,7 +18,11 @@ WINDOWS = {"hann": torch.hann_window, "hamming": torch.hamming_window}
 
 
 def filterbank(config: Features) -> torch.Tensor:
-    """Triangular mel filters, (n_fft // 2 + 1) x n_mels, as torchaudio makes them."""
+    """Triangular mel filters, (n_fft // 2 + 1) x n_mels, as torchaudio makes them.
+
+    >>> filterbank(Features(n_mels=64)).shape
+    torch.Size([1381, 64])
+    """
     return torchaudio.functional.melscale_fbanks(
         (config.n_fft or config.window) // 2 + 1, config.f_min, config.f_max, config.n_mels, config.sample_rate,
         norm=config.mel_norm, mel_scale=config.mel_scale,
@@ -31,6 +35,12 @@ class LogMel(nn.Module):
     Parameters
     ----------
     config : window, mel filters and logarithm.
+
+    >>> log_mel = LogMel(Features(n_mels=160))
+    >>> log_mel(torch.zeros(2, 441_000)).shape  # two clips of 10 s: batch, 1, time, mel
+    torch.Size([2, 1, 640, 160])
+    >>> log_mel(torch.zeros(1, 441_000)).max()  # dB of silence
+    tensor(-100.)
     """
 
     def __init__(self, config: Features):

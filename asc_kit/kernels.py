@@ -58,13 +58,8 @@ def squeeze_excite(x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
     weights : (R, C) and (R,) that squeeze, (C, R) and (C,) that excite
     """
     if plain(x):
-        return x * _gate(x.mean((2, 3)), *weights)[:, :, None, None].to(x.dtype)
+        return x * gate(x.mean((2, 3)), *weights)[:, :, None, None].to(x.dtype)
     return _SqueezeExcite.apply(x, *weights)
-
-
-def squeeze_excite_(x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-    """The same in place, where no gradient is needed."""
-    return x.mul_(_gate(x.mean((2, 3)), *weights)[:, :, None, None])
 
 
 def plain(x: torch.Tensor) -> bool:
@@ -72,7 +67,8 @@ def plain(x: torch.Tensor) -> bool:
     return PLAIN or x.is_cuda or not torch.is_grad_enabled()
 
 
-def _gate(means: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+def gate(means: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+    """The weight of every channel, (batch, C), from the channels' means, (batch, C)."""
     with torch.autocast(means.device.type, enabled=False):  # (batch, C) numbers: 16 bits would save nothing
         squeezed = nn.functional.silu(nn.functional.linear(means.to(weights[0].dtype), *weights[:2]))  # batch, R
         return nn.functional.linear(squeezed, *weights[2:]).sigmoid()  # batch, C
@@ -114,18 +110,18 @@ class _SqueezeExcite(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
         means = x.mean((2, 3))  # batch, C
         ctx.save_for_backward(x, means, *weights)
-        return x * _gate(means, *weights)[:, :, None, None].to(x.dtype)
+        return x * gate(means, *weights)[:, :, None, None].to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
         x, *small = ctx.saved_tensors
         with torch.enable_grad():  # of the few numbers autograd finds the gradients
             small = [tensor.detach().requires_grad_() for tensor in small]
-            gate = _gate(*small)
-        of_gate = (gradient * x).sum((2, 3))
-        of_means, *of_weights = torch.autograd.grad(gate, small, of_gate.to(gate.dtype))
+            weight = gate(*small)
+        of_weight = (gradient * x).sum((2, 3))
+        of_means, *of_weights = torch.autograd.grad(weight, small, of_weight.to(weight.dtype))
         of_means = of_means[:, :, None, None].to(x.dtype) / (x.shape[2] * x.shape[3])
-        return torch.addcmul(of_means, gradient, gate.detach()[:, :, None, None].to(x.dtype)), *of_weights
+        return torch.addcmul(of_means, gradient, weight.detach()[:, :, None, None].to(x.dtype)), *of_weights
 
 
 def _spread(gradient: torch.Tensor, like: torch.Tensor, stride: tuple[int, int]) -> torch.Tensor:

@@ -22,7 +22,7 @@ from asc_kit.trainer import Trainer
 CLIPS = demo.Demo(seconds=1.0, locations=2, segments=2, evaluation_locations=2)
 features = Features(n_mels=32)
 augmentation = Augmentation(crop_seconds=0.8)
-training = Training(epochs=6, batch_size=16, ema_decay=0.9)
+training = Training(epochs=12, batch_size=16, ema_decay=0.9)
 
 # waves: a data set in the DCASE layout, and its first fold
 data = corpus.read(demo.build(config.cache() / "example", CLIPS))

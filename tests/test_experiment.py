@@ -60,7 +60,7 @@ def test_a_run_leaves_what_is_promised(start):
         "run.json",
     }
     finish(run)
-    assert not list((run.folder / "checkpoint").glob("*.safetensors"))
+    assert not list((run.folder / "checkpoint").glob("*.pt"))
     p = run.predictions()
     assert list(p.columns) == ["filename", "scene_label", "bus", "park"]
     truth = pd.read_csv(run.home / "truth.tsv", sep="\t")
@@ -152,7 +152,7 @@ def dying(*values, **named):
 setattr(owner, name, dying)
 experiment.train(run)
 """
-MOMENTS = [("trainer.Trainer", "step", 6), ("checkpoint", "write_tensors", 5), ("os", "replace", 6),
+MOMENTS = [("trainer.Trainer", "step", 6), ("checkpoint", "write_file", 5), ("os", "replace", 6),
            ("experiment.RunData", "evaluate", 2)]  # fmt: skip
 
 
@@ -319,7 +319,7 @@ def test_loss_that_is_not_finite_names_its_batch(start, tiny, monkeypatch):
     run = start()
     assert poisoned.files[0] in str(caught.value) and "\n" not in str(caught.value)
     assert set(poisoned.files) <= set(corpus.read(tiny).table.filename)
-    assert (run.folder / "checkpoint" / "last.safetensors").exists() and run.about is None
+    assert (run.folder / "checkpoint" / "last.pt").exists() and run.about is None
     monkeypatch.setattr(RunData, "batches", batches)
     assert train(start()).about["epochs"] == 2
 

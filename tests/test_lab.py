@@ -17,6 +17,7 @@ import torch
 from conftest import ROOT, write_corpus
 
 from asc_kit import lab, network
+from asc_kit.blocks import MBConv4
 from asc_kit.common.errors import InputError
 from asc_kit.common.progress import say
 from asc_kit.config import Features
@@ -62,6 +63,13 @@ def devices(tmp_path):
     (root / "README.md").write_text("SYNTHETIC\n")
     corpus = corpora.read(root)
     return Devices(corpus, open_store(corpus, 44100))
+
+
+@pytest.mark.parametrize("with_gate", [True, False])
+def test_a_block_is_drawn_with_the_gate_that_it_has(with_gate):
+    figure = figures.block_diagram(MBConv4(12, 18, squeeze_excite=with_gate))
+    assert any("SE:" in text.get_text() for text in figure.axes[0].texts) == with_gate
+    plt.close(figure)
 
 
 def test_devices_of_one_segment_stand_together(devices):

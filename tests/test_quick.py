@@ -15,7 +15,7 @@ from asc_kit import network
 from asc_kit.common.errors import InputError
 from asc_kit.deploy import compact
 from asc_kit.deploy.folding import Affine, fold
-from asc_kit.deploy.quick import in_place, quickened
+from asc_kit.deploy.quick import fused, quickened
 from asc_kit.run.recipes import Recipe
 from benchmarks import scoring as speed
 from benchmarks import training as benchmark
@@ -76,7 +76,7 @@ def test_what_is_read_twice_is_neither_folded_nor_overwritten(loop):
     net.train()(3 * torch.randn(8, 1, 20, 8) + 1)
     with torch.no_grad():
         want = net.eval()(x)
-        made = in_place(fold(net))
+        made = fused(fold(net))
         assert torch.allclose(made(x), want, atol=1e-5)
     assert isinstance(fold(net).norm, Affine)
 

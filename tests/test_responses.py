@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-
 from conftest import real
 
 from asc_kit.beyond import Recorder, compress

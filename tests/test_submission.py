@@ -29,11 +29,11 @@ LABEL = "Kit_ASC_task1a"
 ONE, TWO = (f"submission/task1a/{LABEL}_{n}/{LABEL}_{n}" for n in (1, 2))
 
 
-def write_run(home, number, seed=0, classes=CLASSES):
+def write_run(home, number, seed=0, classes=CLASSES, systems=None):
     """A random network, and random predictions of the truth."""
     folder, random = home / f"submission_{number}" / f"seed_{seed}", np.random.default_rng(int(number))
     folder.mkdir(parents=True)
-    settings = Recipe("test").config(number, seed)
+    settings = Recipe("test", systems=systems or {}).config(number, seed)
     torch.manual_seed(int(number))
     compact.save(network.build(settings, len(classes)), settings, classes, folder / "model.safetensors")
     truth = pd.read_csv(home / "truth.tsv", sep="\t")
@@ -117,6 +117,15 @@ def test_the_metadata_are_the_systems_and_its_results(sent, home):
         assert results["class_wise"][name]["logloss"] == pytest.approx(loss[mine].mean(), abs=1e-5)
     assert results["device_wise"]["s2"]["logloss"] == pytest.approx(loss[truth.source_label == "s2"].mean(), abs=1e-5)
     assert results["device_wise"]["s6"] == {"accuracy": None, "logloss": None}  # not measured
+
+
+def test_the_metadata_name_the_network_that_was_trained(tmp_path, home):
+    shutil.copy(home / "truth.tsv", tmp_path)
+    write_run(tmp_path, "3", systems={"3": {"network": "baseline"}})
+    about = submission.metadata(tmp_path / "submission_3" / "seed_0", f"{LABEL}_3")
+    assert about["submission"]["name"] == "Baseline, 128 mel bins" and about["submission"]["abbreviation"] == "NN_128_3"
+    assert about["system"]["description"]["machine_learning_method"] == "CNN"
+    assert about["system"]["description"]["complexity_management"] == "weight quantization"
 
 
 def test_equal_packages_are_equal_bytes(sent, home, data, tmp_path):

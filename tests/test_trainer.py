@@ -154,13 +154,13 @@ def test_told_twice_it_stops_at_once(tmp_path):
 def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
     expected = trainer(tmp_path / "whole").fit(batches, None)
     trainer(tmp_path / "run").fit(batches, None)
-    last = tmp_path / "run" / "last.safetensors"
+    last = tmp_path / "run" / "last.pt"
     last.write_bytes(last.read_bytes()[:-100])
     again = trainer(tmp_path / "run")
     assert same(again.fit(batches, None), expected)
     assert "damaged" in capsys.readouterr().err
     for name in ("last", "previous"):
-        (tmp_path / "run" / f"{name}.safetensors").write_bytes(b"nothing")
+        (tmp_path / "run" / f"{name}.pt").write_bytes(b"nothing")
     assert same(trainer(tmp_path / "run").fit(batches, None), expected)
 
 

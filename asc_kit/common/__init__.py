@@ -1,0 +1,8 @@
+"""What every room uses: the one kind of error, files that are whole or not there, messages and progress."""
+
+from asc_kit.common.errors import InputError
+from asc_kit.common.files import ARCHIVE_FAULTS, check_writable, locked, replacing, write_file, write_tensors
+from asc_kit.common.progress import progress, say
+
+__all__ = ["ARCHIVE_FAULTS", "InputError", "check_writable", "locked", "progress", "replacing", "say", "write_file",
+           "write_tensors"]  # fmt: skip

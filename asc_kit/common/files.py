@@ -43,6 +43,13 @@ def replacing(target: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def write_file(target: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all, as `replacing`; its folder is made if need be, text is UTF-8."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as part:  # a folder's name may be no UTF-8
+        part.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+
+
 def check_writable(target: Path, *inputs: Path) -> None:
     """Raise `InputError` before long work whose result could not be written, or would take the place of an input."""
     if target.exists() and not target.is_file():

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from asc_kit import metrics
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
+from asc_kit.common import InputError, write_file
 from asc_kit.config import Config
 
 NAME = "temperature.json"
@@ -135,8 +134,7 @@ def unlike(about: dict[str, Any], features: torch.Tensor) -> np.ndarray:
 def write(file: Path, config: Config, fitted: dict[str, float], known: dict[str, Any]) -> None:
     """Write ``temperature.json``; it names the configuration it belongs to."""
     about = {**fitted, "fold": config.fold, "configuration": config.hash, "profile": known}
-    with replacing(file) as part:
-        part.write_text(json.dumps(about, indent=1) + "\n")
+    write_file(file, json.dumps(about, indent=1) + "\n")
 
 
 def read(model_file: str | Path, config: Config) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from asc_kit import network
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import write_tensors
+from asc_kit.common import InputError, write_tensors
 from asc_kit.config import Config
 from asc_kit.deploy.folding import fold
 from asc_kit.features import LogMel

@@ -45,6 +45,14 @@ class Tracer(fx.Tracer):
         return type(module) in (*FOLDABLE, Affine) or super().is_leaf_module(module, name)
 
 
+def traced(net: nn.Module) -> fx.Graph | None:
+    """The order in which a network's operations run; None where a trace cannot follow it."""
+    try:
+        return Tracer().trace(net)
+    except Exception:  # whatever a network does
+        return None
+
+
 @torch.no_grad()
 def fold(net: nn.Module) -> nn.Module:
     """A network without batch norms that gives, up to rounding, what ``net`` gives under eval(); ``net`` stays.
@@ -63,11 +71,8 @@ def fold(net: nn.Module) -> nn.Module:
 
 def _pairs(net: nn.Module) -> list[tuple[str, str]]:
     """Names of layers and of the norms that take their output, and alone take it; each runs once."""
-    try:
-        graph = Tracer().trace(net)
-    except Exception:  # whatever a network does that a trace cannot follow
-        return []
-    calls = [node for node in graph.nodes if node.op == "call_module"]
+    graph = traced(net)
+    calls = [node for node in graph.nodes if node.op == "call_module"] if graph else []
     once = {node.target for node in calls if sum(other.target == node.target for other in calls) == 1}
     pairs = []
     for node in calls:

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
+from asc_kit.common import InputError, replacing, write_file
 from asc_kit.config import digest
 
 
@@ -43,16 +42,11 @@ def row(name: str, probabilities: Iterable[float], classes: tuple[str, ...]) -> 
 
 def write(table: Path, classes: tuple[str, ...], rows: list[str], failed: Mapping[str, str]) -> None:
     """Write a table, whole or not at all; and its failures, a reason by recording, where there are any."""
-    _put(table, ["\t".join(("filename", "scene_label", *classes)), *rows])
+    write_file(table, "\n".join(["\t".join(("filename", "scene_label", *classes)), *rows, ""]))
     if failed:
-        _put(failures_of(table), ["filename\treason", *map("\t".join, failed.items())])
+        write_file(failures_of(table), "\n".join(["filename\treason", *map("\t".join, failed.items()), ""]))
     else:
         failures_of(table).unlink(missing_ok=True)
-
-
-def _put(file: Path, lines: list[str]) -> None:
-    with replacing(file) as part:  # a folder's name may be no UTF-8
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def failures_of(table: Path) -> Path:

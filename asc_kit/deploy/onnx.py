@@ -19,8 +19,7 @@ import onnxscript  # noqa: F401  torch's exporter needs it; here, so that its ab
 import torch
 from torch import nn
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import check_writable, replacing
+from asc_kit.common import InputError, check_writable, write_file
 from asc_kit.deploy.compact import LICENCE, Model
 from asc_kit.deploy.folding import fold
 from asc_kit.features import LogMel, filterbank
@@ -178,6 +177,4 @@ def export(model: Model, file: Path, *inputs: Path) -> None:
     InputError : as `build`, or the file cannot be written, or is one of ``inputs``.
     """
     check_writable(file, *inputs)
-    made = build(model)
-    with replacing(file) as part:
-        part.write_bytes(made.SerializeToString())
+    write_file(file, build(model).SerializeToString())

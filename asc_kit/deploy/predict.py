@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
-from asc_kit.common.progress import progress
+from asc_kit.common import InputError, progress, write_file
 from asc_kit.data.store import Store
 from asc_kit.deploy import compact
 
@@ -57,5 +55,4 @@ def as_text(rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, .
 
 def write_predictions(file: Path, rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:
     """Write `as_text`, whole or not at all."""
-    with replacing(file) as part:
-        part.write_text(as_text(rows, probabilities, classes), encoding="utf-8")
+    write_file(file, as_text(rows, probabilities, classes))

@@ -17,8 +17,7 @@ from sklearn.metrics import confusion_matrix
 
 from asc_kit import config as configuration
 from asc_kit import metrics
-from asc_kit.common.errors import InputError
-from asc_kit.common.progress import say
+from asc_kit.common import InputError, say
 from asc_kit.config import FLOORS, PARTS, Config, Network
 from asc_kit.data.check import DEVICES, TRAINING_A
 from asc_kit.data.corpus import COLUMNS

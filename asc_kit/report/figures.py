@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from asc_kit.blocks import FusedMBConv4, MBConv4, SqueezeExcite
-from asc_kit.common.files import replacing
+from asc_kit.common import replacing, write_file
 from asc_kit.report.evaluation import Results
 
 OURS, REPORT = "measured here", "report (TAU 2020)"
@@ -28,12 +28,10 @@ sns.set_theme(style="whitegrid", context="notebook")
 def save(figure: Figure, data: pd.DataFrame, home: Path, name: str) -> None:
     """Write ``figures/<name>.svg``, ``.png`` and ``.csv``."""
     folder = home / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / f"{name}.csv", data.to_csv(index=False, float_format="%.10g"))
     for ending, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 120})):
         with replacing(folder / f"{name}.{ending}") as part:
             figure.savefig(part, format=ending, bbox_inches="tight", **options)
-    with replacing(folder / f"{name}.csv") as part:
-        data.to_csv(part, index=False, float_format="%.10g")
 
 
 def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:

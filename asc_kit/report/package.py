@@ -20,10 +20,10 @@ import pandas as pd
 import torch
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
+from torch import nn
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import ARCHIVE_FAULTS, check_writable, replacing
-from asc_kit.common.progress import say
+from asc_kit.blocks import FusedMBConv4, MBConv4
+from asc_kit.common import ARCHIVE_FAULTS, InputError, check_writable, replacing, say
 from asc_kit.data import check, store
 from asc_kit.data import corpus as corpora
 from asc_kit.deploy import compact, predict
@@ -114,9 +114,13 @@ def metadata(folder: Path, label: str) -> dict:
     augmentation = model.config.augmentation
     used = {"temporal crop": augmentation.crop_seconds, f"{augmentation.mixup} mixup": augmentation.mixup,
             "SpecAugment": augmentation.time_masks or augmentation.mel_masks}  # fmt: skip
+    layers = set(map(type, model.network.modules()))
+    inverted = bool(layers & {MBConv4, FusedMBConv4})
     remark = f"configuration {about['hash']}, trained on {about['data']['name']}"
     values = {
-        "label": label, "parts": label.split("_"), "model": model,
+        "kind": "Inverted bottlenecks" if inverted else type(model.network).__name__,
+        "short": "MB" if inverted else "NN", "method": "CNN" if layers & {nn.Conv1d, nn.Conv2d} else "DNN",
+        "blocks": ", inverted bottlenecks" * inverted, "label": label, "parts": label.split("_"), "model": model,
         "kilohertz": f"{model.config.features.sample_rate / 1000:g}", "size": round(model.nonzero * 2 / 1024, 4),
         "augmentation": ", ".join(name for name, value in used.items() if value) or "null",
         "remark": json.dumps(remark + ", SYNTHETIC data" * about["data"]["synthetic"], ensure_ascii=False),

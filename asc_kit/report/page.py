@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from asc_kit.common.files import replacing
+from asc_kit.common import write_file
 from asc_kit.config import PREDICTIONS, ROOT
 from asc_kit.report import ablation, words
 from asc_kit.report.evaluation import Results
@@ -90,8 +90,7 @@ def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
 def write(results: Results, made: dict[int, pd.DataFrame]) -> Path:
     """Write `render` as ``index.html``."""
     target = results.home / "index.html"
-    with replacing(target) as part:
-        part.write_text(render(results, made))
+    write_file(target, render(results, made))
     return target
 
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from asc_kit.common import InputError, say, write_file
 from asc_kit.common import tables as common
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
-from asc_kit.common.progress import say
 from asc_kit.common.tables import label
 from asc_kit.data.corpus import COLUMNS, completed
 from asc_kit.report import evaluation, tables
@@ -98,11 +96,8 @@ def score(
     results = evaluation.Results(out, Recipe("score"), scored.classes, {predictions.stem: scored})
     named = pd.DataFrame(scored.confusion, scored.classes, scored.classes).rename_axis("true").reset_index()
     made = {"table_3": tables.table_3(results), "table_4": tables.table_4(results), "confusion_matrix": named}
-    out.mkdir(parents=True, exist_ok=True)
     for name, frame in made.items():
-        with replacing(out / f"{name}.csv") as part:
-            frame.to_csv(part, index=False)
-    with replacing(out / "overall.json") as part:
-        known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in overall.items()}  # no NaN in JSON
-        part.write_text(json.dumps(known, indent=1) + "\n")
+        write_file(out / f"{name}.csv", frame.to_csv(index=False))
+    known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in overall.items()}  # no NaN in JSON
+    write_file(out / "overall.json", json.dumps(known, indent=1) + "\n")
     return overall

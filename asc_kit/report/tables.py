@@ -13,8 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from asc_kit import complexity, network
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
+from asc_kit.common import InputError, write_file
 from asc_kit.config import SYSTEMS, path
 from asc_kit.report import evaluation
 from asc_kit.report.evaluation import DEVICES, EVEN, SCORES, Results, Scored, devices, paired
@@ -171,14 +170,11 @@ def of(synthetic: bool) -> str:
 def write_one(table: pd.DataFrame, home: Path, name: str, title: str) -> None:
     """Write ``tables/<name>.csv`` and, for people, ``.md``; a table without rows is none, and that of before goes."""
     csv, md = (home / "tables" / f"{name}.{ending}" for ending in ("csv", "md"))
-    csv.parent.mkdir(parents=True, exist_ok=True)
     if table.empty:
         csv.unlink(missing_ok=True), md.unlink(missing_ok=True)
         return
-    with replacing(csv) as part:
-        table.to_csv(part, index=False, float_format="%.10g")
-    with replacing(md) as part:
-        part.write_text(f"{title}\n\n{markdown(pretty(table))}\n")
+    write_file(csv, table.to_csv(index=False, float_format="%.10g"))
+    write_file(md, f"{title}\n\n{markdown(pretty(table))}\n")
 
 
 def floors(results: Results) -> pd.DataFrame:

@@ -14,8 +14,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from asc_kit import config
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
+from asc_kit.common import InputError, write_file
 from asc_kit.run.parameters import declared as parameters_of
 
 CELL_HOURS = 240  # the longest cell of those that decode, train or score a data set of any size
@@ -83,5 +82,4 @@ def _strip_times(file: Path) -> None:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code" and cell.get("execution_count"):  # not one that batches leave out
             cell.id = str(cell.execution_count)  # papermill draws the injected cell's id at random
-    with replacing(file) as part:
-        nbformat.write(book, part)
+    write_file(file, nbformat.writes(book) + "\n")

@@ -1,27 +1,22 @@
 """Checkpoints, signals and resuming: a run that is stopped or killed and started again loses nothing.
 
-A checkpoint is written after every epoch, every five minutes and when the run is told to stop: safetensors for the
-tensors, JSON inside for the rest. The one before is kept.
+A checkpoint is written after every epoch, every five minutes and when the run is told to stop. The one before is kept.
 """
 
-import json
+import io
 import os
 import signal
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import write_tensors
-from asc_kit.common.progress import progress, say
+from asc_kit.common import InputError, progress, say, write_file
 from asc_kit.trainer import Batches, Evaluate, State, Trainer
 
 SECONDS = 300  # between checkpoints within an epoch
@@ -39,7 +34,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, identity: str, code: str = ""):
         self.folder, self.identity, self.code = folder, identity, code
-        self.last, self.previous = (folder / f"{name}.safetensors" for name in ("last", "previous"))
+        self.last, self.previous = (folder / f"{name}.pt" for name in ("last", "previous"))
         self.saved = time.monotonic()
 
     def fit(self, trainer: Trainer, batches: Batches, evaluate: Evaluate | None) -> nn.Module:
@@ -72,14 +67,17 @@ class Checkpoints:
                              "saved; start the same again to go on")  # fmt: skip
 
     def save(self, trainer: Trainer) -> None:
-        """Write a checkpoint; the one before becomes ``previous.safetensors``."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write a checkpoint; the one before becomes ``previous.pt``."""
         if self.last.exists():
             os.replace(self.last, self.previous)
-        about = {"identity": self.identity, "code": self.code, "state": vars(trainer.state),
-                 "average_steps": trainer.average.steps, "groups": trainer.optimizer.state_dict()["param_groups"],
-                 "schedule_step": trainer.schedule.last_epoch if trainer.schedule else 0}  # fmt: skip
-        write_tensors(_tensors(trainer), self.last, json.dumps(about))
+        whole = io.BytesIO()
+        torch.save({
+            "identity": self.identity, "code": self.code, "state": vars(trainer.state),
+            "network": trainer.network.state_dict(), "average": trainer.average.network.state_dict(),
+            "average_steps": trainer.average.steps, "best": trainer.best, "optimizer": trainer.optimizer.state_dict(),
+            "schedule_step": trainer.schedule.last_epoch if trainer.schedule else 0,
+        }, whole)  # fmt: skip
+        write_file(self.last, whole.getvalue())
         self.saved = time.monotonic()
 
     def restore(self, trainer: Trainer) -> None:
@@ -91,50 +89,31 @@ class Checkpoints:
         """
         for file in filter(Path.exists, (self.last, self.previous)):
             try:
-                with safe_open(file, framework="pt") as handle:
-                    about = json.loads(handle.metadata()["asc_kit"])
-                    tensors = {key: handle.get_tensor(key) for key in handle.keys()}
-            except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+                saved = torch.load(file, "cpu", weights_only=True)  # no code is run
+            except Exception:  # torch raises by how a file is damaged
                 say(f"warning: {file} is damaged; going on from the one before, or from the start")
                 continue
-            if about["identity"] != self.identity:
-                raise InputError(f"{file}: belongs to another run ({about['identity']}, this is {self.identity}); "
+            if saved["identity"] != self.identity:
+                raise InputError(f"{file}: belongs to another run ({saved['identity']}, this is {self.identity}); "
                                  "name another experiment, or delete its folder to start afresh")  # fmt: skip
-            if about["code"] != self.code:
+            if saved["code"] != self.code:
                 say(f"{file}: was made by other code; starting afresh")
                 return
-            _load(trainer, about, tensors)
+            _load(trainer, saved)
             state = trainer.state
             say(f"going on after epoch {state.epoch} of {trainer.training.epochs} and {state.step} steps")
             return
 
 
-def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
-    """All tensors of a training, ``part.name``."""
-    parts = {"network": trainer.network.state_dict(), "average": trainer.average.network.state_dict(),
-             "best": trainer.best}  # fmt: skip
-    parts |= {f"optimizer.{number}": slot for number, slot in trainer.optimizer.state_dict()["state"].items()}
-    return {f"{part}.{name}": value.contiguous() for part, values in parts.items() for name, value in values.items()}
-
-
-def _load(trainer: Trainer, about: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-    parts: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
-    slots: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)  # the optimizer's, a parameter each
-    for key, tensor in tensors.items():
-        part, name = key.split(".", 1)
-        if part == "optimizer":
-            number, name = name.split(".")
-            slots[int(number)][name] = tensor
-        else:
-            parts[part][name] = tensor
-    trainer.network.load_state_dict(parts["network"])
-    trainer.average.network.load_state_dict(parts["average"])
-    trainer.average.steps = about["average_steps"]
-    trainer.best = {name: value.to(trainer.best[name].device) for name, value in parts["best"].items()}
-    trainer.optimizer.load_state_dict({"state": dict(slots), "param_groups": about["groups"]})
+def _load(trainer: Trainer, saved: dict[str, Any]) -> None:
+    trainer.network.load_state_dict(saved["network"])
+    trainer.average.network.load_state_dict(saved["average"])
+    trainer.average.steps = saved["average_steps"]
+    trainer.best = {name: value.to(trainer.best[name].device) for name, value in saved["best"].items()}
+    trainer.optimizer.load_state_dict(saved["optimizer"])
     if trainer.schedule is not None:
-        trainer.schedule.last_epoch = about["schedule_step"]  # the rest of it follows from the configuration
-    trainer.state = State(**about["state"])
+        trainer.schedule.last_epoch = saved["schedule_step"]  # the rest of it follows from the configuration
+    trainer.state = State(**saved["state"])
 
 
 @contextmanager

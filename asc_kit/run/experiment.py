@@ -21,9 +21,7 @@ from asc_kit import config as configuration
 from asc_kit import kernels, metrics, network
 from asc_kit.augmentations import Mixup, SpecAugment, TemporalCrop
 from asc_kit.beyond import FreqMixStyle, Recorder
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import locked, replacing
-from asc_kit.common.progress import say
+from asc_kit.common import InputError, locked, say, write_file
 from asc_kit.config import FLOORS, Config, generator
 from asc_kit.data import corpus as corpora
 from asc_kit.data import demo, responses
@@ -89,7 +87,7 @@ def finish(run: Run) -> None:
     Snakemake deletes what a failed job made: until 05_train has shown it, the last checkpoint gives it back in seconds.
     """
     if run.about is not None:
-        for file in (run.folder / "checkpoint").glob("*.safetensors"):
+        for file in (run.folder / "checkpoint").glob("*.pt"):
             file.unlink(missing_ok=True)
 
 
@@ -110,8 +108,7 @@ def _train(run: Run, data: "RunData", started: float) -> None:
     about |= fit(run, data, compact.origin(about))
     about["started"] = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
     about["seconds"] = round(time.time() - started, 1)
-    with replacing(run.folder / "run.json") as part:
-        part.write_text(json.dumps(about, indent=1) + "\n")
+    write_file(run.folder / "run.json", json.dumps(about, indent=1) + "\n")
 
 
 def _fit_network(run: Run, data: "RunData", origin: dict[str, Any]) -> dict[str, Any]:
@@ -128,8 +125,7 @@ def _fit_network(run: Run, data: "RunData", origin: dict[str, Any]) -> dict[str,
         raise InputError(f"{error}; the last checkpoint is kept; its batch of {len(data.batch)} begins with "
                          f"{data.batch[0]}") from None  # fmt: skip
     compact.save(trained, config, data.classes, folder / "model.safetensors")
-    with replacing(folder / "history.csv") as part:
-        pd.DataFrame(trainer.state.history, columns=HISTORY).to_csv(part, index=False)
+    write_file(folder / "history.csv", pd.DataFrame(trainer.state.history, columns=HISTORY).to_csv(index=False))
     model = compact.load(folder / "model.safetensors")  # scores come from the float16 file
     compact.save_folded(replace(model, origin=origin), folder / "compact.safetensors")
     if config.training.selection == "validation":

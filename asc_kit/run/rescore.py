@@ -12,8 +12,7 @@ import pandas as pd
 import torch
 
 from asc_kit import config as configuration
-from asc_kit.common.errors import InputError
-from asc_kit.common.progress import say
+from asc_kit.common import InputError, say
 from asc_kit.data import corpus as corpora
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.demo import DEVICES, apply_device
@@ -66,7 +65,6 @@ def averaged(runs: list[Run]) -> None:
             for name, value in states[0].items()}  # fmt: skip
     model.network.load_state_dict(mean)
     folder = first.home / f"averaged_{first.config.submission}" / first.folder.name
-    folder.mkdir(parents=True, exist_ok=True)
     predict(model, store, rows, folder / "predictions.tsv", device)
 
 

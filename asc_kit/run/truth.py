@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from asc_kit import config as configuration
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import locked, replacing
+from asc_kit.common import InputError, locked, write_file
 from asc_kit.data.corpus import COLUMNS, Corpus
 
 
@@ -28,9 +27,7 @@ def write(home: Path, corpus: Corpus, rows: pd.DataFrame) -> None:
         rows = pd.concat([old[_known(old, corpus)], rows], ignore_index=True).drop_duplicates()
         if file.exists() and rows.equals(old):
             return
-        home.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as part:
-            rows.to_csv(part, sep="\t", index=False)
+        write_file(file, rows.to_csv(sep="\t", index=False))
 
 
 def refuse_other(home: Path, corpus: Corpus) -> None:

@@ -127,7 +127,7 @@ on_slurm() { snake slurm --workflow-profile profiles/slurm --slurm-init-seconds-
 
 training() { # the killed submission's job is running and has finished an epoch
   job=$(squeue -h -t R -o '%i %k' | sed -n "s/ rule_train_${KILLED}_seed_0$//p")
-  [ -n "$job" ] && compgen -G "$work/slurm/demo-smoke/submission_$KILLED/seed_0/checkpoint/*.safetensors" > /dev/null
+  [ -n "$job" ] && compgen -G "$work/slurm/demo-smoke/submission_$KILLED/seed_0/checkpoint/*.pt" > /dev/null
 }
 
 compare() {
