@@ -49,8 +49,9 @@ class Recorder(nn.Module):
             waveforms = torch.stack([clip.roll(shift) for clip, shift in zip(waveforms, shifts)])
         if self.config.device_response:
             chosen = torch.rand(count, generator=generator) < self.config.device_response
-            waveforms = waveforms.clone()
-            waveforms[chosen] = self._through(waveforms[chosen], generator)
+            if chosen.any():  # a Fourier transform of no clip is an error
+                waveforms = waveforms.clone()
+                waveforms[chosen] = self._through(waveforms[chosen], generator)
         if self.config.gain_db:
             gains = self.config.gain_db * (2 * torch.rand(count, 1, generator=generator) - 1)
             waveforms = waveforms * (10 ** (gains / 20)).to(waveforms)

@@ -120,3 +120,9 @@ def test_the_recipes_name_the_responses_at_hand():
     name = responses.identity(real("mic_responses"))
     for recipe in ("tau2022", "tau2022_folds"):
         assert recipes.load(f"config/{recipe}.yaml").config("robust").augmentation.responses == name
+
+
+def test_a_batch_in_which_no_clip_is_chosen_is_left_as_it_is(folder):
+    waves = noise(2, 3000)
+    rare = Recorder(Augmentation(device_response=1e-6), RATE, responses.read(folder, RATE)).train()
+    assert torch.equal(rare(waves, generator(0, "r")), waves)
