@@ -144,10 +144,12 @@ def decode(file: Path, sample_rate: int) -> tuple[np.ndarray, list[str]]:
 def mix(wave: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Mono of (frames, channels): their mean or, where they cancel in it, the loudest; and a note of it."""
     channels = wave.shape[1]
+    if channels == 1:
+        return wave[:, 0], []
     mono, power = wave.mean(axis=1), wave.var(axis=0)
-    if channels > 1 and mono.var() < CANCELLED * power.sum() / channels**2:
+    if mono.var() < CANCELLED * power.sum() / channels**2:
         return wave[:, power.argmax()], [f"{channels} channels cancel each other; the loudest is taken"]
-    return mono, [f"{channels} channels mixed down"] if channels > 1 else []
+    return mono, [f"{channels} channels mixed down"]
 
 
 def frames(file: Path) -> tuple[int, int]:
