@@ -5,6 +5,8 @@ import re
 import pandas as pd
 from conftest import ROOT
 
+from asc_kit.report import evaluation
+from asc_kit.run import recipes
 from tools import readme
 
 
@@ -65,3 +67,15 @@ def test_what_it_says_of_more_epochs_and_of_the_aim_is_in_the_tables():
     floors = pd.read_csv(tables / "floors.csv", dtype={"submission": str}).query("submission == '2'")
     assert floors.set_index("against").accuracy_difference["logistic"] < 0.10
     assert "the ten points of accuracy that we aimed at are not reached" in text
+
+
+def test_what_it_says_of_the_robust_system_is_in_its_predictions():
+    """Paired by clip, of all clips and of the devices that training never heard."""
+    text = " ".join(readme.README.read_text().split())
+    scored = evaluation.load(ROOT / "results/tau2022", recipes.load("config/tau2022.yaml")).scored
+    unseen = ("source_label", "s4", "s5", "s6")
+    for one, two in ((scored["robust"], scored["2"]), (scored["robust"].where(*unseen), scored["2"].where(*unseen))):
+        found = evaluation.difference(one, two)
+        numbers = (-found[f"log_loss_difference{part}"] for part in ("", "_high", "_low"))
+        assert "by {:.3f} [{:.3f}, {:.3f}] on".format(*numbers) in text
+        assert found["accuracy_difference_low"] < 0 < found["accuracy_difference_high"]
