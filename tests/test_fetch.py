@@ -392,7 +392,7 @@ def test_file_of_another_size_is_refused_and_the_part_kept(shop, root, ranges):
 def test_end_that_comes_early_without_a_length_is_a_break(shop, root):
     shop.add("toy.audio.1.zip", audio(1)[:CHUNK], size=len(audio(1)), md5=hashlib.md5(audio(1)).hexdigest())
     shop.faults["toy.audio.1.zip"] = [("no length", None)]
-    assert "the server answers 416" in refused(shop, root)  # there is no more
+    assert f"has {CHUNK} bytes where the registry has {len(audio(1))}" in refused(shop, root)
     assert shop.asked[1] == ("toy.audio.1.zip", f"bytes={CHUNK}-")
     assert (root / "toy.audio.1.zip.part").read_bytes() == audio(1)[:CHUNK]
 
@@ -721,3 +721,34 @@ def test_root_that_is_a_file(shop, root):
     shop.add("a.zip", zipped([("a", b"")]))
     root.write_text("mine")
     assert refused(shop, root).startswith(f"--root: {root} cannot be written, ")
+
+
+@pytest.mark.parametrize("fault", [("elsewhere", 1), ("status", (416, {})), ("status", (206, {}))])
+def test_answer_that_does_not_begin_where_asked_starts_again(shop, root, fault):
+    shop.add("toy.audio.1.zip", audio(1))
+    shop.faults["toy.audio.1.zip"] = [("cut", 2 * CHUNK), fault]
+    fetch("toy", root, shop.registry)
+    assert [asked for _, asked in shop.asked] == [None, f"bytes={2 * CHUNK}-", None]
+    assert (root / "toy.audio.1.zip").read_bytes() == audio(1)
+
+
+@pytest.mark.parametrize("code", [206, 416])
+def test_answer_to_a_range_that_nobody_asked_for_is_refused(shop, root, code):
+    shop.add("toy.audio.1.zip", audio(1))
+    shop.faults["toy.audio.1.zip"] = [("status", (code, {}))]
+    assert f"the server answers {code}, for which it was not asked" in refused(shop, root)
+    assert len(shop.asked) == 1 and names(root) == []
+
+
+def test_more_bytes_than_listed_are_refused(shop, root):
+    shop.add("toy.audio.1.zip", audio(1), size=CHUNK)
+    shop.faults["toy.audio.1.zip"] = [("no length", None)]
+    assert f"toy.audio.1.zip: more than {CHUNK} bytes come" in refused(shop, root)
+    assert names(root) == []
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_archive_that_has_a_member_twice_is_refused(shop, root):
+    shop.add("bad.zip", zipped([("good.txt", b"good"), ("good.txt", b"better")]))
+    assert "member 'good.txt' is there twice" in refused(shop, root)
+    assert names(root) == ["bad.zip"]

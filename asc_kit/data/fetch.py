@@ -10,6 +10,7 @@ import shutil
 import time
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +166,18 @@ def _cause(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _ask(row: Any, part: Path) -> None:
-    """One request for what is missing; a server that gives all from the beginning is taken at its word."""
-    here = _size(part)
+def _ask(row: Any, part: Path, whole: bool = False) -> None:
+    """One request for what is missing, or all; a server that gives all from the beginning is taken at its word."""
+    here = 0 if whole else _size(part)
     ask = HEADERS | ({"Range": f"bytes={here}-"} if here else {})
     with requests.get(row.url, headers=ask, stream=True, timeout=TIMEOUT) as answer:
         code = answer.status_code
         if code == 429 or code >= 500:
             raise requests.HTTPError(f"the server answers {code}", response=answer)
+        if here and (code == 416 or (code == 206 and not _begins(answer, here))):
+            return _ask(row, part, whole=True)
+        if not here and code in (206, 416):
+            raise InputError(f"{row.url}: the server answers {code}, for which it was not asked")
         if code not in (200, 206):
             raise InputError(f"the server answers {code} ({answer.reason}) for {row.url}")
         start = here if code == 206 else 0
@@ -184,8 +189,16 @@ def _ask(row: Any, part: Path) -> None:
             for chunk in answer.iter_content(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
+                if file.tell() > row.bytes:
+                    part.unlink()
+                    raise InputError(f"more than {row.bytes} bytes come from {row.url}, where the registry has no more")
     if _size(part) == here:
         raise requests.HTTPError("the connection ends early")
+
+
+def _begins(answer: requests.Response, place: int) -> bool:
+    """Whether a part is what was asked for."""
+    return answer.headers.get("Content-Range", "").startswith(f"bytes {place}-")
 
 
 def unpack(archive: Path, root: Path) -> set[Path]:
@@ -209,6 +222,9 @@ def unpack(archive: Path, root: Path) -> set[Path]:
             for member in members:
                 if not (root / member.filename).resolve().is_relative_to(root.resolve()):
                     raise InputError(f"member {member.filename!r} is outside the folder; nothing is unpacked")
+            twice = [name for name, count in Counter(opened.namelist()).items() if count > 1]
+            if twice:
+                raise InputError(f"member {twice[0]!r} is there twice; nothing of the archive is unpacked")
             there = progress(members, f"comparing {archive.name}")
             missing = [member for member in there if not _is_there(root / member.filename, member)]
             need, free = sum(member.file_size for member in missing), shutil.disk_usage(root).free
