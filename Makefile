@@ -28,8 +28,7 @@ CALLED = $(if $(filter command,$(origin NAME)),$(NAME))
 
 reproduce: setup  ## train and report an experiment: [EXPERIMENT=demo] [DATA=folder] [RESPONSES=folder] [NAME=mine] [CORES=4]
 	$(RUN)snakemake --cores $(CORES) --configfile config/$(EXPERIMENT).yaml \
-	  $(if $(DATA)$(RESPONSES)$(CALLED),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") \
-	  $(if $(RESPONSES),"responses=$(shell realpath -ms -- "$(RESPONSES)")") $(if $(CALLED),"name=$(CALLED)")
+	  $(if $(DATA)$(RESPONSES)$(CALLED),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") $(if $(CALLED),"name=$(CALLED)")$(if $(RESPONSES), "responses=$(shell realpath -ms -- "$(RESPONSES)")")
 
 test: setup  ## the tests, and every notebook
 	$(RUN)python -m pytest

@@ -205,6 +205,8 @@ def test_committed_results_are_not_taken_for_those_of_other_recordings(tiny):
     assert "NAME=mine" in done.stderr
     plan = start("make", "-n", "reproduce", "EXPERIMENT=tut2017", f"DATA={tiny}", "NAME=mine").stdout
     assert f'--config "dataset_root={tiny}" "name=mine"' in plan
+    plan = start("make", "-n", "reproduce", f"DATA={tiny}", f"RESPONSES={tiny}").stdout
+    assert f'--config "dataset_root={tiny}"  "responses={tiny}"' in plan
     machine = os.environ | {"NAME": "DESKTOP-1"}  # as some systems call the machine
     plan = start("make", "-n", "reproduce", "EXPERIMENT=tut2017", f"DATA={tiny}", env=machine).stdout
     assert f'--config "dataset_root={tiny}"' in plan and "name=" not in plan
