@@ -185,9 +185,11 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "1": {"n_mels": 32}, "2": {"n_mels": 64}, "3": {"n_mels": 128}, "4": {"n_mels": 160},
 }  # fmt: skip
 # The modules that a run's numbers depend on.
-CODE = ("features", "augmentations", "blocks", "network", "trainer", "metrics", "beyond", "kernels", "data/audio",
-        "data/corpus", "data/gains", "data/responses", "data/store", "deploy/calibration", "deploy/compact",
-        "deploy/folding", "deploy/predict", "run/checkpoint", "run/floors", "run/experiment")  # fmt: skip
+CODE = (
+    "features", "augmentations", "blocks", "network", "trainer", "metrics", "beyond", "kernels", "data/audio",
+    "data/containers", "data/corpus", "data/gains", "data/responses", "data/store", "deploy/calibration",
+    "deploy/compact", "deploy/folding", "deploy/predict", "run/checkpoint", "run/floors", "run/experiment",
+)  # fmt: skip
 PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validation"}  # a run's files, by clips
 
 

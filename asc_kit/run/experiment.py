@@ -166,7 +166,7 @@ def _describe(run: Run, data: "RunData") -> dict[str, Any]:
     return {
         "run": f"{run.folder.parent.name}/{run.folder.name}", "recipe": run.recipe.name,
         "config": run.config.as_dict(), "hash": run.config.hash, "commit": commit(), "code": code(),
-        "features_code": configuration.code_digest("features", "data/audio", "data/store"),
+        "features_code": configuration.code_digest("features", "data/audio", "data/containers", "data/store"),
         "data": {"name": corpus.root.resolve().name, "synthetic": corpus.synthetic, **data.store.about, **clips},
         "classes": data.classes,
         "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
