@@ -117,7 +117,7 @@ def files_state() -> str:
 def made_by(name) -> str:
     """Changes with a notebook's code, and with the code, template and published numbers that make the tables."""
     cells = nbformat.read(f"{workflow.basedir}/notebooks/{name}.ipynb", as_version=4).cells
-    library = ("metrics", "report/evaluation", "report/tables", "report/words", "report/figures",
+    library = ("metrics", "report/evaluation", "report/predictions", "report/tables", "report/words", "report/figures",
                "report/page", "complexity", "report/ablation", "report/beyond", "report/claims", "report/audit",
                "report/score", "run/rescore", "data/demo")
     variants = str((recipe.ablation, recipe.ablation_clips, recipe.ablation_submission))

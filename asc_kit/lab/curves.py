@@ -8,7 +8,8 @@ import seaborn as sns
 
 from asc_kit.common.errors import InputError
 from asc_kit.lab.explorer import Explorer, choose, dropdown, grid, picture
-from asc_kit.report.evaluation import SCORES, Scored, about, read_truth, score_file
+from asc_kit.report.evaluation import SCORES, Scored
+from asc_kit.report.predictions import about, read_truth, score_file
 from asc_kit.report.tables import pretty
 from asc_kit.run.runs import flat
 

@@ -11,7 +11,7 @@ from asc_kit.data.audio import decode
 from asc_kit.features import LogMel
 from asc_kit.lab.explorer import ANY, Explorer, choose, dropdown, grid, picture, player, show_mel
 from asc_kit.report import figures
-from asc_kit.report.evaluation import about, read_probabilities, read_truth
+from asc_kit.report.predictions import about, read_probabilities, read_truth
 from asc_kit.report.words import at_hand
 from asc_kit.run.runs import Run
 

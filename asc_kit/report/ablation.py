@@ -9,7 +9,7 @@ from asc_kit.common.errors import InputError
 from asc_kit.common.files import replacing
 from asc_kit.config import PREDICTIONS
 from asc_kit.data.corpus import COLUMNS, Corpus
-from asc_kit.report import evaluation, tables
+from asc_kit.report import evaluation, predictions, tables
 from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import differences
@@ -73,7 +73,7 @@ def table(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame
 def _missing(home: Path, recipe: Recipe, variant: str) -> str:
     planned = set(product(recipe.seeds, recipe.fold))
     files = home.glob(f"{folder(recipe, variant)}/seed_*/{PREDICTIONS[recipe.ablation_clips]}.tsv")
-    missing = len(planned - set(map(evaluation.place, files)))
+    missing = len(planned - set(map(predictions.place, files)))
     return f"{missing} of {len(planned)} runs are missing" if missing else ""
 
 
@@ -127,5 +127,5 @@ def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame, pd.Da
     what += ", scored on the clips that chose each run's best epoch" if recipe.ablation_clips == "validation" else ""
     parts = {"": "", "_pairs": ", its variants against each other", "_devices": ", by device"}
     for one, (name, part) in zip(made, parts.items()):
-        tables.write_one(one, home, f"ablation{name}", f"{what}{part}.{tables.of(evaluation.is_synthetic(home))}")
+        tables.write_one(one, home, f"ablation{name}", f"{what}{part}.{tables.of(predictions.is_synthetic(home))}")
     return made

@@ -8,7 +8,7 @@ import pandas as pd
 
 from asc_kit.common.errors import InputError
 from asc_kit.data.demo import DEVICES
-from asc_kit.report import evaluation, tables
+from asc_kit.report import evaluation, predictions, tables
 from asc_kit.report.evaluation import DIFFERENCES, NETWORKS, SCORES, Scored
 from asc_kit.run.recipes import Recipe
 
@@ -64,7 +64,7 @@ def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
 def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write ``tables/beyond`` and ``tables/simulated_devices``, csv and md; returns them."""
     made = ways(home, recipe), simulated(home, recipe)
-    said = tables.of(evaluation.is_synthetic(home))
+    said = tables.of(predictions.is_synthetic(home))
     tables.write_one(made[0], home, "beyond", f"Beyond the report: other ways to score, and ensembles.{said}")
     tables.write_one(made[1], home, "simulated_devices", f"Evaluation clips through SIMULATED devices.{said}")
     return made
@@ -83,21 +83,21 @@ def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored | None
     ------
     InputError : the networks of a seed and fold scored different clips.
     """
-    truth = evaluation.read_truth(home / "truth.tsv")
+    truth = predictions.read_truth(home / "truth.tsv")
     groups: dict[tuple[int, int], list[Path]] = {}
     for file in sorted(file for name in names for file in home.glob(f"submission_{name}/seed_*/predictions.tsv")):
-        seed, fold = evaluation.place(file)
+        seed, fold = predictions.place(file)
         groups.setdefault((0 if over_seeds else seed, fold), []).append(file)
     seeds: dict[int, list[pd.DataFrame]] = {}
     needed = max(map(len, groups.values())) if over_seeds else len(names)
     for (seed, _), files in sorted(groups.items()):
         if len(files) == needed:  # else a run of it is missing
-            seeds.setdefault(seed, []).append(evaluation.score_table(_mean_table(files, truth), truth, files[0]))
+            seeds.setdefault(seed, []).append(predictions.score_table(_mean_table(files, truth), truth, files[0]))
     return Scored("mean", {seed: pd.concat(folds) for seed, folds in seeds.items()}) if seeds else None
 
 
 def _mean_table(files: list[Path], truth: pd.DataFrame) -> pd.DataFrame:
-    parts = [evaluation.read_probabilities(file, truth) for file in files]
+    parts = [predictions.read_probabilities(file, truth) for file in files]
     for file, part in zip(files, parts):
         if not part.index.equals(parts[0].index):
             raise InputError(f"{file}: has other clips than {files[0]}; their probabilities have no mean")

@@ -3,8 +3,6 @@
 A clone without audio recomputes them; `asc_kit.report.tables` makes the report's tables of them.
 """
 
-import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,10 +15,10 @@ from sklearn.metrics import confusion_matrix
 
 from asc_kit import config as configuration
 from asc_kit import metrics
-from asc_kit.common import InputError, say
+from asc_kit.common import InputError
 from asc_kit.config import FLOORS, PARTS, Config, Network
-from asc_kit.data.check import DEVICES, TRAINING_A
-from asc_kit.data.corpus import COLUMNS
+from asc_kit.data.check import DEVICES
+from asc_kit.report import predictions
 from asc_kit.run import recipes
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import differences
@@ -189,7 +187,8 @@ class Results:
         """What a reader must know of a system's runs: whether they are the recipe's, all there, and chosen fairly."""
         runs = [Config.from_dict(about["config"]) for about in self.abouts.get(name, [])]
         planned = {(config.seed, config.fold) for config in self.recipe.configs() if config.submission == name}
-        there = set(map(place, self.home.glob(f"submission_{name}/seed_*/run.json")))  # those not loaded, too
+        files = self.home.glob(f"submission_{name}/seed_*/run.json")  # those not loaded, too
+        there = set(map(predictions.place, files))
         missing = len(planned - there) if there else 0
         known = name in self.recipe.names
         notes = {
@@ -226,14 +225,14 @@ def load(
     files = sorted(home.glob(f"{runs}/{name}.tsv")) if truth_file.exists() else []
     if not files:
         return Results(home, recipe, (), {})
-    clips, classes = read_truth(truth_file), ()
+    clips, classes = predictions.read_truth(truth_file), ()
     seeds: dict[str, dict[int, pd.DataFrame]] = {}
     for file in files:
-        rows, found = score_file(file, clips)
+        rows, found = predictions.score_file(file, clips)
         if classes and found != classes:
             raise InputError(f"{file}: has other classes than the other runs; they belong in another experiment")
-        classes, (seed, _) = found, place(file)
-        mine = seeds.setdefault(_system(file), {})
+        classes, (seed, _) = found, predictions.place(file)
+        mine = seeds.setdefault(predictions.system(file), {})
         folds = pd.concat([mine[seed], rows]) if seed in mine else rows
         if (twice := folds.index.duplicated()).any():
             raise InputError(f"{file}: {folds.index[twice][0]} is scored in two folds")
@@ -241,42 +240,9 @@ def load(
     scored = {name: Scored(name, dict(sorted(mine.items())), classes) for name, mine in seeds.items()}
     abouts: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(home.glob(f"{runs}/run.json")):
-        abouts.setdefault(_system(file), []).append(about(file))
+        abouts.setdefault(predictions.system(file), []).append(predictions.about(file))
     _refuse_unlike(home, abouts)
-    return Results(home, recipe, classes, scored, is_synthetic(home), abouts)
-
-
-def read_truth(file: Path) -> pd.DataFrame:
-    """scene_label, identifier and source_label by clip."""
-    clips = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
-    if missing := [column for column in COLUMNS if column not in clips]:
-        raise InputError(f"{file}: has no column {missing[0]!r}; it needs {', '.join(COLUMNS)}, TAB separated, a "
-                         "cell blank where it is not known")  # fmt: skip
-    return clips[COLUMNS].set_index("filename")
-
-
-def is_synthetic(home: Path) -> bool:
-    """Whether a run of the experiment had data of the kit's own."""
-    return any(json.loads(file.read_text())["data"]["synthetic"] for file in home.glob("*/seed_*/run.json"))
-
-
-def about(file: Path) -> dict[str, Any]:
-    """A ``run.json``; what was written before a switch was there has its default."""
-    values = json.loads(file.read_text())
-    return values | {"config": Config.from_dict(values["config"]).as_dict()}
-
-
-def _system(file: Path) -> str:
-    """The system, or the variant of an ablation, of a file in a run's folder."""
-    return file.parent.parent.name.removeprefix("submission_").removeprefix("ablation_")
-
-
-def place(file: Path) -> tuple[int, int]:
-    """Seed and fold of a file in a run's folder; `InputError` where the folder is not named as a run's."""
-    found = re.fullmatch(r"seed_(\d+)(?:_fold_(\d+))?", file.parent.name)
-    if not found:
-        raise InputError(f"{file.parent}: is not named seed_<k> or seed_<k>_fold_<f>, as a run is; move it elsewhere")
-    return int(found[1]), int(found[2] or 1)
+    return Results(home, recipe, classes, scored, predictions.is_synthetic(home), abouts)
 
 
 def _refuse_unlike(home: Path, abouts: dict[str, list[dict[str, Any]]]) -> None:
@@ -289,77 +255,6 @@ def _refuse_unlike(home: Path, abouts: dict[str, list[dict[str, Any]]]) -> None:
             for key, (one, two) in differ.items():
                 raise InputError(f"{home}: runs of system {name} differ in {key} ({one!r}, {two!r}); no table may "
                                  "hold both: move one to another experiment, or train it again")  # fmt: skip
-
-
-def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Rows of `Scored.seeds` for one ``predictions.tsv``, and its classes."""
-    table = read_probabilities(file, truth)
-    return score_table(table, truth, file), tuple(table.columns)
-
-
-def read_probabilities(file: Path, truth: pd.DataFrame) -> pd.DataFrame:
-    """The probabilities of a ``predictions.tsv``: a row a clip (its name is the index), a column a class."""
-    try:
-        table = pd.read_csv(file, sep="\t", index_col="filename").drop(columns="scene_label")
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{file}: is no predictions.tsv ({' '.join(str(error).split())})") from None
-    return of_classes(table, truth, file)
-
-
-def of_classes(table: pd.DataFrame, truth: pd.DataFrame, file: Path, named: Iterable[str] = ()) -> pd.DataFrame:
-    """The columns of predictions that are classes, as numbers.
-
-    Classes are those of the truth, of TAU, those ``named`` and those of the model in the ``run.json`` beside the file.
-    Another column is left out, and that is said, where the classes are all named.
-
-    Raises
-    ------
-    InputError : a column that may be a class; a class without a column; a score that is no number.
-    """
-    run = file.with_name("run.json")
-    named = {*named, *(json.loads(run.read_text()).get("classes", ()) if run.exists() else ())}
-    others = [name for name in table if name not in {*truth.scene_label, *TRAINING_A, *named}]
-    if missing := sorted({*truth.scene_label[truth.index.isin(table.index)], *named} - set(table)):
-        hint = f" (no class are {', '.join(map(repr, others))})" if others else ""
-        raise InputError(f"{file}: has no column for the class {missing[0]!r}{hint}")
-    if others and not named:
-        raise InputError(f"{file}: column {others[0]!r} is no class of the truth; leave it out, or name all classes "
-                         "(--classes, or the run.json beside it)")  # fmt: skip
-    for name in others:
-        say(f"{file}: column {name!r} is no class and is left out")
-    table = table.drop(columns=others)
-    classes = table.apply(pd.to_numeric, errors="coerce")
-    for name in classes:
-        for clip, text in table[name][classes[name].isna() & table[name].notna()].items():
-            raise InputError(f"{file}: column {name!r} holds {text!r} at {clip}; scores must be numbers")
-    return classes
-
-
-def score_table(table: pd.DataFrame, truth: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Rows of `Scored.seeds`.
-
-    Parameters
-    ----------
-    table : probabilities, a row a clip (its name is the index), a column a class
-    truth : scene_label, identifier, source_label by clip; may hold more clips
-    file : where the table is from, for messages
-    """
-    classes = list(table.columns)
-    unknown = table.index.difference(truth.index)
-    if len(unknown):
-        raise InputError(f"{file}: {unknown[0]} is not in the truth ({len(unknown)} such clips)")
-    if table.index.duplicated().any():
-        raise InputError(f"{file}: {table.index[table.index.duplicated()][0]} is there twice")
-    rows = truth.loc[table.index].copy()
-    rows["label"] = rows.scene_label.map(classes.index)
-    try:
-        probabilities, labels = metrics.validate(table.to_numpy(), rows.label.to_numpy())
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
-    rows["predicted"] = probabilities.argmax(axis=1)
-    rows["correct"] = (rows.predicted == rows.label).astype(float)
-    rows["loss"] = metrics.clip_losses(probabilities, labels)
-    return rows
 
 
 def devices(scored: Scored) -> list[str]:

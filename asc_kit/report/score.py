@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from asc_kit.common import InputError, say, write_file
-from asc_kit.common import tables as common
+from asc_kit.common import tables as texts
 from asc_kit.common.tables import label
 from asc_kit.data.corpus import COLUMNS, completed
 from asc_kit.report import evaluation, tables
+from asc_kit.report.predictions import of_classes, score_table
 from asc_kit.run.recipes import Recipe
 
 
@@ -21,7 +22,7 @@ def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     ------
     InputError : the file is missing, empty or no table of that form.
     """
-    table = common.read(file, names=columns)
+    table = texts.read(file, names=columns)
     if "filename" not in table:
         raise InputError(f"{file}: its first line names no column 'filename' (it begins {table.columns[0]!r} and has "
                          f"{len(table.columns)} cells); name the columns there, TAB or comma separated")  # fmt: skip
@@ -40,8 +41,8 @@ def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) ->
         there = f"; it names {other[0]}, which the truth has not" if len(other) else ""
         raise InputError(f"{predictions}: {len(missing)} clips are missing: {', '.join(missing[:3])} ...{there}")
     given = table.pop("scene_label").map(label)
-    table = evaluation.of_classes(table, truth, predictions, classes)
-    rows = evaluation.score_table(table, truth, predictions)
+    table = of_classes(table, truth, predictions, classes)
+    rows = score_table(table, truth, predictions)
     other = int((given != table.idxmax(axis=1)).sum())
     if other:
         say(f"{predictions}: the scene_label of {other} of {len(table)} clips is not the class of the highest score, "
