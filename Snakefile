@@ -17,8 +17,7 @@ from snakemake.exceptions import WorkflowError
 from asc_kit.run import batch, parameters, recipes, truth
 from asc_kit import config as kit
 from asc_kit.data import corpus as corpora
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import locked, replacing
+from asc_kit.common import InputError, locked, replacing
 from asc_kit.run.runs import Run
 
 os.environ["OMP_NUM_THREADS"] = "1"  # jobs share the cores; a run sets the threads of its recipe itself

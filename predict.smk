@@ -13,8 +13,7 @@ from pathlib import Path
 
 from asc_kit import config as kit
 from asc_kit.deploy import manifest as lists
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import check_writable, locked, replacing
+from asc_kit.common import InputError, check_writable, locked, replacing
 from asc_kit.run import parameters
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a shard's threads take a recording each

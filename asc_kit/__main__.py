@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="import the network's class that the model file names")]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from asc_kit.common import InputError
 from asc_kit.common.checked import Checked, at_least, between, fits, later
-from asc_kit.common.errors import InputError
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 
 SMALLEST = 1e-15
 RESAMPLES = 2000

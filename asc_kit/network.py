@@ -10,7 +10,7 @@ import torch.fx
 from torch import nn
 
 from asc_kit.blocks import ACTIVATIONS, FusedMBConv4, MBConv4
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import ROOT, Config
 
 BLOCKS = {"Fused-MBConv4": FusedMBConv4, "MBConv4": MBConv4}

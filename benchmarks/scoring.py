@@ -16,7 +16,7 @@ import torch
 import torchaudio
 
 from asc_kit import kernels, network
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import ROOT, Features
 from asc_kit.deploy import compact, recordings
 from asc_kit.deploy.quick import quickened

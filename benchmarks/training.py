@@ -17,7 +17,7 @@ import torch
 
 from asc_kit import complexity, kernels, network
 from asc_kit import config as configuration
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Config
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import Store, open_store

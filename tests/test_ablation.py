@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data.corpus import COLUMNS, Corpus
 from asc_kit.report import ablation, evaluation, words
 from asc_kit.run import recipes

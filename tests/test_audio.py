@@ -25,7 +25,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asc_kit import config
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import audio, check, containers, corpus, store
 
 RATE = 44100

@@ -11,7 +11,7 @@ import torch
 import yaml
 from conftest import ROOT
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import corpus
 from asc_kit.data.demo import apply_device
 from asc_kit.data.store import open_store

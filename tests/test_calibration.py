@@ -9,7 +9,7 @@ import torch
 from conftest import real
 
 from asc_kit import metrics
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Features
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from conftest import ROOT, real, write_corpus
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import check
 
 # TAU 2020 Mobile, development: the published lists of the first release, counted; training clips of device a by class.

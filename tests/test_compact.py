@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from asc_kit import network
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.deploy import compact
 from asc_kit.run.recipes import Recipe
 

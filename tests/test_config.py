@@ -10,7 +10,7 @@ import yaml
 from conftest import ROOT
 
 from asc_kit import config
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.run import recipes
 
 EXPECTED = {"dataset": "tau2020_development", **dict.fromkeys(recipes.EXPECTED[1:], 3)}

@@ -9,7 +9,7 @@ from conftest import real, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import check, corpus, own
 
 

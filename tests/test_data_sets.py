@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, write_corpus
 from test_fetch import root, shop  # noqa: F401  fixtures
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import check, corpus
 from asc_kit.data.fetch import fetch
 

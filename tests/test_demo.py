@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import demo, sounds
 from asc_kit.data.demo import DEVICES, RATE, SCENES, TRAINING, UNSEEN, Demo, apply_device, build
 

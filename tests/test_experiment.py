@@ -16,7 +16,7 @@ import torch
 from conftest import ROOT, real
 
 from asc_kit import kernels, metrics, network
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
 from asc_kit.run.experiment import RunData, finish, open_corpus, prepare, train

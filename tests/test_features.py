@@ -5,7 +5,7 @@ import pytest
 import torch
 import torchaudio
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Features
 from asc_kit.features import LogMel
 from asc_kit.run.recipes import Recipe

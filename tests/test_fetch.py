@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 import pytest
 from conftest import ROOT
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import fetch as fetching
 from asc_kit.data.fetch import CHUNK, fetch, read_registry, unpack
 

@@ -4,8 +4,7 @@ import errno
 
 import pytest
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import check_writable, replacing
+from asc_kit.common import InputError, check_writable, replacing
 
 
 def test_a_file_takes_its_place_whole(tmp_path):

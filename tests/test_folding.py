@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from asc_kit import complexity, network
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.deploy import compact
 from asc_kit.deploy.folding import fold
 from asc_kit.run.recipes import Recipe

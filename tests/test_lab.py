@@ -18,8 +18,7 @@ from conftest import ROOT, write_corpus
 
 from asc_kit import lab, network
 from asc_kit.blocks import MBConv4
-from asc_kit.common.errors import InputError
-from asc_kit.common.progress import say
+from asc_kit.common import InputError, say
 from asc_kit.config import Features
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store

@@ -11,7 +11,7 @@ import soundfile
 from conftest import ROOT
 from test_folding import CLASSES, trained
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import corpus as corpora
 from asc_kit.deploy import calibration, compact, recordings
 from asc_kit.lab import recording as lab

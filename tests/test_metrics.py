@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asc_kit import metrics
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 
 FROZEN = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6], [0.5, 0.25, 0.25]])
 LABELS = np.array([0, 1, 0, 2, 2])

@@ -14,7 +14,7 @@ import torch
 from conftest import ROOT, real
 from test_folding import CLASSES, trained
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Features
 from asc_kit.deploy import compact
 from asc_kit.deploy import onnx as exporting

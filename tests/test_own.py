@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asc_kit import config
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import audio, check, own, store
 from asc_kit.data import corpus as corpora
 

@@ -12,7 +12,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.run import batch, parameters
 from asc_kit.run.parameters import as_text, check_parameters, declared, items, read, resolve, typed
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from conftest import ROOT, write_corpus
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data.corpus import read
 from asc_kit.run import plan, recipes
 

@@ -12,7 +12,7 @@ from test_folding import CLASSES, FOLDED, trained
 from torch import nn
 
 from asc_kit import network
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.deploy import compact
 from asc_kit.deploy.folding import Affine, fold
 from asc_kit.deploy.quick import fused, quickened

@@ -20,7 +20,7 @@ from test_own import fake_ffmpeg
 
 from asc_kit import network
 from asc_kit.__main__ import app
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import audio, own
 from asc_kit.deploy import calibration, compact, recordings
 from asc_kit.run.recipes import Recipe

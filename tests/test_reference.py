@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from asc_kit import metrics
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.run import floors as reference
 from asc_kit.run.floors import fit_predict, statistics
 

@@ -7,7 +7,7 @@ import torch
 from conftest import real
 
 from asc_kit.beyond import Recorder, compress
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Augmentation, generator
 from asc_kit.data import responses
 from asc_kit.run import recipes

@@ -12,7 +12,7 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.report.score import label, score
 
 CLASSES = ["bus", "metro_station", "park", "street_pedestrian"]

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from conftest import write_corpus
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Network
 from asc_kit.data import corpus, responses, simulate
 from asc_kit.report.evaluation import DEVICES

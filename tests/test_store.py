@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT, real, write_corpus
 
 from asc_kit import config
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import audio, corpus, demo, own, store
 from asc_kit.features import LogMel
 

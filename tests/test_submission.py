@@ -15,7 +15,7 @@ from conftest import write_corpus
 
 from asc_kit import network
 from asc_kit.__main__ import app
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import check
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from asc_kit import network
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Config
 from asc_kit.deploy import compact, recordings, size
 from asc_kit.report import evaluation, tables

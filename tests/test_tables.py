@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from asc_kit import complexity
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import corpus
 from asc_kit.report import ablation, beyond, evaluation, figures, page, tables
 from asc_kit.run.recipes import Recipe, load

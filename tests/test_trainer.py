@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Training, generator
 from asc_kit.run import checkpoint
 from asc_kit.run.checkpoint import Checkpoints

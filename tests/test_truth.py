@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data.corpus import Corpus
 from asc_kit.run import truth
 

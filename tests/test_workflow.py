@@ -14,7 +14,7 @@ import yaml
 from conftest import ROOT, write_corpus
 
 from asc_kit import config
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.run import batch, recipes
 from asc_kit.run.experiment import train

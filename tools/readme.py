@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from asc_kit import config as configuration
-from asc_kit.common.files import replacing
+from asc_kit.common import replacing
 from asc_kit.config import FLOORS, SYSTEMS
 from asc_kit.report import tables, words
 from asc_kit.report.evaluation import EVEN, NETWORKS

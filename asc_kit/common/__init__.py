@@ -1,8 +1,17 @@
 """What every room uses: the one kind of error, files that are whole or not there, messages and progress."""
 
 from asc_kit.common.errors import InputError
-from asc_kit.common.files import ARCHIVE_FAULTS, check_writable, locked, replacing, write_file, write_tensors
-from asc_kit.common.progress import progress, say
+from asc_kit.common.files import (
+    ARCHIVE_FAULTS,
+    amount,
+    cached,
+    check_writable,
+    locked,
+    replacing,
+    write_file,
+    write_tensors,
+)
+from asc_kit.common.progress import in_threads, progress, say
 
-__all__ = ["ARCHIVE_FAULTS", "InputError", "check_writable", "locked", "progress", "replacing", "say", "write_file",
-           "write_tensors"]  # fmt: skip
+__all__ = ["ARCHIVE_FAULTS", "InputError", "amount", "cached", "check_writable", "in_threads", "locked", "progress",
+           "replacing", "say", "write_file", "write_tensors"]  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common.progress import in_threads
+from asc_kit.common import in_threads
 from asc_kit.data import audio
 from asc_kit.data import corpus as corpora
 from asc_kit.data.corpus import Corpus

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 
 FLAC_SAMPLES = {"PCM_S8": (7, "i1", 1), "PCM_16": (15, "<i2", 2), "PCM_24": (23, "<i4", 3)}  # bits, type, bytes
 UNFILLED = 0x7FFFF000  # bytes; from here on a size in a WAV header is what writers to a pipe put there

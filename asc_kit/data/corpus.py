@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common import tables
-from asc_kit.common.errors import InputError
-from asc_kit.common.progress import say
+from asc_kit.common import InputError, say, tables
 from asc_kit.data import own
 
 COLUMNS = ["filename", "scene_label", "identifier", "source_label"]

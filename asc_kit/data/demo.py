@@ -20,10 +20,8 @@ from numpy.random import default_rng
 from scipy import fft, signal
 from scipy.io import wavfile
 
+from asc_kit.common import InputError, cached, locked, progress
 from asc_kit.common.checked import Checked, at_least
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import cached, locked
-from asc_kit.common.progress import progress
 from asc_kit.data.sounds import CITIES, RATE, SCENES, Segment, curve, synthesise
 
 TRAINING, UNSEEN = ("a", "b", "c", "s1", "s2", "s3"), ("s4", "s5", "s6")  # devices

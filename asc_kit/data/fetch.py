@@ -18,10 +18,7 @@ import pandas as pd
 import requests
 from requests.exceptions import InvalidSchema, InvalidURL
 
-from asc_kit.common import tables
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import ARCHIVE_FAULTS, amount, locked
-from asc_kit.common.progress import progress, say
+from asc_kit.common import ARCHIVE_FAULTS, InputError, amount, locked, progress, say, tables
 
 REGISTRY = Path(__file__).with_name("tau_registry.tsv")
 FORMS = {

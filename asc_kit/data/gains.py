@@ -12,8 +12,7 @@ import torch
 
 from asc_kit import config
 from asc_kit.augmentations import HOP, WINDOW, Loudness
-from asc_kit.common.files import locked, replacing
-from asc_kit.common.progress import progress
+from asc_kit.common import locked, progress, replacing
 from asc_kit.data.store import Store
 
 CLIPS = 16  # at a time

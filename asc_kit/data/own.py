@@ -14,10 +14,7 @@ import pandas as pd
 import soundfile
 
 from asc_kit import config
-from asc_kit.common import tables
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import cached, locked
-from asc_kit.common.progress import progress, say
+from asc_kit.common import InputError, cached, locked, progress, say, tables
 from asc_kit.data import audio
 
 # Columns of a CSV file, and what others call them; blanks, dashes, brackets and case do not count.

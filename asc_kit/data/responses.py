@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asc_kit import config
-from asc_kit.common.errors import InputError
-from asc_kit.common.progress import say
+from asc_kit.common import InputError, say
 from asc_kit.data import audio
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ import soundfile
 import torch
 
 from asc_kit.beyond import compress
-from asc_kit.common.errors import InputError
-from asc_kit.common.progress import in_threads, say
+from asc_kit.common import InputError, in_threads, say
 from asc_kit.data import audio, corpus, responses
 
 SEEN, UNSEEN = ("s1", "s2", "s3"), ("s4", "s5", "s6")

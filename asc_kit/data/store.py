@@ -21,9 +21,7 @@ import pandas as pd
 import torch
 
 from asc_kit import config
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import cached, locked
-from asc_kit.common.progress import in_threads, say
+from asc_kit.common import InputError, cached, in_threads, locked, say
 from asc_kit.data import audio
 from asc_kit.data.corpus import Corpus
 

@@ -61,7 +61,7 @@ class Convolution(nn.Module):
 def fused(net: nn.Module) -> nn.Module:
     """The network, folded, with every convolution that runs once as a `Convolution`."""
     graph = traced(net)
-    if graph is None or not torch.backends.mkldnn.is_available():
+    if graph is None or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):  # torch's own, and not promised
         return net
     made = fx.GraphModule(net, graph)
     kinds = {node: type(net.get_submodule(node.target)) if node.op == "call_module" else node.target

@@ -18,7 +18,7 @@ import soundfile
 import soxr
 import torch
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data import audio
 from asc_kit.data.own import sound_files
 from asc_kit.deploy.calibration import tempered

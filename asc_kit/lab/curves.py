@@ -6,7 +6,7 @@ import ipywidgets as widgets
 import pandas as pd
 import seaborn as sns
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.lab.explorer import Explorer, choose, dropdown, grid, picture
 from asc_kit.report.evaluation import SCORES, Scored
 from asc_kit.report.predictions import about, read_truth, score_file

@@ -12,7 +12,7 @@ import pandas as pd
 from IPython.core.pylabtools import print_figure
 from IPython.display import Audio
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Features
 
 ANY = "any"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.report import evaluation, tables
 from asc_kit.run.recipes import Recipe
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from asc_kit import config as configuration
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.deploy import calibration, compact, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import WINDOW, Scored

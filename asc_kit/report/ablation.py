@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common.errors import InputError
-from asc_kit.common.files import replacing
+from asc_kit.common import InputError, replacing
 from asc_kit.config import PREDICTIONS
 from asc_kit.data.corpus import COLUMNS, Corpus
 from asc_kit.report import evaluation, predictions, tables

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data.demo import DEVICES
 from asc_kit.report import evaluation, predictions, tables
 from asc_kit.report.evaluation import DIFFERENCES, NETWORKS, SCORES, Scored

@@ -87,18 +87,20 @@ def difference(scored: Scored, usual: Scored) -> dict[str, float]:
     mine, theirs = scored.clips.loc[both], usual.clips.loc[both]
     score = metrics.score((mine.correct - theirs.correct).to_numpy(), (mine.loss - theirs.loss).to_numpy(),
                           mine.label.to_numpy(), mine.identifier.to_numpy(), differences=True)  # fmt: skip
-    return {f"{name}_difference{part}": getattr(score[name], part.removeprefix("_") or "value")
-            for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
+    return _named(score)
 
 
 def apart(scored: Scored, these: tuple[str, ...], those: tuple[str, ...]) -> dict[str, object]:
     """`DIFFERENCES` of a system's clips by some devices from those by others, and how many clips either has."""
     sides = [scored.where("source_label", *names).clips for names in (these, those)]
     columns = [tuple(rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier")) for rows in sides]
-    score = metrics.score_apart(*columns)
-    return {"n": len(sides[0]), "n_against": len(sides[1])} | {
-        f"{name}_difference{part}": getattr(score[name], part.removeprefix("_") or "value")
-        for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
+    return {"n": len(sides[0]), "n_against": len(sides[1])} | _named(metrics.score_apart(*columns))
+
+
+def _named(score: dict[str, metrics.Score]) -> dict[str, float]:
+    """Differences by the names in `DIFFERENCES`."""
+    return {f"{name}_difference{part}": getattr(score[name], part.removeprefix("_") or "value")
+            for name in ("accuracy", "log_loss") for part in ("", "_low", "_high")}  # fmt: skip
 
 
 def beside(scored: Scored, usual: Scored | None) -> dict[str, object]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Config
 from asc_kit.data import corpus as corpora
 from asc_kit.report.evaluation import NETWORKS, Results, difference

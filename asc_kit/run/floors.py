@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from asc_kit import metrics
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.data.corpus import fold_numbers
 from asc_kit.deploy import calibration
 

@@ -15,8 +15,8 @@ from typing import Any, get_type_hints
 import yaml
 
 from asc_kit import config
+from asc_kit.common import InputError
 from asc_kit.common.checked import fits, words
-from asc_kit.common.errors import InputError
 
 KINDS = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)

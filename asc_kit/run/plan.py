@@ -10,7 +10,7 @@ from statistics import median
 import pandas as pd
 
 from asc_kit import config as configuration
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import FLOORS
 from asc_kit.data import fetch
 from asc_kit.run.recipes import Recipe

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import yaml
 
+from asc_kit.common import InputError
 from asc_kit.common.checked import Checked, at_least, between, fits
-from asc_kit.common.errors import InputError
 from asc_kit.config import FLOORS, PARTS, SETTINGS, SYSTEMS, Config, Network, build, known, path
 
 EXPECTED = ("dataset", "clips", "training", "evaluation", "seconds", "bytes_a_sample")

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from asc_kit import config as configuration
-from asc_kit.common.errors import InputError
+from asc_kit.common import InputError
 from asc_kit.config import Config
 from asc_kit.run import recipes
 from asc_kit.run.recipes import Recipe
