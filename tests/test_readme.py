@@ -79,3 +79,17 @@ def test_what_it_says_of_the_robust_system_is_in_its_predictions():
         numbers = (-found[f"log_loss_difference{part}"] for part in ("", "_high", "_low"))
         assert "by {:.3f} [{:.3f}, {:.3f}] on".format(*numbers) in text
         assert found["accuracy_difference_low"] < 0 < found["accuracy_difference_high"]
+
+
+def test_what_it_says_of_devices_and_floors_is_in_the_tables():
+    """Of the report's four networks on TAU 2022, and of the baseline against the logistic regression."""
+    text, tables = " ".join(readme.README.read_text().split()), ROOT / "results/tau2022/tables"
+    groups = pd.read_csv(tables / "device_groups.csv", dtype={"submission": str}).query("submission in ['1', '2', '3', '4']")
+    others, unseen = groups[groups.against == "a"], groups[groups.against != "a"]
+    assert len(others) == len(unseen) == 4 and "All four have a higher (worse) log loss on the other devices" in text
+    assert (others.log_loss_difference_low > 0).all()
+    assert (unseen.accuracy_difference_high > 0).all() and (unseen.log_loss_difference_low < 0).all()
+    floors = pd.read_csv(tables / "floors.csv", dtype={"submission": str}).query("against == 'logistic'")
+    floors = floors.set_index("submission")
+    assert (floors.accuracy_difference_low < 0).all() and (floors.log_loss_difference_high > 0).all()
+    assert (floors.loc[["baseline", "1", "2", "3", "4"]].log_loss_difference_low > 0).all()
