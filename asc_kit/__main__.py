@@ -113,6 +113,27 @@ def simulate(
 
 
 @app.command()
+def train(
+    folder: Annotated[Path, typer.Argument(help="of folders of recordings named by class, in folders named by place")],
+    out: Annotated[Path | None, typer.Option(help="folder for all that is made; else FOLDER-model here")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="that it may take; else as the clips want")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="trainings at a time; else one a core")] = None,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="leave out what cannot be read")] = False,
+    parameter: Annotated[list[str], typer.Option("-p", help="SETTING=VALUE, such as epochs=40")] = [],
+) -> None:
+    """Train on recordings of your own, score it at places it never heard, and write models to take away."""
+    from asc_kit.report import verdict
+    from asc_kit.run import own, parameters
+
+    if wrong := [text for text in parameter if "=" not in text]:
+        raise InputError(f"-p {wrong[0]}: must read SETTING=VALUE")
+    changes = parameters.resolve({"changes": dict}, parameters.typed(parameter)).get("changes", {})
+    plan = own.plan(folder, out or Path(f"{folder.resolve().name}-model"), minutes, workers, skip_broken, **changes)
+    own.train(plan)
+    print(verdict.write(plan))
+
+
+@app.command()
 def size(
     model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
     allow_code: AllowCode = False,

@@ -168,7 +168,26 @@ class Baseline(nn.Module):
         return self.classifier(self.dropout(nn.functional.relu(self.dense(x))))
 
 
-NETWORKS = {"report": Network, "baseline": Baseline}
+class Logistic(nn.Module):
+    """A logistic regression on every mel bin's mean, deviation, and deviation of its differences from frame to frame.
+
+    No gradient trains it: `asc_kit.run.floors` fits it, and it is scored, counted and exported as any network.
+    """
+
+    def __init__(self, n_mels: int, n_classes: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3 * n_mels))
+        self.register_buffer("deviation", torch.ones(3 * n_mels))
+        self.classifier = nn.Linear(3 * n_mels, n_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, 1, time, mel) to (batch, classes)."""
+        x = x.squeeze(1)  # batch, time, mel
+        x = torch.cat([x.mean(1), x.std(1), (x[:, 1:] - x[:, :-1]).std(1)], dim=1)  # batch, 3 mel
+        return self.classifier((x - self.mean) / self.deviation)
+
+
+NETWORKS = {"report": Network, "baseline": Baseline, "logistic": Logistic}
 PLACES: list[Path] = [ROOT]  # where a module of someone else's is looked for, before what is installed
 TRUSTED: set[str] = set()  # "package.module:Class" that a recipe at work names
 

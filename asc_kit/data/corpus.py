@@ -38,8 +38,8 @@ class Corpus:
     Attributes
     ----------
     root : the data set's folder
-    table : filename, scene_label, identifier, source_label, city, segment; a row a clip; "" where unknown. An
-        evaluation set whose labels are not public has no scene_label at all
+    table : filename, scene_label, identifier, source_label, city, segment, recording (what the clip was cut from); a
+        row a clip; "" where unknown. An evaluation set whose labels are not public has no scene_label at all
     lists : fold number -> (training, evaluation) file names, as the data set brings them
     """
 
@@ -145,14 +145,16 @@ def of_devices(table: pd.DataFrame, names: str, root: Path) -> pd.DataFrame:
     return table[table.source_label.isin(wanted)].reset_index(drop=True)
 
 
-def read(root: str | Path, split: str = "given") -> Corpus:
+def read(root: str | Path, split: str = "given", skip_broken: bool = False) -> Corpus:
     """Read a data set's lists; no audio is opened.
 
     Parameters
     ----------
     root : a folder in the DCASE layout, or one that holds nothing else but such a folder; or your own recordings,
         which `asc_kit.data.own` makes a data set of: a folder of folders named by class, or a CSV file
-    split : "drawn" leaves the data set's own lists aside, so that folds of all clips are drawn
+    split : "drawn" leaves the data set's own lists aside, so that folds of all clips are drawn; "recording" draws them
+        so that no recording stands on both sides, where a place may; "all" trains on all clips and scores none
+    skip_broken : as `own.build` takes it
 
     Raises
     ------
@@ -164,7 +166,7 @@ def read(root: str | Path, split: str = "given") -> Corpus:
         raise InputError(f"dataset_root: {root}: no such folder; give one that holds meta.csv and audio/")
     if not _listed(root):
         _refuse_foreign(root)
-        root = _inner(root)
+        root = _inner(root, skip_broken)
     table, file = _clips(root)
     labelled = "scene_label" in table
     if not labelled and (near := {"scene", "label", "class", "category"} & set(table)):
@@ -175,9 +177,15 @@ def read(root: str | Path, split: str = "given") -> Corpus:
             raise InputError(f"{file}: line {absent.idxmax()} has no {name}; add it to the {name} column")
     own.check_classes(file, sorted(set(table.scene_label)) if labelled else [])
     table["identifier"] = _places(table.identifier)
-    table = table[[*COLUMNS, "city", "segment"]].reset_index(drop=True)
-    given = labelled and split == "given"
-    return Corpus(root, table, _lists(root, dict(zip(table.filename, table.scene_label))) if given else {})
+    if "recording" not in table:  # what a clip was cut from
+        table["recording"] = table.filename
+    if split == "recording":
+        table["identifier"] = table.recording
+    table = table[[*COLUMNS, "city", "segment", "recording"]].reset_index(drop=True)
+    lists = {1: (tuple(table.filename), ())} if split == "all" else {}
+    if labelled and split == "given":
+        lists = _lists(root, dict(zip(table.filename, table.scene_label)))
+    return Corpus(root, table, lists)
 
 
 def meta_file(root: Path) -> Path | None:
@@ -205,12 +213,12 @@ def _setup(root: Path) -> Path:
     return root / "evaluation_setup" if (root / "evaluation_setup").is_dir() else root
 
 
-def _inner(root: Path) -> Path:
+def _inner(root: Path, skip_broken: bool) -> Path:
     """The one data set below ``root``, as archives unpack; else what your own recordings there are made into."""
     inner = [folder for folder in sorted(root.glob("*/")) if _listed(folder)]
     if len(inner) > 1:
         raise InputError(f"dataset_root: {root} holds {len(inner)} data sets; give one: {', '.join(map(str, inner))}")
-    return inner[0] if inner else own.build(root)
+    return inner[0] if inner else own.build(root, skip_broken)
 
 
 def _clips(root: Path) -> tuple[pd.DataFrame, Path]:

@@ -7,6 +7,7 @@ stay on one side of the split.
 import hashlib
 import os
 import re
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ SIDES = re.compile(r"(train|test|val|valid|validate|dev|develop|eval|evaluate|fo
 HOLDERS = {"audio", "audios", "wav", "wavs", "sound", "sounds", "recordings", "clips", "data", "dataset"}  # no classes
 # Columns that tell segments in another way
 OTHER_TIMES = re.compile(r"(start|onset|begin|end|offset|stop)_.*(ms|milliseconds|samples?|frames?)")
-SECONDS = (1.0, 10.0)  # shortest clip, and the usual one: TAU's
+SECONDS = (0.1, 10.0)  # shortest clip, and the usual one: TAU's
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Recording:
     end: float = float("inf")  # beyond the file's: its end
 
 
-def build(source: str | Path) -> Path:
+def build(source: str | Path, skip_broken: bool = False) -> Path:
     """Make a data set of recordings, in clips of 10 s or, where that is less, of the shortest recording's length.
 
     One that is there already is left as it is.
@@ -57,6 +58,7 @@ def build(source: str | Path) -> Path:
     source : a folder whose sub-folders are named by class, with recordings in them or, a folder deeper, in folders
         named by place, at any depth there; or a CSV file with filename, scene_label and, where known, identifier
         (place), source_label, start and end (seconds), or what others call them
+    skip_broken : leave out, and name, recordings that cannot be read to their end
 
     Returns
     -------
@@ -70,8 +72,20 @@ def build(source: str | Path) -> Path:
     recordings = _listed(source) if source.is_file() else _found(source.resolve())
     check_classes(source, sorted({recording.scene_label for recording in recordings}))
     _say_places(recordings)
-    with progress(recordings, "reading headers") as bar:
-        lengths = {recording: _seconds(source, recording) for recording in bar}
+    lengths: dict[Recording, float] = {}
+    with progress(recordings, "reading recordings" if skip_broken else "reading headers") as bar:
+        for recording in bar:
+            try:
+                lengths[recording] = _seconds(source, recording)
+                deque(audio.pieces(recording.file) if skip_broken else (), 0)
+            except InputError as error:
+                if not skip_broken:
+                    raise
+                lengths.pop(recording, None)
+                say(f"left out: {error}")
+    recordings = list(lengths)
+    if not recordings:
+        raise InputError(f"dataset_root: {source}: none of its recordings can be read")
     shortest = min(recordings, key=lambda recording: lengths[recording])
     seconds = min(SECONDS[1], lengths[shortest])
     if seconds < SECONDS[0]:

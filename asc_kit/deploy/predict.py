@@ -35,7 +35,8 @@ def scores(
 ) -> np.ndarray:
     """A model's probabilities of whole clips, (clips, classes); ``way``: in place of `Model.probabilities`."""
     model.network.to(device), model.features.to(device)
-    return np.concatenate([(way or model.probabilities)(waves) for waves in clips(store, rows, "scoring", device)])
+    batches = [(way or model.probabilities)(waves) for waves in clips(store, rows, "scoring", device)]
+    return np.concatenate([np.empty((0, len(model.classes))), *batches])  # of no clip, none
 
 
 def predict(

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from asc_kit.common import InputError, progress, say, write_file
 from asc_kit.trainer import Batches, Evaluate, State, Trainer
 
 SECONDS = 300  # between checkpoints within an epoch
+AfterStep = Callable[[Trainer], None]  # called after every step and every epoch
 
 
 class Checkpoints:
@@ -37,7 +38,10 @@ class Checkpoints:
         self.last, self.previous = (folder / f"{name}.pt" for name in ("last", "previous"))
         self.saved = time.monotonic()
 
-    def fit(self, trainer: Trainer, batches: Batches, evaluate: Evaluate | None) -> nn.Module:
+    def fit(
+        self, trainer: Trainer, batches: Batches, evaluate: Evaluate | None,
+        after_step: AfterStep = lambda trainer: None,
+    ) -> nn.Module:  # fmt: skip
         """`Trainer.fit`, going on from a checkpoint if there is one.
 
         Raises
@@ -51,12 +55,13 @@ class Checkpoints:
         done = {"total": trainer.training.epochs * clips, "initial": state.epoch * clips + state.seen}
         with stop_signal() as stop, progress(None, "training", unit="clip", **done) as bar:
 
-            def after_step(trainer: Trainer) -> None:
+            def each(trainer: Trainer) -> None:
                 bar.update(trainer.state.epoch * clips + trainer.state.seen - bar.n)
                 bar.set_postfix(epoch=trainer.state.epoch + 1, lr=f"{trainer.rate:.2g}", refresh=False)
+                after_step(trainer)
                 self._after_step(trainer, stop.is_set())
 
-            return trainer.fit(batches, evaluate, after_step)
+            return trainer.fit(batches, evaluate, each)
 
     def _after_step(self, trainer: Trainer, stop: bool) -> None:
         state = trainer.state

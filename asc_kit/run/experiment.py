@@ -32,7 +32,7 @@ from asc_kit.deploy import calibration, compact
 from asc_kit.deploy.predict import clips, predict, processing_device, write_predictions
 from asc_kit.features import LogMel
 from asc_kit.run import floors, truth
-from asc_kit.run.checkpoint import Checkpoints
+from asc_kit.run.checkpoint import AfterStep, Checkpoints
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import Run
 from asc_kit.trainer import NotFinite, Trainer, autocast, computes_bfloat16
@@ -57,7 +57,7 @@ def open_corpus(recipe: Recipe, dataset_root: str | Path | None = None) -> Corpu
     return corpora.read(demo.build(root, demo.Demo(**recipe.synthetic)))
 
 
-def train(run: Run) -> Run:
+def train(run: Run, after_step: AfterStep = lambda trainer: None) -> Run:
     """Train, score and write a run; a whole one is left as it is, a broken-off one goes on.
 
     Raises
@@ -77,7 +77,7 @@ def train(run: Run) -> Run:
             other = "" if same else ", by other code than this: delete its folder to train it again"
             say(f"{run.title}: already trained{other}; nothing to do")
             return run
-        _train(run, data, started)
+        _train(run, data, started, after_step)
     return run
 
 
@@ -96,7 +96,7 @@ def code() -> str:
     return configuration.code_digest(*configuration.CODE)
 
 
-def _train(run: Run, data: "RunData", started: float) -> None:
+def _train(run: Run, data: "RunData", started: float, after_step: AfterStep) -> None:
     truth.write(run.home, data.corpus, data.evaluation)
     stale = [*run.folder.glob("predictions_*.tsv")]  # 14_beyond's, of another network than this will be
     if not run.variant:
@@ -104,14 +104,16 @@ def _train(run: Run, data: "RunData", started: float) -> None:
     for file in stale:
         file.unlink(missing_ok=True)
     about = _describe(run, data)
-    fit = _fit_floor if run.config.architecture.network in FLOORS else _fit_network
-    about |= fit(run, data, compact.origin(about))
+    if run.config.architecture.network in FLOORS:
+        about |= _fit_floor(run, data, compact.origin(about))
+    else:
+        about |= _fit_network(run, data, compact.origin(about), after_step)
     about["started"] = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
     about["seconds"] = round(time.time() - started, 1)
     write_file(run.folder / "run.json", json.dumps(about, indent=1) + "\n")
 
 
-def _fit_network(run: Run, data: "RunData", origin: dict[str, Any]) -> dict[str, Any]:
+def _fit_network(run: Run, data: "RunData", origin: dict[str, Any], after_step: AfterStep) -> dict[str, Any]:
     config, folder = run.config, run.folder
     torch.manual_seed(generator(config.seed, "weights").initial_seed())
     net = network.build(config, len(data.classes)).to(data.device)
@@ -120,7 +122,7 @@ def _fit_network(run: Run, data: "RunData", origin: dict[str, Any]) -> dict[str,
     trainer = Trainer(net, config.training, config.seed, data.steps)
     checkpoints = Checkpoints(folder / "checkpoint", f"{config.hash} on {data.store.fingerprint}", code())
     try:
-        trained = checkpoints.fit(trainer, data.batches, data.evaluate if len(data.watched) else None)
+        trained = checkpoints.fit(trainer, data.batches, data.evaluate if len(data.watched) else None, after_step)
     except NotFinite as error:
         raise InputError(f"{error}; the last checkpoint is kept; its batch of {len(data.batch)} begins with "
                          f"{data.batch[0]}") from None  # fmt: skip
@@ -150,12 +152,20 @@ def _calibrate(run: Run, data: "RunData") -> None:
     calibration.write(run.folder / calibration.NAME, run.config, fitted, profile)
 
 
-def _fit_floor(run: Run, data: "RunData", _: dict[str, Any]) -> dict[str, Any]:
-    sides = [floors.statistics(map(data.features, data.clips(rows, "measuring clips")))
-             for rows in (data.training, data.evaluation)]  # fmt: skip
-    kind = run.config.architecture.network
-    scores, chosen = floors.fit_predict(kind, sides[0], data.training, sides[1], data.classes)
-    write_predictions(run.folder / "predictions.tsv", data.evaluation, scores, data.classes)
+def _fit_floor(run: Run, data: "RunData", origin: dict[str, Any]) -> dict[str, Any]:
+    training, evaluation = (
+        floors.statistics(map(data.features, data.clips(rows, "measuring clips")))
+        for rows in (data.training, data.evaluation)
+    )
+    kind, classes = run.config.architecture.network, data.classes
+    fitted, chosen = floors.fit(kind, training, data.training, classes)
+    if kind == "logistic":  # which can be taken away
+        net = floors.as_network(fitted, chosen["temperature"], run.config.features.n_mels, len(classes))
+        compact.save(net, run.config, classes, run.folder / "model.safetensors")
+        model = compact.load(run.folder / "model.safetensors")
+        compact.save_folded(replace(model, origin=origin), run.folder / "compact.safetensors")
+    scores = floors.probabilities(fitted, chosen["temperature"], evaluation, len(classes))
+    write_predictions(run.folder / "predictions.tsv", data.evaluation, scores, classes)
     return chosen
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from asc_kit import metrics
+from asc_kit import metrics, network
 from asc_kit.common import InputError
 from asc_kit.data.corpus import fold_numbers
 from asc_kit.deploy import calibration
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STRENGTHS = 10.0 ** np.arange(-3, 4)  # C; a small one holds the classifier back
 FOLDS = 3
+UNSEEN = 1e4  # below every other class's logit
 FEATURES = {"mean, deviation": 2, "mean, deviation, deviation of differences": 3}  # -> how many of `statistics`'
 
 
@@ -37,24 +38,43 @@ def statistics(features: Iterable[torch.Tensor]) -> np.ndarray:
     """
     batches = (x[:, 0].double() for x in features)  # batch, time, mel
     parts = [torch.cat([x.mean(1), x.std(1), x.diff(dim=1).std(1)], dim=1) for x in batches]
-    return torch.cat(parts).cpu().numpy()
+    return torch.cat(parts).cpu().numpy() if parts else np.empty((0, 0))
 
 
 def fit_predict(
     kind: str, training: np.ndarray, rows: pd.DataFrame, evaluation: np.ndarray, classes: tuple[str, ...]
 ) -> tuple[np.ndarray, dict[str, str | float]]:
-    """Standardise, fit scikit-learn's classifier as training clips choose it, and score.
+    """`fit`, and score ``evaluation``, `statistics` too.
+
+    Returns
+    -------
+    (evaluation clips, classes) probabilities, 0 for a class that the training rows lack; what was chosen
+    """
+    model, chosen = fit(kind, training, rows, classes)
+    return probabilities(model, chosen["temperature"], evaluation, len(classes)), chosen
+
+
+def probabilities(model: "Pipeline", temperature: float, evaluation: np.ndarray, n_classes: int) -> np.ndarray:
+    """What `fit` gave says of `statistics`: (clips, classes)."""
+    if not len(evaluation):
+        return np.empty((0, n_classes))
+    return calibration.tempered(_probabilities(model, evaluation[:, : model.n_features_in_], n_classes), temperature)
+
+
+def fit(
+    kind: str, training: np.ndarray, rows: pd.DataFrame, classes: tuple[str, ...]
+) -> tuple["Pipeline", dict[str, str | float]]:
+    """Standardise and fit scikit-learn's classifier as training clips choose it.
 
     Parameters
     ----------
     kind : "logistic" regression, or "svm" with a radial kernel
-    training, evaluation : `statistics`
+    training : `statistics`
     rows : of the training clips; scene_label, identifier
 
     Returns
     -------
-    (evaluation clips, classes) probabilities, 0 for a class that the training rows lack; what was chosen:
-    features, C and temperature
+    the classifier of as many of the statistics as were chosen; features, C and temperature
 
     Raises
     ------
@@ -63,6 +83,9 @@ def fit_predict(
     labels = pd.Categorical(rows.scene_label, classes).codes
     columns = {name: count * training.shape[1] // 3 for name, count in FEATURES.items()}
     try:
+        places = rows.identifier.nunique()
+        if places < FOLDS and "recording" in rows:  # too few to choose by
+            rows = rows.assign(identifier=rows.recording)
         folds = fold_numbers(rows, FOLDS, 0).to_numpy()
         found = [(*choose(kind, training[:, :n], labels, folds, len(classes)), name) for name, n in columns.items()]
     except InputError as error:
@@ -70,9 +93,28 @@ def fit_predict(
                          f"these do not allow ({error}); leave it out of the recipe") from None  # fmt: skip
     _, strength, temperature, name = min(found)
     model = _classifier(kind, strength).fit(training[:, : columns[name]], labels)
-    probabilities = _probabilities(model, evaluation[:, : columns[name]], len(classes))
-    chosen = {"features": name, "C": strength, "temperature": temperature}
-    return calibration.tempered(probabilities, temperature), chosen
+    return model, {"features": name, "C": strength, "temperature": temperature}
+
+
+def as_network(model: "Pipeline", temperature: float, n_mels: int, n_classes: int) -> network.Logistic:
+    """A fitted logistic regression as a module whose float16 copy gives its probabilities, but for some 0.001.
+
+    What rounding moves in the means and deviations is taken back in the weights. A class that it has not seen has a
+    probability of 0.
+    """
+    net, (scaler, regression) = network.Logistic(n_mels, n_classes), (step for _, step in model.steps)
+    net.mean[: len(scaler.mean_)] = torch.from_numpy(scaler.mean_).half()
+    net.deviation[: len(scaler.scale_)] = torch.from_numpy(scaler.scale_).half()
+    mean, deviation = (x[: len(scaler.mean_)].double().numpy() for x in (net.mean, net.deviation))
+    seen = regression.classes_[-len(regression.coef_) :]  # of two classes, the second alone has weights
+    weights = regression.coef_ / scaler.scale_
+    with torch.no_grad():
+        net.classifier.weight.zero_()
+        net.classifier.bias.fill_(-UNSEEN)[regression.classes_] = 0.0
+        net.classifier.weight[seen, : len(mean)] = torch.from_numpy(weights * deviation / temperature).float()
+        bias = regression.intercept_ + weights @ (mean - scaler.mean_)
+        net.classifier.bias[seen] = torch.from_numpy(bias / temperature).float()
+    return net.eval()
 
 
 def choose(

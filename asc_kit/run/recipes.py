@@ -30,7 +30,7 @@ class Recipe(Checked):
     fold: tuple = (1,)
     folds: int = at_least(2, 5)  # how many are drawn where the data set brings none
     split_seed: int = between(0, 2**32 - 1, 0)
-    split: Literal["given", "drawn"] = "given"  # drawn: whatever lists the data set brings
+    split: Literal["given", "drawn", "recording", "all"] = "given"  # `asc_kit.data.corpus.read` has what they mean
     features: dict = field(default_factory=dict)
     augmentation: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)

@@ -1,0 +1,159 @@
+"""What came of `asc_kit.run.own`: a sentence, a page, and the models to take away."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import torch
+
+from asc_kit.common import write_file
+from asc_kit.deploy import calibration, compact, predict
+from asc_kit.report import evaluation
+from asc_kit.report.evaluation import Results, Scored
+from asc_kit.run import experiment
+from asc_kit.run.own import SYSTEMS, Plan
+
+NAMES = {"network": "the network", "logistic": "the logistic regression"}
+FEW = 5  # places of a class; with fewer, more are worth more than anything else
+WRONG = 50  # clips shown
+TEMPLATE = jinja2.Template((Path(__file__).parent / "verdict.html").read_text(), autoescape=True)
+CARD = jinja2.Template((Path(__file__).parent / "card.md").read_text())
+
+
+def write(plan: Plan) -> str:
+    """Write ``report.html`` and a folder for each model; the verdict, for people.
+
+    A model's folder has ``model.safetensors``, ``compact.safetensors``, ``model.onnx``, ``temperature.json`` and
+    ``MODEL_CARD.md``; it was trained on all clips, and the scores are those of the folds.
+    """
+    results = evaluation.load(plan.out / "held_out", plan.recipe)
+    best, lines = judge(results, "recording" if plan.recipe.split == "recording" else "place")
+    for system in SYSTEMS:
+        _take_away(plan, results.scored[system], system, lines)
+    write_file(plan.out / "report.html", _page(plan, results, best, lines))
+    model = plan.out / best / "model.safetensors"
+    ways = [f"Hear and see it:   {plan.out / 'report.html'}", f"Classify a file:   asc-kit predict {model} FILE",
+            f"Take it with you:  {plan.out / best / 'model.onnx'} (and MODEL_CARD.md beside it)"]  # fmt: skip
+    return "\n".join([*lines, "", *ways])
+
+
+def judge(results: Results, kind: str) -> tuple[str, list[str]]:
+    """The system of the least held-out log loss, and in sentences how good it is and how sure that is.
+
+    Parameters
+    ----------
+    kind : of what the folds are drawn by, place or recording
+    """
+    rows = {name: results.scored[name].row() for name in SYSTEMS}
+    best, other = sorted(SYSTEMS, key=lambda name: rows[name]["log_loss"])
+    lines = [f"Take {NAMES[best]}: {_cell(rows[best])} of {rows[best]['n']} clips from {kind}s it never heard; "
+             f"{NAMES[other]} has {_cell(rows[other])}."]  # fmt: skip
+    apart = evaluation.difference(results.scored[best], results.scored[other])
+    if not apart["log_loss_difference_high"] < 0:
+        lines.append(f"These {kind}s cannot tell the two apart: others might turn them round.")
+    if not rows[best]["accuracy_low"] > 1 / len(results.classes):
+        lines.append(f"That is not shown to be better than guessing ({100 / len(results.classes):.0f} %).")
+    return best, lines
+
+
+def _cell(row: dict[str, Any]) -> str:
+    between = "" if np.isnan(row["accuracy_low"]) else f" [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]"
+    return f"{row['accuracy']:.0%}".replace("%", " %") + between.replace("%", "")
+
+
+def advice(scored: Scored, plan: Plan) -> list[str]:
+    """What would help most: places for classes that have few, and the classes that are taken for each other."""
+    clips, found = scored.clips, []
+    for name, rows in clips.groupby("scene_label"):
+        places = rows.identifier.nunique()
+        if places < FEW and rows.correct.mean() < 0.9:
+            found.append((rows.correct.mean(), f"Record {name} at more places: it has {places}, and "
+                          f"{rows.correct.mean():.0%} of its clips are right."))  # fmt: skip
+    counts = scored.confusion.astype(float)
+    np.fill_diagonal(counts, 0)
+    share = counts / np.maximum(scored.confusion.sum(1, keepdims=True), 1)
+    true, taken = np.unravel_index(share.argmax(), share.shape)
+    lines = [line for _, line in sorted(found)[:3]]
+    if share[true, taken] >= 0.2:
+        lines.append(f"{scored.classes[true]} is taken for {scored.classes[taken]} in {share[true, taken]:.0%} of its "
+                     "clips: hear them below; are their labels right?")  # fmt: skip
+    return [line.replace("%", " %") for line in lines]
+
+
+def _by(scored: Scored, column: str) -> list[dict[str, Any]]:
+    """A row a class or place, the worst first."""
+    groups = [{"name": name, "clips": len(rows), "places": rows.identifier.nunique(),
+               "classes": ", ".join(sorted(set(rows.scene_label))), "right": rows.correct.mean()}
+              for name, rows in scored.clips.groupby(column)]  # fmt: skip
+    return sorted(groups, key=lambda row: row["right"])
+
+
+def _wrong(plan: Plan, scored: Scored) -> list[dict[str, Any]]:
+    """The clips that are wrong, the surest first, and where in which file they are heard."""
+    meta = pd.read_csv(plan.corpus.root / "meta.csv", sep="\t", dtype=str, keep_default_na=False) if (
+        plan.corpus.root / "meta.csv").is_file() else pd.DataFrame({"filename": []})  # fmt: skip
+    starts = meta.set_index("filename").start.to_dict() if "start" in meta else {}
+    recordings = plan.corpus.table.set_index("filename").recording
+    clips, found = scored.clips, []
+    wrong = clips[clips.correct == 0].sort_values("loss", ascending=False)
+    for name, row in wrong.head(WRONG).iterrows():
+        file = plan.corpus.root.resolve() / recordings[name]
+        found.append({"file": os.path.relpath(file, plan.folder), "true": row.scene_label,
+                      "said": scored.classes[int(row.predicted)], "start": starts.get(name, ""),
+                      "address": file.as_uri() + (f"#t={starts[name]}" if starts.get(name) else "")})  # fmt: skip
+    return found
+
+
+def _page(plan: Plan, results: Results, best: str, lines: list[str]) -> str:
+    scored = results.scored[best]
+    systems = [{"name": NAMES[name], **results.scored[name].row()} for name in sorted(SYSTEMS, key=lambda n: n != best)]
+    wrong = int((scored.clips.correct == 0).sum())
+    return TEMPLATE.render(
+        plan=plan, lines=lines, best=NAMES[best], systems=systems, classes=_by(scored, "scene_label"),
+        places=_by(scored, "identifier"), names=scored.classes, confusion=scored.confusion.tolist(),
+        advice=advice(scored, plan), wrong=_wrong(plan, scored), count=wrong,
+    )  # fmt: skip
+
+
+def _take_away(plan: Plan, scored: Scored, system: str, lines: list[str]) -> None:
+    run, folder = plan.final(system), plan.out / system
+    folder.mkdir(exist_ok=True)
+    for name in ("model.safetensors", "compact.safetensors"):
+        shutil.copyfile(run.folder / name, folder / name)
+    model = compact.load(run.folder / "model.safetensors")  # beside its run.json, which tells its origin
+    _calibrate(plan, scored, model, folder)
+    onnx = _export(model, folder / "model.onnx")
+    row, table = scored.row(), plan.corpus.table
+    text = CARD.render(plan=plan, name=NAMES[system], model=model, row=row, classes=_by(scored, "scene_label"),
+                       places=table.identifier.nunique(), onnx=onnx, cell=_cell(row), lines=lines)  # fmt: skip
+    write_file(folder / "MODEL_CARD.md", text)
+
+
+def _export(model: compact.Model, file: Path) -> str:
+    """Why there is no ONNX file; empty where there is one."""
+    try:
+        from asc_kit.deploy import onnx  # here: an extra of the installation
+
+        onnx.export(model, file)
+    except ModuleNotFoundError as error:
+        return f"not written: {error.name} is not installed"
+    return ""
+
+
+def _calibrate(plan: Plan, scored: Scored, model: compact.Model, folder: Path) -> None:
+    """A temperature from the folds' predictions, and the profile of what is unlike all clips."""
+    files = [run.predictions() for run in plan.runs(scored.submission)[1:]]
+    rows = pd.concat(files).set_index("filename")
+    labels = scored.clips.label.loc[rows.index].to_numpy()
+    fitted = calibration.fit(rows[list(scored.classes)].to_numpy(), labels)
+    store = experiment.open_store(plan.corpus, model.config.features.sample_rate)
+    table = plan.corpus.table
+    some = table.iloc[np.linspace(0, len(table) - 1, min(len(table), calibration.MEASURED)).astype(int)]
+    waves = predict.clips(store, some, "measuring clips", torch.device("cpu"))
+    known = np.concatenate([calibration.statistics(model.features(wave)) for wave in waves])
+    profile = calibration.profile(known, some.identifier, known[:0])
+    calibration.write(folder / calibration.NAME, model.config, fitted, profile)

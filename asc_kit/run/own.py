@@ -1,0 +1,331 @@
+"""Recordings of one's own: split by place, settings that fit them, and every fold trained by this process's workers.
+
+A fold is a run as any other (`asc_kit.run.experiment`); `asc_kit.report.verdict` says what came of it.
+"""
+
+import json
+import math
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+
+from asc_kit import kernels, network
+from asc_kit.common import InputError, progress, say, write_file
+from asc_kit.config import SETTINGS, known
+from asc_kit.data import audio, corpus
+from asc_kit.data.corpus import Corpus
+from asc_kit.run import experiment, recipes
+from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import Run
+from asc_kit.trainer import Trainer, computes_bfloat16
+
+SYSTEMS = ("network", "logistic")
+FOLDS, SEEDS = 5, 20  # folds at most; splits tried until every fold is trained on every class
+STEPS = (200, 1500)  # least and most, of a training
+CROPS = (1.0, 4.0)  # seconds: half a clip between them, and shorter where time is short
+RATES = (8000, 48000)  # Hz; recordings of one rate between them are trained on as they are
+SHARED = 1.15  # a step takes so much longer beside another worker's
+HIDES = ("a class was recorded at one place alone, so clips of the same place are trained on and scored; at other "
+         "places expect less: how much less, these recordings cannot tell")  # fmt: skip
+
+
+def rule(clips: int) -> dict[str, Any]:
+    """Settings that fit a number of training clips; docs/your_data.md has what they were chosen by."""
+    batch = min(clips, 32 if clips >= 160 else 16)
+    steps = min(max(2 * clips, STEPS[0]), STEPS[1])
+    return {"batch_size": batch, "epochs": math.ceil(steps / _an_epoch(clips, batch)), "ema_decay": 0.99,
+            "selection": "none"}  # fmt: skip
+
+
+def _an_epoch(clips: int, batch: int) -> int:
+    """Steps; a last batch of one clip is left out."""
+    return clips // batch + (clips % batch > 1)
+
+
+def features_at(rate: int) -> dict[str, int | float]:
+    """The report's window and hop at another rate, in about the same seconds, and bands up to half of it."""
+    hop = 5 * round(rate * 690 / 44100 / 5)  # a product of small factors
+    return {"sample_rate": rate, "window": 4 * hop, "hop": hop, "f_max": min(16000.0, rate / 2)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained on what, and where it goes.
+
+    Attributes
+    ----------
+    folder, out : the recordings; all that is made
+    corpus : their clips
+    recipe : whose folds are scored; its title is what the split hides
+    minutes : that it will take, measured on a few steps
+    workers : trainings at a time
+    """
+
+    folder: Path
+    out: Path
+    corpus: Corpus
+    recipe: Recipe
+    minutes: float
+    workers: int
+
+    def final(self, system: str) -> Run:
+        """The run of all clips."""
+        whole = replace(self.recipe, split="all", fold=(1,))
+        return Run(whole, whole.config(system), self.out / "all_clips")
+
+    def runs(self, system: str) -> list[Run]:
+        """One of all clips, then one a fold."""
+        held_out = self.out / "held_out"
+        return [self.final(system), *(Run(self.recipe, self.recipe.config(system, 0, k), held_out)
+                                      for k in self.recipe.fold)]  # fmt: skip
+
+    def steps(self, run: Run) -> int:
+        """Of the network's run of a fold, or of all clips."""
+        clips = len(self.corpus.table)
+        if run.recipe.split != "all":
+            clips = len(self.corpus.split(run.config.fold, run.config.folds, run.config.split_seed)[0])
+        return run.config.training.epochs * _an_epoch(clips, run.config.training.batch_size)
+
+    def split(self) -> pd.DataFrame:
+        """Filename (with its folders), scene_label, identifier and the fold in which it is scored; a row a file."""
+        table = self.corpus.table
+        folds = corpus.fold_numbers(table, self.recipe.folds, self.recipe.split_seed)
+        home = (self.folder if self.folder.is_dir() else self.folder.parent).resolve()
+        names = [os.path.relpath(self.corpus.root.resolve() / name, home) for name in table.recording]
+        rows = table[["scene_label", "identifier"]].assign(filename=names, fold=folds)
+        return rows[["filename", "scene_label", "identifier", "fold"]].drop_duplicates()
+
+
+def plan(
+    folder: Path, out: Path, minutes: float | None = None, workers: int | None = None, skip_broken: bool = False,
+    **changes: Any,
+) -> Plan:  # fmt: skip
+    """Read and split a folder, choose settings, measure a few steps, and say it all; a plan that is there is kept.
+
+    Parameters
+    ----------
+    folder : as `corpus.read` takes it
+    minutes : that it may take; None: as many as `rule` wants
+    workers : None: as many as there are cores
+    skip_broken : leave out, and name, recordings that cannot be read
+    changes : any of `SETTINGS`, in place of the rule's
+
+    Raises
+    ------
+    InputError : too few clips, classes or minutes, or an ``out`` that holds something else.
+    """
+    known(changes, SETTINGS, "parameters")
+    folder, workers = folder.resolve(), workers or len(os.sched_getaffinity(0))
+    file, kept = out / "recipe.yaml", out / "command.json"
+    command = {"folder": str(folder), "minutes": minutes, "skip_broken": skip_broken, "settings": changes}
+    _refuse_other(out, kept, command)
+    data = corpus.read(folder, skip_broken=skip_broken)
+    if kept.exists():
+        recipe = recipes.load(file)
+        if Path(recipe.dataset_root).name != data.root.name:
+            raise InputError(f"{out}: was begun with other recordings in {folder}; name another with --out")
+        recipe = replace(recipe, dataset_root=str(data.root))  # the cache may have moved
+        made = Plan(folder, out, corpus.read(data.root, recipe.split), recipe, 0, workers)
+        made = replace(made, minutes=_minutes(made, _step_seconds(made)))
+    else:
+        _check(folder, data)
+        split, hides = _split(folder, data)
+        recipe = Recipe(out.name, hides, dataset_root=str(data.root), submissions=SYSTEMS, features=_features(data),
+                        fold=tuple(range(1, split["folds"] + 1)), **split)  # fmt: skip
+        made = _fitted(Plan(folder, out, corpus.read(data.root, recipe.split), recipe, 0, workers), minutes, changes)
+        write_file(out / "split.csv", made.split().to_csv(index=False))
+        write_file(file, _yaml(made.recipe))
+        write_file(kept, json.dumps(command, indent=1) + "\n")
+    _tell(made)
+    return made
+
+
+def _refuse_other(out: Path, kept: Path, command: dict[str, Any]) -> None:
+    if not kept.exists():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out}: is there, and holds no training of this command; name another with --out")
+        return
+    there = json.loads(kept.read_text())
+    if differ := [name for name in command if there.get(name) != command[name]]:
+        name = differ[0]
+        raise InputError(f"{out}: holds another training ({name}: {there.get(name)!r} there, {command[name]!r} here); "
+                         "name another with --out, or delete it")  # fmt: skip
+
+
+def _check(folder: Path, data: Corpus) -> None:
+    if len(data.classes) < 2:
+        raise InputError(f"{folder}: every clip has the class {''.join(data.classes)!r}; give two or more")
+    recordings = data.table.groupby("scene_label").recording.nunique()
+    if recordings.min() < 2:
+        raise InputError(f"{folder}: the class {recordings.idxmin()!r} has one recording, which cannot be trained on "
+                         "and scored, too; add another, or leave the class out")  # fmt: skip
+
+
+def _split(folder: Path, data: Corpus) -> tuple[dict[str, Any], str]:
+    """Folds by place or else by recording in which every class is trained on, as many as can be; what that hides."""
+    for kind, hides in (("drawn", ""), ("recording", HIDES)):
+        table = corpus.read(data.root, kind).table
+        for folds in range(min(FOLDS, table.identifier.nunique()), 1, -1):
+            for seed in range(SEEDS):
+                try:
+                    numbers = corpus.fold_numbers(table, folds, seed)
+                except InputError:
+                    continue
+                if all(set(table.scene_label[numbers != k]) == set(data.classes) for k in range(1, folds + 1)):
+                    return {"split": kind, "folds": folds, "split_seed": seed}, hides
+    raise InputError(f"{folder}: too few recordings to train on every class and score it; add some")
+
+
+def _features(data: Corpus) -> dict[str, Any]:
+    rates = {audio.frames(data.root / name)[1] for name in data.table.filename}
+    rate = min(rates)
+    return {} if len(rates) > 1 or rate == 44100 or not RATES[0] <= rate <= RATES[1] else features_at(rate)
+
+
+def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
+    """With the settings, and the crops and epochs, that the clips and the minutes allow."""
+    training = len(made.corpus.table) * (made.recipe.folds - 1) // made.recipe.folds
+    precision = "bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32"
+    settings = {"n_mels": 64, "precision": precision, **rule(training), **changes}
+    usual = min(max(_seconds(made) / 2, CROPS[0]), CROPS[1])
+    for crop in (usual, max(usual / 2, CROPS[0]), CROPS[0]):
+        settings["crop_seconds"] = changes.get("crop_seconds", crop if crop < _seconds(made) else "off")
+        made = replace(made, recipe=replace(made.recipe, systems={"network": dict(settings)}))
+        made = replace(made, minutes=_minutes(made, step := _step_seconds(made)))
+        if minutes is None or made.minutes <= minutes:
+            return made
+        aside = _minutes(made, 0)
+        share = (minutes - aside) / (made.minutes - aside)
+        if share * made.steps(made.runs("network")[1]) >= STEPS[0]:
+            settings["epochs"] = math.floor(settings["epochs"] * share)
+            made = replace(made, recipe=replace(made.recipe, systems={"network": settings}))
+            return replace(made, minutes=_minutes(made, step))
+    least = aside + (made.minutes - aside) * STEPS[0] / made.steps(made.runs("network")[1])
+    raise InputError(f"minutes: {minutes:g} are too few for {STEPS[0]} steps a training; give {math.ceil(least)}")
+
+
+def _seconds(made: Plan) -> float:
+    """Of a clip."""
+    rate = made.recipe.config("logistic").features.sample_rate
+    return experiment.open_store(made.corpus, rate).length / rate
+
+
+def _step_seconds(made: Plan) -> float:
+    """What a training step takes here: the least of three, after one that allocates memory."""
+    config, spent = made.recipe.config("network"), []
+    torch.set_num_threads(config.training.threads)
+    kernels.keep_memory()
+    data = experiment.RunData(config, made.corpus)
+    trainer = Trainer(network.build(config, len(data.classes)), config.training, 0, data.steps)
+    trainer.network.train()
+    for epoch in range(4):
+        started = time.perf_counter()
+        trainer.step(*next(data.batches(epoch)))
+        spent.append(time.perf_counter() - started)
+    return min(spent[1:])
+
+
+def _minutes(made: Plan, step: float) -> float:
+    """Of all trainings, and of what goes with them: the floor's features, scoring, start and export."""
+    runs, workers = made.runs("network"), made.workers
+    rounds = math.ceil(len(runs) / workers)
+    features = 0.005 * _seconds(made) * len(made.corpus.table) * len(runs)
+    aside = 6 * rounds + features / min(workers, len(runs)) + 15
+    return (rounds * max(map(made.steps, runs)) * step * (SHARED if workers > 1 else 1) + aside) / 60
+
+
+def _tell(made: Plan) -> None:
+    """Clips, split, training and time, a line each."""
+    table, recipe, runs = made.corpus.table, made.recipe, made.runs("network")
+    config, seconds, kind = runs[0].config, _seconds(made), {"drawn": "place"}.get(recipe.split, "recording")
+    say(f"{table.scene_label.nunique()} classes, {len(table)} clips of {seconds:.3g} s, "
+        f"{config.features.sample_rate} Hz, {len(table) * seconds / 60:.1f} minutes in all, from "
+        f"{table.recording.nunique()} recordings and {table.identifier.nunique()} {kind}s")  # fmt: skip
+    say(f"split by {kind} into {recipe.folds} folds ({made.out / 'split.csv'}): every clip is scored once, by systems "
+        f"that were trained on no clip of its {kind}")  # fmt: skip
+    if recipe.title:
+        say(f"warning: {recipe.title}")
+    crop = config.augmentation.crop_seconds
+    say(f"the network is trained {len(runs)} times, {min(made.workers, len(runs))} at a time, in {made.steps(runs[0])} "
+        f"steps of {config.training.batch_size} {f'sections of {crop:g} s' if crop else 'clips'}; beside it a logistic "
+        "regression")  # fmt: skip
+    say(f"this takes about {max(made.minutes, 1):.0f} min; Ctrl+C keeps what is done, and the same command goes on")
+
+
+def _yaml(recipe: Recipe) -> str:
+    """A recipe as config/ has it, which Snakemake takes, for more seeds or on a cluster."""
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()
+              if value != getattr(Recipe(""), name)}  # fmt: skip
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def train(made: Plan) -> None:
+    """Train every run of a plan that is not whole.
+
+    Raises
+    ------
+    InputError : a run's fault, or it was told to stop; what is done is kept.
+    """
+    todo = [run for system in SYSTEMS for run in made.runs(system) if run.about is None]
+    steps = sum(made.steps(run) for run in todo if run.config.submission == "network")
+    context, usual = multiprocessing.get_context("spawn"), signal.getsignal(signal.SIGTERM)
+    done = context.Queue()
+    with ProcessPoolExecutor(made.workers, context, _begin, (done, str(made.out / "log.txt"))) as pool:
+        waiting = [pool.submit(_train, run) for run in todo]
+        try:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with progress(None, "training", total=steps, unit="step") as bar:
+                while not all(future.done() for future in waiting):
+                    bar.update(_news(done))
+                    failed = [future for future in waiting if future.done() and future.exception()]
+                    if failed:
+                        failed[0].result()
+        except (InputError, KeyboardInterrupt, BrokenProcessPool) as error:
+            for child in multiprocessing.active_children():
+                child.terminate()  # a training saves what it has
+            pool.shutdown(cancel_futures=True)
+            if isinstance(error, InputError):
+                raise
+            why = "stopped" if isinstance(error, KeyboardInterrupt) else f"a worker died (see {made.out / 'log.txt'})"
+            raise InputError(f"{why}; what is done is kept, and the same command goes on") from None
+        finally:
+            signal.signal(signal.SIGTERM, usual)
+
+
+def _news(done: Any) -> int:
+    """Steps since it was asked last; waits for some."""
+    count = 0
+    try:
+        count += done.get(timeout=0.5)
+        while True:
+            count += done.get_nowait()
+    except queue.Empty:
+        return count
+
+
+_done: Any = None  # of a worker: where it tells its steps
+
+
+def _begin(done: Any, log: str) -> None:
+    """Ctrl+C reaches a worker by its parent alone, and its messages go to a file."""
+    global _done
+    _done = done
+    os.setpgrp()
+    os.environ.pop("JPY_SESSION_NAME", None)
+    sys.stderr = open(log, "a", buffering=1)
+
+
+def _train(run: Run) -> None:
+    experiment.train(run, lambda trainer: _done.put(1 if trainer.state.step else 0))
