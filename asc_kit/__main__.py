@@ -130,7 +130,7 @@ def train(
     changes = parameters.resolve({"changes": dict}, parameters.typed(parameter)).get("changes", {})
     plan = own.plan(folder, out or Path(f"{folder.resolve().name}-model"), minutes, workers, skip_broken, **changes)
     own.train(plan)
-    print(verdict.write(plan))
+    print(verdict.write(plan)[1])
 
 
 @app.command()

@@ -24,8 +24,8 @@ TEMPLATE = jinja2.Template((Path(__file__).parent / "verdict.html").read_text(),
 CARD = jinja2.Template((Path(__file__).parent / "card.md").read_text())
 
 
-def write(plan: Plan) -> str:
-    """Write ``report.html`` and a folder for each model; the verdict, for people.
+def write(plan: Plan) -> tuple[str, str]:
+    """Write ``report.html`` and a folder for each model; the better system, and the verdict for people.
 
     A model's folder has ``model.safetensors``, ``compact.safetensors``, ``model.onnx``, ``temperature.json`` and
     ``MODEL_CARD.md``; it was trained on all clips, and the scores are those of the folds.
@@ -38,7 +38,7 @@ def write(plan: Plan) -> str:
     model = plan.out / best / "model.safetensors"
     ways = [f"Hear and see it:   {plan.out / 'report.html'}", f"Classify a file:   asc-kit predict {model} FILE",
             f"Take it with you:  {plan.out / best / 'model.onnx'} (and MODEL_CARD.md beside it)"]  # fmt: skip
-    return "\n".join([*lines, "", *ways])
+    return best, "\n".join([*lines, "", *ways])
 
 
 def judge(results: Results, kind: str) -> tuple[str, list[str]]:
@@ -65,7 +65,7 @@ def _cell(row: dict[str, Any]) -> str:
     return f"{row['accuracy']:.0%}".replace("%", " %") + between.replace("%", "")
 
 
-def advice(scored: Scored, plan: Plan) -> list[str]:
+def advice(scored: Scored) -> list[str]:
     """What would help most: places for classes that have few, and the classes that are taken for each other."""
     clips, found = scored.clips, []
     for name, rows in clips.groupby("scene_label"):
@@ -84,7 +84,7 @@ def advice(scored: Scored, plan: Plan) -> list[str]:
     return [line.replace("%", " %") for line in lines]
 
 
-def _by(scored: Scored, column: str) -> list[dict[str, Any]]:
+def by(scored: Scored, column: str) -> list[dict[str, Any]]:
     """A row a class or place, the worst first."""
     groups = [{"name": name, "clips": len(rows), "places": rows.identifier.nunique(),
                "classes": ", ".join(sorted(set(rows.scene_label))), "right": rows.correct.mean()}
@@ -113,9 +113,9 @@ def _page(plan: Plan, results: Results, best: str, lines: list[str]) -> str:
     systems = [{"name": NAMES[name], **results.scored[name].row()} for name in sorted(SYSTEMS, key=lambda n: n != best)]
     wrong = int((scored.clips.correct == 0).sum())
     return TEMPLATE.render(
-        plan=plan, lines=lines, best=NAMES[best], systems=systems, classes=_by(scored, "scene_label"),
-        places=_by(scored, "identifier"), names=scored.classes, confusion=scored.confusion.tolist(),
-        advice=advice(scored, plan), wrong=_wrong(plan, scored), count=wrong,
+        plan=plan, lines=lines, best=NAMES[best], systems=systems, classes=by(scored, "scene_label"),
+        places=by(scored, "identifier"), names=scored.classes, confusion=scored.confusion.tolist(),
+        advice=advice(scored), wrong=_wrong(plan, scored), count=wrong,
     )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def _take_away(plan: Plan, scored: Scored, system: str, lines: list[str]) -> Non
     _calibrate(plan, scored, model, folder)
     onnx = _export(model, folder / "model.onnx")
     row, table = scored.row(), plan.corpus.table
-    text = CARD.render(plan=plan, name=NAMES[system], model=model, row=row, classes=_by(scored, "scene_label"),
+    text = CARD.render(plan=plan, name=NAMES[system], model=model, row=row, classes=by(scored, "scene_label"),
                        places=table.identifier.nunique(), onnx=onnx, cell=_cell(row), lines=lines)  # fmt: skip
     write_file(folder / "MODEL_CARD.md", text)
 

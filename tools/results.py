@@ -1,6 +1,6 @@
-"""The README's results, from the committed tables: `python -m tools.readme` writes them between its two marks.
+"""The results of docs/results.md, from the committed tables: `python -m tools.results` writes them between two marks.
 
-A test holds the README against this, so that no number in that part is older than its table.
+A test holds the page against this, so that no number in that part is older than its table.
 """
 
 import math
@@ -14,8 +14,8 @@ from asc_kit.config import FLOORS, SYSTEMS
 from asc_kit.report import tables, words
 from asc_kit.report.evaluation import EVEN, NETWORKS
 
-README = configuration.ROOT / "README.md"
-MARKS = ("<!-- results: written by python -m tools.readme -->", "<!-- end of results -->")
+PAGE = configuration.ROOT / "docs" / "results.md"
+MARKS = ("<!-- results: written by python -m tools.results -->", "<!-- end of results -->")
 EXPERIMENTS = {
     "tut2017_full": "TUT 2017, one fold, three seeds",
     "tut2017": "TUT 2017, five folds",
@@ -63,7 +63,7 @@ def _read(home: Path, name: str, table: str) -> pd.DataFrame:
 
 
 def _link(experiment: str, table: str, text: str | None = None) -> str:
-    return f"[{text or table}](results/{experiment}/tables/{table}.md)"
+    return f"[{text or table}](../results/{experiment}/tables/{table}.md)"
 
 
 def _words(table: pd.DataFrame) -> str:
@@ -155,8 +155,8 @@ def _scores(accuracy: str, log_loss: str) -> str:
     return f"{accuracy}; {log_loss}" if accuracy else "–"
 
 
-def write(file: Path = README) -> None:
-    """Put `results` between the README's marks."""
+def write(file: Path = PAGE) -> None:
+    """Put `results` between the page's marks."""
     before, _, rest = file.read_text().partition(MARKS[0])
     after = rest.partition(MARKS[1])[2]
     with replacing(file) as part:

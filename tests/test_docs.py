@@ -1,28 +1,29 @@
-"""The README's results are the committed tables'."""
+"""What the README and docs/ say of results is what the committed tables have."""
 
 import re
 
 import pandas as pd
 from conftest import ROOT
 
+from asc_kit.config import FLOORS
 from asc_kit.report import evaluation
 from asc_kit.run import recipes
-from tools import readme
+from tools import results as page
 
 
-def test_the_readmes_results_are_those_of_the_committed_tables():
-    text = readme.README.read_text()
-    assert text.count(readme.MARKS[0]) == text.count(readme.MARKS[1]) == 1
-    between = text.partition(readme.MARKS[0])[2].partition(readme.MARKS[1])[0]
-    assert between == f"\n{readme.results(ROOT / 'results')}\n", "run: python -m tools.readme"
+def test_its_results_are_those_of_the_committed_tables():
+    text = page.PAGE.read_text()
+    assert text.count(page.MARKS[0]) == text.count(page.MARKS[1]) == 1
+    between = text.partition(page.MARKS[0])[2].partition(page.MARKS[1])[0]
+    assert between == f"\n{page.results(ROOT / 'results')}\n", "run: python -m tools.results"
 
 
 def test_its_numbers_are_the_tables_own():
     """Read by other means: a cell of the text against a cell of the file."""
-    lines = readme.results(ROOT / "results").splitlines()
+    lines = page.results(ROOT / "results").splitlines()
     titles = [title.strip() for title in lines[0].split("|")[1:-1]]
     rows = {cells[1].strip(): cells for cells in (line.split("|") for line in lines if line.startswith("| "))}
-    for name, title in readme.EXPERIMENTS.items():
+    for name, title in page.EXPERIMENTS.items():
         table = pd.read_csv(ROOT / "results" / name / "tables" / "table_7.csv").set_index("submission")
         place = 1 + next(i for i, head in enumerate(titles) if head.startswith(f"[{title},"))
         number = re.match(r" (\d+\.\d)% \[.*?; (\d+\.\d{3}) ", rows["2 (64 mel bins)"][place])
@@ -35,17 +36,15 @@ def test_its_numbers_are_the_tables_own():
 
 
 def test_only_the_part_between_the_marks_is_written(tmp_path):
-    file = tmp_path / "README.md"
-    file.write_text(f"before\n{readme.MARKS[0]}\nold\n{readme.MARKS[1]}\nafter\n")
-    readme.write(file)
-    assert (
-        file.read_text() == f"before\n{readme.MARKS[0]}\n{readme.results(ROOT / 'results')}\n{readme.MARKS[1]}\nafter\n"
-    )
+    file = tmp_path / "results.md"
+    file.write_text(f"before\n{page.MARKS[0]}\nold\n{page.MARKS[1]}\nafter\n")
+    page.write(file)
+    assert file.read_text() == f"before\n{page.MARKS[0]}\n{page.results(ROOT / 'results')}\n{page.MARKS[1]}\nafter\n"
 
 
 def test_what_it_says_of_the_demo_is_in_the_record():
     record = pd.read_csv(ROOT / "results/performance/repeats.csv")
-    text = " ".join(readme.README.read_text().split())
+    text = " ".join((page.PAGE.read_text() + (ROOT / "docs" / "speed.md").read_text()).split())
     one, two, other, here, there = record.itertuples()
     assert (one.threads, two.threads, other.seed, here.submission, there.submission) == (1, 2, 1, 4, 4)
     said = [f"{100 * row.accuracy:.1f} % and {row.log_loss:.3f} with" for row in (one, two, other)]
@@ -59,7 +58,7 @@ def test_what_it_says_of_the_demo_is_in_the_record():
 def test_what_it_says_of_more_epochs_and_of_the_aim_is_in_the_tables():
     """If another run changes the signs, or reaches the aim, the sentences are no longer true."""
     tables = ROOT / "results/tut2017/tables"
-    text = " ".join(readme.README.read_text().split())
+    text = " ".join(page.PAGE.read_text().split())
     longer = pd.read_csv(tables / "ablation.csv").set_index("variant").loc["epochs_200"]
     assert longer.accuracy_difference < 0 < longer.log_loss_difference
     assert longer.accuracy_difference_high > 0 > longer.log_loss_difference_low
@@ -71,7 +70,7 @@ def test_what_it_says_of_more_epochs_and_of_the_aim_is_in_the_tables():
 
 def test_what_it_says_of_the_robust_system_is_in_its_predictions():
     """Paired by clip, of all clips and of the devices that training never heard."""
-    text = " ".join(readme.README.read_text().split())
+    text = " ".join(page.PAGE.read_text().split())
     scored = evaluation.load(ROOT / "results/tau2022", recipes.load("config/tau2022.yaml")).scored
     unseen = ("source_label", "s4", "s5", "s6")
     for one, two in ((scored["robust"], scored["2"]), (scored["robust"].where(*unseen), scored["2"].where(*unseen))):
@@ -83,8 +82,10 @@ def test_what_it_says_of_the_robust_system_is_in_its_predictions():
 
 def test_what_it_says_of_devices_and_floors_is_in_the_tables():
     """Of the report's four networks on TAU 2022, and of the baseline against the logistic regression."""
-    text, tables = " ".join(readme.README.read_text().split()), ROOT / "results/tau2022/tables"
-    groups = pd.read_csv(tables / "device_groups.csv", dtype={"submission": str}).query("submission in ['1', '2', '3', '4']")
+    text, tables = " ".join(page.PAGE.read_text().split()), ROOT / "results/tau2022/tables"
+    groups = pd.read_csv(tables / "device_groups.csv", dtype={"submission": str}).query(
+        "submission in ['1', '2', '3', '4']"
+    )
     others, unseen = groups[groups.against == "a"], groups[groups.against != "a"]
     assert len(others) == len(unseen) == 4 and "All four have a higher (worse) log loss on the other devices" in text
     assert (others.log_loss_difference_low > 0).all()
@@ -93,3 +94,32 @@ def test_what_it_says_of_devices_and_floors_is_in_the_tables():
     floors = floors.set_index("submission")
     assert (floors.accuracy_difference_low < 0).all() and (floors.log_loss_difference_high > 0).all()
     assert (floors.loc[["baseline", "1", "2", "3", "4"]].log_loss_difference_low > 0).all()
+
+
+def test_the_readme_is_short_and_what_it_says_is_in_the_tables():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 120 and len(text.split()) <= 1300
+    ablation = pd.read_csv(ROOT / "results/tut2017_full/tables/ablation.csv").set_index("variant")
+    assert f"{-100 * ablation.accuracy_difference['none']:.0f} points less without" in text
+    pairs = pd.read_csv(ROOT / "results/tut2017_full/tables/ablation_pairs.csv").set_index(["variant", "against"])
+    mixups = pairs.loc[("only_modified_mixup", "only_standard_mixup")]
+    assert mixups.accuracy_difference < 0 < mixups.accuracy_difference_high and "is not shown to beat" in text
+    floors = pd.read_csv(ROOT / "results/tau2022/tables/floors.csv", dtype={"submission": str})
+    beaten = floors[(floors.against == "logistic") & ~floors.submission.isin(FLOORS)]
+    assert len(beaten) == 6 and not (beaten.accuracy_difference_low > 0).any()
+    assert (
+        not (beaten.log_loss_difference_high < 0).any() and "No network is shown to beat a logistic regression" in text
+    )
+    baseline = floors[floors.submission == "baseline"]
+    table = pd.read_csv(ROOT / "results/tau2022/tables/table_7.csv").set_index("submission").accuracy
+    assert baseline.size and table["baseline"] >= table[["1", "2", "3", "4"]].astype(float).max()
+
+
+def test_every_link_of_the_readme_and_docs_leads_somewhere():
+    found = 0
+    for file in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for address in re.findall(r"\]\(([^)#]+)\)", file.read_text()):
+            if not address.startswith("https:"):
+                found += 1
+                assert (file.parent / address).exists(), f"{file.name}: {address}"
+    assert found > 30

@@ -1,0 +1,256 @@
+"""asc-kit train: recordings of one's own, from a folder to a verdict and models."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from asc_kit import metrics, network
+from asc_kit.common import InputError
+from asc_kit.config import Features
+from asc_kit.data import corpus
+from asc_kit.deploy import compact
+from asc_kit.features import LogMel
+from asc_kit.run import floors, own
+
+BANDS = ((100, 300), (300, 700), (700, 1500), (1500, 2800), (2800, 4500), (4500, 7000))
+COMMAND = (sys.executable, "-m", "asc_kit", "train")
+
+
+def machines(root, classes=3, rooms=3, clips=2, seconds=0.5, rate=8000):
+    """A spectrum a class, a tilt a room, a noise a clip."""
+    frequency = np.fft.rfftfreq(round(seconds * rate), 1 / rate)
+    for kind, (low, high) in enumerate(BANDS[:classes]):
+        for room in range(rooms):
+            tilt = np.random.default_rng((kind, room)).normal(0, 0.3)
+            for clip in range(clips):
+                noise = np.random.default_rng((kind, room, clip)).standard_normal(round(seconds * rate))
+                gain = np.where((frequency >= low) & (frequency < high), 1, 0.25) * (1 + frequency / 1000) ** tilt
+                wave = np.fft.irfft(np.fft.rfft(noise) * gain, len(noise))
+                file = root / f"machine {kind + 1}" / f"Räum {room + 1}" / f"clip {clip}.wav"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(file, 0.1 * wave / np.abs(wave).max(), rate, subtype="PCM_16")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Folder, where the models are, and what the command said."""
+    home = tmp_path_factory.mktemp("own")
+    folder, out = machines(home / "machines"), home / "out"
+    done = subprocess.run([*COMMAND, folder, "--out", out, "-p", "epochs=2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder, out, done
+
+
+def test_the_verdict_is_what_the_held_out_predictions_say(trained):
+    _, out, done = trained
+    truth = pd.read_csv(out / "held_out" / "truth.tsv", sep="\t").set_index("filename")
+    scores = {}
+    for system in own.SYSTEMS:
+        files = sorted((out / "held_out" / f"submission_{system}").glob("*/predictions.tsv"))
+        rows = pd.concat([pd.read_csv(file, sep="\t") for file in files]).set_index("filename")
+        assert len(files) == 3 and sorted(rows.index) == sorted(truth.index)  # every clip once
+        classes = list(rows.columns[1:])
+        labels = truth.scene_label.loc[rows.index].map(classes.index).to_numpy()
+        p = rows[classes].to_numpy()
+        scores[system] = metrics.log_loss(p, labels), round(100 * metrics.accuracy(p, labels))
+    assert scores["logistic"] < scores["network"]  # two epochs teach a network nothing
+    first = done.stdout.splitlines()[0]
+    said = re.fullmatch(r"Take the logistic regression: (\d+) % \[\d+, \d+\] of 18 clips from places it never heard; "
+                        r"the network has (\d+) % \[\d+, \d+\]\.", first)  # fmt: skip
+    assert [int(said[1]), int(said[2])] == [scores["logistic"][1], scores["network"][1]]
+    page = (out / "report.html").read_text()
+    assert first in page and "70.5" not in page  # none of the report's numbers
+    assert page.count("<audio") == round(18 * (1 - scores["logistic"][1] / 100))
+
+
+def test_the_split_is_by_place_and_said_file_by_file(trained):
+    folder, out, done = trained
+    split = pd.read_csv(out / "split.csv")
+    assert list(split.columns) == ["filename", "scene_label", "identifier", "fold"] and len(split) == 18
+    assert all((folder / name).is_file() for name in split.filename)
+    assert split.groupby("identifier").fold.nunique().tolist() == [1, 1, 1] and set(split.fold) == {1, 2, 3}
+    assert "3 classes, 18 clips of 0.5 s, 8000 Hz" in done.stderr and "split by place into 3 folds" in done.stderr
+    for fold, rows in split.groupby("fold"):
+        name = "seed_0" + (f"_fold_{fold}" if fold > 1 else "")
+        scored = pd.read_csv(out / "held_out" / "submission_network" / name / "predictions.tsv", sep="\t")
+        assert len(scored) == len(rows)
+
+
+def test_both_models_can_be_taken_away(trained):
+    import onnxruntime
+
+    folder, out, _ = trained
+    file = folder / "machine 2" / "Räum 1" / "clip 0.wav"
+    wave = torch.from_numpy(soundfile.read(file, dtype="float32")[0])[None]
+    for system in own.SYSTEMS:
+        home = out / system
+        assert {f.name for f in home.iterdir()} == {"model.safetensors", "compact.safetensors", "model.onnx",
+                                                    "temperature.json", "MODEL_CARD.md"}  # fmt: skip
+        model = compact.load(home / "model.safetensors")
+        expected = model.probabilities(wave)
+        assert model.config.split == "all" and model.config.features.sample_rate == 8000
+        small = compact.load(home / "compact.safetensors")
+        np.testing.assert_allclose(small.probabilities(wave), expected, atol=2e-3)
+        session = onnxruntime.InferenceSession(home / "model.onnx")
+        np.testing.assert_allclose(
+            session.run(None, {"waveform": wave.numpy()})[0], small.probabilities(wave), atol=1e-3
+        )
+        command = [sys.executable, "-m", "asc_kit", "predict", home / "model.safetensors", file, "--json",
+                   "--temperature", "fitted"]  # fmt: skip
+        said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        assert set(said[0]["probabilities"]) == {"machine 1", "machine 2", "machine 3"}
+        card = (home / "MODEL_CARD.md").read_text()
+        assert "18 clips from 3 places" in card and "8000 Hz" in card and "machine 2" in card
+
+
+def test_the_same_command_again_trains_nothing_and_another_is_refused(trained):
+    folder, out, done = trained
+    times = {file: file.stat().st_mtime_ns for file in out.glob("*/*/*/run.json")}
+    again = subprocess.run([*COMMAND, folder, "--out", out, "-p", "epochs=2"], capture_output=True, text=True)
+    assert again.stdout == done.stdout and len(times) == 8
+    assert times == {file: file.stat().st_mtime_ns for file in out.glob("*/*/*/run.json")}
+    other = subprocess.run([*COMMAND, folder, "--out", out, "-p", "epochs=3"], capture_output=True, text=True)
+    assert other.returncode == 1 and "holds another training (settings:" in other.stderr.splitlines()[-1]
+
+
+@pytest.mark.long
+def test_what_is_stopped_goes_on(tmp_path):
+    folder, out = machines(tmp_path / "machines"), tmp_path / "out"
+    command = [*COMMAND, folder, "--out", out, "-p", "epochs=60"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("held_out/*/*/checkpoint/previous.pt")):
+        time.sleep(0.2)
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 1
+    assert (
+        process.stderr.read().splitlines()[-1] == "error: stopped; what is done is kept, and the same command goes on"
+    )
+    subprocess.run(command, check=True, capture_output=True)
+    assert "going on after epoch" in (out / "log.txt").read_text()
+    assert len(list(out.glob("*/*/*/run.json"))) == 8
+
+
+@pytest.mark.long
+def test_six_machines_in_four_rooms(tmp_path):
+    """The whole rule, in minutes; the recommended system is right."""
+    folder = machines(tmp_path / "machines", classes=6, rooms=4, clips=4, seconds=3, rate=16000)
+    done = subprocess.run([*COMMAND, folder, "--out", tmp_path / "out"], capture_output=True, text=True, check=True)
+    assert int(re.match(r"Take the [a-z ]+: (\d+) %", done.stdout)[1]) >= 98
+
+
+@pytest.mark.parametrize("count", [16, 40, 100, 392, 2000, 20_000])
+def test_a_training_has_some_hundred_steps_whatever_the_clips(count):
+    settings = own.rule(count)
+    batch = settings["batch_size"]
+    steps = settings["epochs"] * (count // batch + (count % batch > 1))
+    assert 200 <= steps <= 1500 + count / batch + 1 and batch <= count
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 32000, 44100, 48000])
+def test_features_last_as_long_and_stay_below_half_the_rate(rate):
+    given = own.features_at(rate)
+    assert given["hop"] / rate == pytest.approx(690 / 44100, rel=0.01) and given["window"] == 4 * given["hop"]
+    assert given["f_max"] == min(16000, rate / 2)
+    assert LogMel(Features(n_mels=64, **given))(torch.zeros(1, rate)).shape == (1, 1, rate // given["hop"] + 1, 64)
+
+
+def test_a_logistic_regression_as_a_network_says_what_scikit_learn_says():
+    """Through float16, and with a class that no training clip has."""
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 3], 30)
+    means = random.normal(-40, 10, (4, 8))
+    x = torch.from_numpy(means[labels][:, None, None] + random.normal(0, 8, (90, 1, 50, 8))).float()
+    rows = pd.DataFrame({"scene_label": np.array(list("abcd"))[labels], "identifier": [f"p{i % 6}" for i in range(90)]})
+    statistics = floors.statistics([x])
+    fitted, chosen = floors.fit("logistic", statistics, rows, tuple("abcd"))
+    expected = floors.probabilities(fitted, chosen["temperature"], statistics, 4)
+    net = floors.as_network(fitted, chosen["temperature"], 8, 4)
+    halves = network.Logistic(8, 4)
+    halves.load_state_dict({name: value.half().float() for name, value in net.state_dict().items()})
+    np.testing.assert_allclose(metrics.softmax(halves(x).detach().numpy()), expected, atol=2e-3)
+    assert 0.01 < np.abs(expected - expected.round()).max()  # not all 0 or 1
+
+
+def test_a_class_of_one_place_is_split_by_recording_and_that_is_said(tmp_path, capsys):
+    folder = machines(tmp_path / "machines")
+    for room in (2, 3):
+        for file in (folder / "machine 1" / f"Räum {room}").iterdir():
+            file.unlink()
+    plan = own.plan(folder, tmp_path / "out", epochs=1)
+    assert plan.recipe.split == "recording" and plan.recipe.folds == 2
+    assert "warning: a class was recorded at one place alone" in capsys.readouterr().err
+    assert plan.split().filename.is_unique
+
+
+def one_class(root):
+    machines(root, classes=1)
+
+
+def one_recording_of_a_class(root):
+    machines(root, classes=2)
+    for file in list((root / "machine 2").rglob("*.wav"))[1:]:
+        file.unlink()
+
+
+def a_clip_of_50_ms(root):
+    machines(root)
+    soundfile.write(root / "machine 1" / "Räum 1" / "short.wav", np.full(400, 0.1), 8000)
+
+
+def a_broken_file(root):
+    machines(root)
+    (root / "machine 1" / "Räum 1" / "broken.wav").write_bytes(b"RIFF" + bytes(100))
+
+
+def no_class_folders(root):
+    root.mkdir()
+    soundfile.write(root / "a.wav", np.full(8000, 0.1), 8000)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (one_class, "every clip has the class 'machine 1'"),
+        (one_recording_of_a_class, "the class 'machine 2' has one recording"),
+        (a_clip_of_50_ms, "short.wav: lasts 0.05 s"),
+        (a_broken_file, "broken.wav: "),
+        (no_class_folders, "1 recordings lie in it, not in folders named by class"),
+    ],
+)
+def test_bad_folders_are_one_line_and_nothing_is_made(made, message, tmp_path):
+    made(tmp_path / "mine")
+    with pytest.raises(InputError, match=re.escape(message)):
+        own.plan(tmp_path / "mine", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_broken_files_are_left_out_where_that_is_asked_for(tmp_path, capsys):
+    a_broken_file(tmp_path / "mine")
+    plan = own.plan(tmp_path / "mine", tmp_path / "out", skip_broken=True, epochs=1)
+    assert len(plan.corpus.table) == 18 and "left out: " in capsys.readouterr().err
+
+
+def test_too_few_minutes_and_a_folder_in_use_are_said(tmp_path):
+    folder = machines(tmp_path / "machines")
+    with pytest.raises(InputError, match=r"minutes: 0.1 are too few for 200 steps a training; give \d+"):
+        own.plan(folder, tmp_path / "out", minutes=0.1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").touch()
+    with pytest.raises(InputError, match="is there, and holds no training of this command"):
+        own.plan(folder, tmp_path / "out")
+
+
+def test_all_clips_are_trained_on_and_none_is_scored(tiny):
+    training, evaluation = corpus.read(tiny, "all").split(1, 5)
+    assert len(training) == 12 and evaluation.empty
