@@ -116,6 +116,8 @@ def main() -> None:
     save("12_report", TAU / "figures" / "by_class.png")
     save("13_ablation", ablated())
     save("14_beyond", through_devices())
+    scores = pd.read_csv(ROOT / "results" / "tut2017" / "tables" / "table_7.csv").set_index("submission").accuracy
+    save("15_your_data", bars(["logistic regression", "network"], [scores["logistic"], scores["2"]], "held-out accuracy"))
 
 
 if __name__ == "__main__":
