@@ -257,9 +257,10 @@ def _tell(made: Plan) -> None:
     """Clips, split, training and time, a line each."""
     table, recipe, runs = made.corpus.table, made.recipe, made.runs("network")
     config, seconds, kind = runs[0].config, _seconds(made), {"drawn": "place"}.get(recipe.split, "recording")
+    places = f" at {table.identifier.nunique()} places" if kind == "place" else ""
     say(f"{table.scene_label.nunique()} classes, {len(table)} clips of {seconds:.3g} s, "
         f"{config.features.sample_rate} Hz, {len(table) * seconds / 60:.1f} minutes in all, from "
-        f"{table.recording.nunique()} recordings and {table.identifier.nunique()} {kind}s")  # fmt: skip
+        f"{table.recording.nunique()} recordings{places}")  # fmt: skip
     say(f"split by {kind} into {recipe.folds} folds ({made.out / 'split.csv'}): every clip is scored once, by systems "
         f"that were trained on no clip of its {kind}")  # fmt: skip
     if recipe.title:
