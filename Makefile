@@ -7,7 +7,7 @@ STAMP = .venv/.installed
 # Snakemake and papermill find each other, and the kernel, in the environment alone.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup reproduce test test-long test-cluster test-browser chromium lab golden clean lock
+.PHONY: help setup reproduce test test-long test-cluster test-browser chromium lab golden site clean lock
 
 help:  ## the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,9 +51,24 @@ chromium:
 lab: setup  ## JupyterLab on the notebooks
 	$(RUN)jupyter lab notebooks
 
-# The notebooks whose committed outputs the tests compare, executed anew.
-golden: setup  ## execute the notebooks whose outputs are committed
-	$(RUN)python tools/golden.py
+# The committed outputs of all notebooks, made anew.
+golden: setup  ## execute all notebooks, and keep their outputs
+	$(RUN)python -m tools.golden
+
+# From what is committed; nothing is executed. Its generator has an environment of its own.
+SITE = build/site-source
+site: build/.venv-site/.installed  ## the documentation as web pages, in build/site
+	rm -rf build/site $(SITE) && mkdir -p $(SITE)
+	cp -r LICENSE CITATION.cff docs notebooks results $(SITE)
+	sed 's/^# asc_kit$$/# asc_kit\n\n```{toctree}\n:hidden:\ndocs\/contents\n```/' README.md > $(SITE)/index.md
+	build/.venv-site/bin/sphinx-build -q -c $(SITE)/docs $(SITE) build/site
+	cp -r notebooks/pictures build/site/notebooks/
+	@echo build/site/index.html
+
+build/.venv-site/.installed: docs/requirements.txt
+	test -x build/.venv-site/bin/python || $(PYTHON) -m venv build/.venv-site
+	build/.venv-site/bin/python -m pip install -qq -r docs/requirements.txt
+	touch $@
 
 # The demo's results and what was derived from data; the environment and other results stay.
 clean:  ## remove the demo's results and what was derived from data

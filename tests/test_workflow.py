@@ -65,8 +65,13 @@ def test_papermill_alone_trains_a_run(tmp_path, tiny, recipe):
     assert json.loads((folder / "predictions_other" / "overall.json").read_text())["n"] == 4
     with pytest.raises(InputError, match=r"seed_8: no such run yet; train it"):
         batch.execute("notebooks/06_evaluate.ipynb", tmp_path / "06.ipynb", given | {"seed": 8})
-    other = start("papermill", "notebooks/05_train.ipynb", tmp_path / "no.ipynb", *flags, "-y", "changes: {mixup_alpha: 0.3}")
-    assert other.returncode == 1 and "another configuration (augmentation.mixup_alpha is 0.6 there, 0.3 here" in other.stderr
+    other = start(
+        "papermill", "notebooks/05_train.ipynb", tmp_path / "no.ipynb", *flags, "-y", "changes: {mixup_alpha: 0.3}"
+    )
+    assert (
+        other.returncode == 1
+        and "another configuration (augmentation.mixup_alpha is 0.6 there, 0.3 here" in other.stderr
+    )
     wrong = start("papermill", "notebooks/05_train.ipynb", tmp_path / "no.ipynb", *flags, "-p", "epoch", 1)
     assert wrong.returncode == 1 and "InputError: parameters: unknown epoch" in wrong.stderr
     assert json.loads((folder / "run.json").read_text()) == about
@@ -118,16 +123,16 @@ def test_parameters_cells_say_type_default_and_meaning_in_15_lines():
 
 @pytest.mark.parametrize("file", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda f: f.stem)
 def test_notebooks_are_tidy(file):
-    """A parameters cell whose lines carry defaults, an assertion, no long cell, and all or no outputs."""
+    """A parameters cell whose lines carry defaults, an assertion, no long cell, and small outputs that name no folder."""
     cells = nbformat.read(file, as_version=4).cells
     code = [c for c in cells if c.cell_type == "code"]
     parameters = [c for c in code if "parameters" in c.metadata.get("tags", [])]
     assert len(parameters) == 1 and parameters[0] is code[0]
     assert any("assert" in c.source for c in code) and cells[0].source.startswith("# ")
     assert all(len(c.source.splitlines()) <= 25 for c in code if c is not parameters[0])
-    golden = any("nbval-check-output" in c.metadata.get("tags", []) for c in code)
-    assert all(bool(c.execution_count) == golden for c in code), "golden notebooks are executed, the others stripped"
-    assert golden or not any(c.outputs for c in code)
+    assert all(c.execution_count for c in code if c.source), "committed as executed: make golden"
+    assert not any(output.output_type == "error" for c in code for output in c.outputs)
+    assert file.stat().st_size < 1_500_000 and "<audio" not in file.read_text()
     kinds = {kind for c in code for output in c.outputs for kind in output.get("data", {})}
     assert not any("widget" in kind for kind in kinds), "no file keeps a widget alive: make golden leaves its words"
     assert str(ROOT) not in file.read_text()

@@ -117,7 +117,8 @@ def main() -> None:
     save("13_ablation", ablated())
     save("14_beyond", through_devices())
     scores = pd.read_csv(ROOT / "results" / "tut2017" / "tables" / "table_7.csv").set_index("submission").accuracy
-    save("15_your_data", bars(["logistic regression", "network"], [scores["logistic"], scores["2"]], "held-out accuracy"))
+    both = [scores["logistic"], scores["2"]]
+    save("15_your_data", bars(["logistic regression", "network"], both, "held-out accuracy"))
 
 
 if __name__ == "__main__":
