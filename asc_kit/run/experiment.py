@@ -38,6 +38,7 @@ from asc_kit.run.runs import Run
 from asc_kit.trainer import NotFinite, Trainer, autocast, computes_bfloat16
 
 DRAWS = ("crop", "recorder", "mixup", "mixstyle", "spec_augment")  # each from a generator of its own
+FEW = 200  # steps, below which that is said
 HISTORY = ["epoch", "learning_rate", "loss", "validation_accuracy", "validation_log_loss"]  # history.csv's columns
 LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "safetensors", "pandas")
 
@@ -120,6 +121,9 @@ def _fit_network(run: Run, data: "RunData", origin: dict[str, Any], after_step: 
     if hasattr(net, "standardise"):  # a network may ask for the mean and deviation of every mel bin
         net.standardise(*data.statistics())
     trainer = Trainer(net, config.training, config.seed, data.steps)
+    if (total := data.steps * config.training.epochs) < FEW and not data.corpus.synthetic:
+        say(f"warning: {total} steps in all, where a network wants some hundred; give more epochs, or a smaller "
+            f"batch_size than {config.training.batch_size}")  # fmt: skip
     checkpoints = Checkpoints(folder / "checkpoint", f"{config.hash} on {data.store.fingerprint}", code())
     try:
         trained = checkpoints.fit(trainer, data.batches, data.evaluate if len(data.watched) else None, after_step)
