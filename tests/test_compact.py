@@ -6,12 +6,14 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from asc_kit import network
 from asc_kit.common import InputError
 from asc_kit.deploy import compact
+from asc_kit.run import recipes
 from asc_kit.run.recipes import Recipe
 
 CLASSES = tuple("abcdefghij")
@@ -113,3 +115,14 @@ def test_foreign_file_is_one_line(tmp_path, kind, what):
     with pytest.raises(InputError, match=what) as caught:
         compact.load(file)
     assert "\n" not in str(caught.value) and str(file) in str(caught.value)
+
+
+def test_the_committed_model_is_what_its_card_says():
+    home = ROOT / "results" / "small"
+    model, card = compact.load(home / "model.safetensors"), (home / "MODEL_CARD.md").read_text()
+    assert model.config.split == "all" and model.config.augmentation.responses == "mic_responses-53869e45fc88"
+    assert f"({model.parameters:,} parameters for {len(model.classes)} classes)" in card and len(model.classes) == 15
+    about = json.loads((home / "run.json").read_text())
+    assert about["data"]["training"] == 392 and about["data"]["evaluation"] == 0
+    recipe = recipes.load(home / "all_clips.yaml")
+    assert recipe.config("2").hash == model.config.hash == about["hash"]
