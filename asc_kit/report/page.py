@@ -25,8 +25,10 @@ WAYS = {"mean over crops": ("submission_{}", "predictions_crops"),
         "mean of its seeds' weights": ("averaged_{}", "predictions"),
         "mean of the four's probabilities, against 4 alone": ("submission_[1-4]", "predictions")}  # fmt: skip
 # Tables that the report does not have; page.html names them.
-MORE = ("floors", "floors_unseen", "ablation", "ablation_pairs", "ablation_devices", "beyond", "simulated_devices")
-SENTENCES = {"floors": words.floors, "floors_unseen": words.floors, "ablation": words.ablation, "beyond": words.beyond}
+MORE = ("league", "floors", "floors_unseen", "ablation", "ablation_pairs", "ablation_devices", "beyond",
+        "simulated_devices")  # fmt: skip
+SENTENCES = {"league": words.league, "floors": words.floors, "floors_unseen": words.floors, "ablation": words.ablation,
+             "beyond": words.beyond}  # fmt: skip
 RUN = {  # what the page shows of a run.json
     "run": "run", "epochs": "epochs", "best_epoch": "best epoch", "parameters": "parameters",
     "nonzero": "non-zero in float16", "data.training": "training clips", "data.evaluation": "evaluation clips",
@@ -39,7 +41,7 @@ Links = dict[str, str]  # text -> address
 
 
 def runs(home: Path) -> pd.DataFrame:
-    """What was run and on what, a row a ``run.json``; times stand there alone, so that equal runs give equal pages."""
+    """What was run and on what, a row a ``run.json``; times stand there and in the league alone."""
     flats = [flat(about) for about in _abouts(home)]
     return pd.DataFrame([{title: values.get(key, "") for key, title in RUN.items()} for values in flats])
 
@@ -124,7 +126,7 @@ def _made_from(results: Results, name: int | str, table: pd.DataFrame) -> list[L
 def _more(home: Path) -> dict[str, pd.DataFrame]:
     """What goes beyond the report, where it has been made."""
     files = {name: home / "tables" / f"{name}.csv" for name in MORE}
-    kinds = {"submission": str, "disagree": "Int64"}
+    kinds = {"submission": str} | dict.fromkeys(("disagree", "parameters", "macs", "training_seconds"), "Int64")
     return {name: pd.read_csv(file, dtype=kinds) for name, file in files.items() if file.exists()}
 
 

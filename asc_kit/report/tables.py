@@ -9,14 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 
 import pandas as pd
+from torch import nn
 
 from asc_kit import complexity, network
 from asc_kit.common import InputError, write_file
 from asc_kit.config import SYSTEMS, path
 from asc_kit.report import evaluation
-from asc_kit.report.evaluation import DEVICES, EVEN, SCORES, Results, Scored, devices, paired
+from asc_kit.report.evaluation import DEVICES, DIFFERENCES, EVEN, NETWORKS, SCORES, Results, Scored, devices, paired
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -102,14 +104,47 @@ def table_7(results: Results) -> pd.DataFrame:
 
 def size_kb(results: Results, name: str) -> float | str:
     """Of a system's built network, for the experiment's classes; empty for a floor and where nothing tells it."""
-    if results.kind(name) == "floor":
-        return ""
-    config = results.config(name)
-    with suppress(InputError):  # a network that is not here, nor trusted by being the recipe's
-        if config and (name in results.recipe.names or not config.architecture.foreign):
-            return complexity.size_kb(network.build(config, len(results.classes) or 10))
+    if net := _built(results, name):
+        return complexity.size_kb(net)
     counts = [about["parameters"] for about in results.abouts.get(name, []) if "parameters" in about]
     return counts[0] * complexity.BYTES / 1024 if counts else ""
+
+
+def _built(results: Results, name: str) -> nn.Module | None:
+    """A system's network for the experiment's classes; None for a floor, and where its class cannot be had."""
+    config = results.config(name)
+    if config is None or results.kind(name) == "floor":
+        return None
+    with suppress(InputError):  # a network that is not here, nor trusted by being the recipe's
+        if name in results.recipe.names or not config.architecture.foreign:
+            return network.build(config, len(results.classes) or 10)
+
+
+def league(results: Results) -> pd.DataFrame:
+    """Every system of a recipe that has a network of someone else's: what it scores, weighs and takes.
+
+    Returns
+    -------
+    submission, mel_bins, parameters, model_size_kb, macs (of 1 s), training_seconds (of a run, with its scoring),
+    scores, n, seeds, `DIFFERENCES` from the first of the report's networks in it, note; no row for other recipes
+    """
+    names = [name for name in results.systems if name in results.recipe.submissions]
+    if not any(results.config(name).architecture.foreign for name in names):
+        return pd.DataFrame()
+    report, rows = next((name for name in NETWORKS if name in names), None), []
+    for name in names:
+        row, net = _row(results, name), _built(results, name)
+        seconds = [about["seconds"] for about in results.abouts.get(name, []) if "seconds" in about]
+        row |= {"model_size_kb": size_kb(results, name), "training_seconds": round(mean(seconds)) if seconds else ""}
+        if net:
+            macs = complexity.multiply_accumulates(net, results.config(name).features, 1.0)
+            row |= {"parameters": complexity.count(net), "macs": macs}
+        if name != report and {name, report} <= results.scored.keys():
+            row |= evaluation.difference(results.scored[name], results.scored[report])
+        rows.append(row)
+    costs = ["parameters", "model_size_kb", "macs", "training_seconds"]
+    table = pd.DataFrame(rows, columns=["submission", "mel_bins", *costs, *SCORES, "n", "seeds", *DIFFERENCES, "note"])
+    return table.astype({"parameters": "Int64", "macs": "Int64"})  # a floor has none
 
 
 def _beside(table: pd.DataFrame, keys: pd.Series, number: int, *more: str) -> pd.DataFrame:
@@ -154,6 +189,7 @@ def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[in
     if 7 in numbers:
         title = f"Against the floors, paired by clip.{data}"
         write_one(floors(results), home, "floors", title)
+        write_one(league(results), home, "league", f"League: what each system scores, weighs and takes.{data}")
         write_one(device_groups(results), home, "device_groups", f"Devices against devices.{data}")
         write_one(floors_unseen(results), home, "floors_unseen", f"Without the clips that chose the recipe. {title}")
     if 6 in numbers:
@@ -222,7 +258,7 @@ def floors_unseen(results: Results) -> pd.DataFrame:
 
 
 STYLES = {"accuracy_difference": "{:+.1f}", "log_loss_difference": "{:+.3f}", "accuracy": "{:.1%}",
-          "log_loss": "{:.3f}", "_kb": "{:.1f}", "": "{}"}  # fmt: skip
+          "log_loss": "{:.3f}", "_kb": "{:.1f}", "macs": "{:,}", "": "{}"}  # fmt: skip
 PARTS = ("", "_low", "_high", "_std")
 
 
@@ -231,7 +267,7 @@ def pretty(table: pd.DataFrame) -> pd.DataFrame:
     out = {}
     for name in [name for name in table if not name.endswith(PARTS[1:])]:
         cells = zip(*(table.get(name + part, [""] * len(table)) for part in PARTS))
-        title = name.replace("_", " ").replace(" kb", " KB")
+        title = name.replace("_", " ").replace(" kb", " KB").replace("macs", "MACs")
         title = title.replace("accuracy difference", "accuracy difference, points")
         out[title] = [_cell(name, *cell) for cell in cells]
     if not any(out.get("note", [])):

@@ -67,6 +67,12 @@ def floors(table: pd.DataFrame) -> str:
     return BREAK.join(parts) or "Nothing has run."
 
 
+def league(table: pd.DataFrame) -> str:
+    """`tables.league`: which systems differ from the report's network."""
+    rows = table[table.accuracy_difference.notna()]
+    return f"Against the report's network. {_verdicts(rows)}" if len(rows) else ""
+
+
 def ablation(table: pd.DataFrame) -> str:
     """Which variants of an ablation differ from the recipe."""
     rows = table[table.accuracy_difference.notna() & (table.n > 0)]
