@@ -19,7 +19,8 @@ from typing import Any
 _NAMES = {"Features": "config", "Augmentation": "config", "Training": "config", "LogMel": "features", "Mixup":
           "augmentations", "SpecAugment": "augmentations", "TemporalCrop": "augmentations", "FusedMBConv4": "blocks",
           "MBConv4": "blocks", "Network": "network", "Trainer": "trainer"}  # fmt: skip
-_RENAMED = {"load_model": ("deploy.compact", "load"), "score_recording": ("deploy.recordings", "score")}
+_RENAMED = {"load_model": ("deploy.compact", "load"), "score_recording": ("deploy.recordings", "score"),
+            "Stream": ("deploy.stream", "Stream")}  # fmt: skip
 __all__ = [*_NAMES, *_RENAMED]  # noqa: PLE0604
 
 

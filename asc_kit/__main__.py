@@ -5,6 +5,7 @@ Results go to standard output, messages to standard error; exit status 0 done, 1
 
 import gc
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -191,6 +192,25 @@ def predict(
     else:
         (session.show_json if json else session.show)(recordings.find(files))
     raise typer.Exit(1 if session.failed else 0)
+
+
+@app.command()
+def listen(
+    model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
+    device: Annotated[str | None, typer.Option(help="microphone, by name or number; else the system's own")] = None,
+    stdin: Annotated[bool, typer.Option("--stdin", help="a pipe: signed 16 bits, little endian, mono")] = False,
+    rate: Annotated[float | None, typer.Option(help="of the pipe's samples, Hz")] = None,
+    every: Annotated[float, typer.Option(help="seconds between labels of the last ten, 0.1 to 10")] = 1.0,
+    json: Annotated[bool, typer.Option("--json", help="an object a line for every label")] = False,
+    allow_code: AllowCode = False,
+) -> None:
+    """Label a microphone's sound, or a pipe's, while it comes; a line where the label changes. Ctrl+C ends it."""
+    if stdin != (rate is not None) or stdin and device:
+        raise typer.BadParameter("give --stdin and --rate, or neither; --device goes without them")
+    with suppress(KeyboardInterrupt):
+        from asc_kit.deploy import listen as listening
+
+        listening.listen(model, device, rate, every, json, allow_code)
 
 
 @app.command()

@@ -71,10 +71,11 @@ class LogMel(nn.Module):
         (batch, 1, time, mel) float32, dB for the report's setting
         """
         with torch.autocast(waveforms.device.type, enabled=False):  # 16 bits cannot hold a power spectrum
-            mel = torch.stack([self._mel(clip) for clip in waveforms])  # clip by clip: frames stay in the cache
+            mel = torch.stack([self.mel(clip) for clip in waveforms])  # clip by clip: frames stay in the cache
         return self.log(mel)[:, None]
 
-    def _mel(self, clip: torch.Tensor) -> torch.Tensor:
+    def mel(self, clip: torch.Tensor) -> torch.Tensor:
+        """Power in the mel filters of a clip, (samples,): (time, mel)."""
         half = self.n_fft // 2
         mode = "reflect" if len(clip) > half else "constant"  # a clip shorter than the window has too little to reflect
         padded = nn.functional.pad(clip[None, None], (half, half), mode=mode)[0, 0]

@@ -60,8 +60,12 @@ class Model:
     @torch.inference_mode()
     def probabilities(self, waveforms: torch.Tensor) -> np.ndarray:
         """(batch, samples) float32 at the model's sample rate to (batch, classes) float64."""
+        return self.from_features(self.features(waveforms))
+
+    @torch.inference_mode()
+    def from_features(self, features: torch.Tensor) -> np.ndarray:
+        """(batch, 1, time, mel) of the model's own kind to (batch, classes) float64."""
         half = self.config.training.float16 == "arithmetic"
-        features = self.features(waveforms)
         return softmax(self.network(features.half() if half else features).float().cpu().numpy())
 
 

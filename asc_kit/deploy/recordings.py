@@ -114,11 +114,15 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
     return Scored(file, mean, tuple(segments), tuple(source.notes), tuple(doubts))
 
 
+def narrow(rate: float, f_max: float) -> list[str]:
+    """Says that a sampling rate, in Hz, leaves out what the network hears; empty where it does not."""
+    cut = f"at {rate:g} Hz it holds nothing above {rate / 2:g} Hz, where the network hears up to {f_max:g}"
+    return [cut] if rate < 2 * f_max else []
+
+
 def _doubts(rate: int, f_max: float, lengths: np.ndarray, silence: np.ndarray) -> list[str]:
     """``lengths`` in seconds and ``silence``, a share, of every window."""
-    doubts, seconds, silent = [], lengths.sum(), (lengths * silence).sum()
-    if rate < 2 * f_max:
-        doubts.append(f"at {rate} Hz it holds nothing above {rate / 2:g} Hz, where the network hears up to {f_max:g}")
+    doubts, seconds, silent = narrow(rate, f_max), lengths.sum(), (lengths * silence).sum()
     if seconds < SHORT:
         doubts.append(f"lasts {seconds:.2f} s; the network was made for {SHORT:g} s and more")
     if silence.max() == 1 or silent > SILENT * seconds:

@@ -13,9 +13,10 @@ import torch
 
 from asc_kit import config as configuration
 from asc_kit.common import InputError
-from asc_kit.deploy import calibration, compact, recordings
+from asc_kit.deploy import calibration, compact, listen, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import WINDOW, Scored
+from asc_kit.deploy.stream import Heard, Stream
 from asc_kit.lab.explorer import Explorer, picture, player, show_mel
 from asc_kit.run import experiment, recipes
 
@@ -120,6 +121,20 @@ class Listener:
                 unlike.append(bool(calibration.unlike(self.about, features)[0]))
         wave = np.concatenate(first)[: round(FIRST * self.rate)]
         return Classified(result, recordings.score(self.model, file, length), wave, tuple(unlike), synthetic(file))
+
+    def hear(self, seconds: float) -> Iterator[Heard]:
+        """The system's microphone for some seconds, a label a second; it is kept nowhere.
+
+        Raises
+        ------
+        InputError : as `listen.microphone`.
+        """
+        rate, blocks = listen.microphone(None, self.rate)
+        stream = Stream(self.model, rate=rate, about=self.about)
+        for block in listen.patient(blocks, rate):
+            yield from stream.feed(block)
+            if stream.last >= seconds * self.rate:
+                return
 
     def words(self, found: Classified) -> list[str]:
         """What a person should know, a line each."""
