@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from asc_kit.common import InputError
+from asc_kit.common import InputError, say
 
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="import the network's class that the model file names")]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
@@ -157,6 +157,22 @@ def export(
 
     exporting.export(compact.load(model, allow_code), out, model)
     print(out)
+
+
+@app.command()
+def web(
+    model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
+    out: Annotated[Path, typer.Option(help="folder to make, or to make anew")],
+    runtime: Annotated[Path | None, typer.Option(help="onnxruntime-web's archive, where npm cannot fetch it")] = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Write a page that classifies a phone's microphone, or a file, in the browser itself; nothing leaves it."""
+    from asc_kit.deploy import web as pages
+
+    pages.write(model, out, runtime, allow_code)
+    print(out)
+    say(f"browsers do not run it as a file: start python -m http.server --bind 127.0.0.1 --directory {out} and open "
+        "http://localhost:8000; for a phone, put it at an https address; opened once, it works offline")  # fmt: skip
 
 
 @app.command()

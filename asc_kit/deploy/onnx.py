@@ -107,6 +107,8 @@ class ProductLogMel(nn.Module):
 class Classifier(nn.Module):
     """Waveforms to probabilities: (batch, samples) to (batch, classes)."""
 
+    outputs: tuple[str, ...] = ("probabilities",)
+
     def __init__(self, features: nn.Module, network: nn.Module):
         super().__init__()
         self.features, self.network = features, network
@@ -115,8 +117,22 @@ class Classifier(nn.Module):
         return self.network(self.features(waveform)).softmax(-1)
 
 
-def build(model: Model) -> onnx.ModelProto:
+class Shown(Classifier):
+    """Probabilities, and the log-mel that they come from: (batch, time, mel)."""
+
+    outputs = ("probabilities", "features")
+
+    def forward(self, waveform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.features(waveform)
+        return self.network(features).softmax(-1), features[:, 0]
+
+
+def build(model: Model, kind: type[Classifier] = Classifier) -> onnx.ModelProto:
     """The model as a checked ONNX graph.
+
+    Parameters
+    ----------
+    kind : `Shown` adds the output ``features``
 
     Raises
     ------
@@ -127,7 +143,8 @@ def build(model: Model) -> onnx.ModelProto:
         raise InputError("float16: a model with float16 arithmetic is not exported; train it with float16: storage")
     if model.features.n_fft >= 2 * SECONDS * config.features.sample_rate:
         raise InputError(f"n_fft: {model.features.n_fft} samples are too many for recordings of {SECONDS:g} s")
-    made = exported(Classifier(ProductLogMel(model.features), fold(model.network)), config.features.sample_rate)
+    whole = kind(ProductLogMel(model.features), fold(model.network))
+    made = exported(whole, config.features.sample_rate, *kind.outputs)
     made.doc_string = (f"waveform: float32, batch x samples, {config.features.sample_rate} Hz, mono, in [-1, 1], "
                        f"{SECONDS:g} s or longer; probabilities: batch x classes")  # fmt: skip
     name = f"asc_kit {config.submission}"
@@ -140,7 +157,7 @@ def build(model: Model) -> onnx.ModelProto:
     return made
 
 
-def exported(whole: nn.Module, sample_rate: int, out: str = "probabilities") -> onnx.ModelProto:
+def exported(whole: nn.Module, sample_rate: int, out: str = "probabilities", *more: str) -> onnx.ModelProto:
     """A module of waveforms (batch, samples) as an ONNX graph for any number and length of them.
 
     Raises
@@ -154,7 +171,7 @@ def exported(whole: nn.Module, sample_rate: int, out: str = "probabilities") -> 
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 whole.eval(), (example,), dynamo=True, opset_version=OPSET, input_names=["waveform"],
-                output_names=[out], dynamic_shapes=({0: "batch", 1: "samples"},), verbose=False,
+                output_names=[out, *more], dynamic_shapes=({0: "batch", 1: "samples"},), verbose=False,
             )  # fmt: skip
     except Exception as error:  # whatever of a network the exporter does not know
         while error.__cause__ is not None:
