@@ -56,7 +56,7 @@ def fitted(tmp_path_factory):
 
 def test_the_demo_is_taken_before_the_real_recordings_and_the_largest_before_the_newest(tmp_path):
     assert lab.choose_model("results/x/model.safetensors", tmp_path) == ROOT / "results/x/model.safetensors"
-    real = ROOT / "results" / "tut2017_full" / "submission_2" / "seed_0" / "model.safetensors"
+    real = ROOT / "results" / "small" / "model.safetensors"
     assert lab.choose_model(None, tmp_path) == tmp_path / real.relative_to(ROOT / "results") and real.is_file()
     for age, name in enumerate(("1/seed_0", "4/seed_1", "4/seed_0", "baseline/seed_0")):
         file = tmp_path / "demo" / f"submission_{name}" / "model.safetensors"
