@@ -3,8 +3,8 @@
     .venv/bin/python -m tools.golden [01_corpus ...]
 
 11_performance is left out: its speeds want a quiet machine, and results/performance has its run. Of some notebooks the
-tests compare the outputs (cells tagged nbval-check-output). Explorers are executed, too; of their widgets, which no file
-keeps alive, the words stay, and of a player a line.
+tests compare the outputs (cells tagged nbval-check-output). Explorers are executed, too; of their widgets, which no
+file keeps alive, the words stay, and of a player a line.
 """
 
 import base64
