@@ -79,6 +79,28 @@ def test_what_it_says_of_the_robust_system_is_in_its_predictions():
         assert found["accuracy_difference_low"] < 0 < found["accuracy_difference_high"]
 
 
+def test_what_it_says_of_all_745_clips_is_in_their_tables():
+    text = " ".join(page.PAGE.read_text().split())
+    home = ROOT / "results/tau2022_folds"
+    results = evaluation.load(home, recipes.load("config/tau2022_folds.yaml"))
+    scored, rows = results.scored, {name: one.row() for name, one in results.scored.items()}
+    assert {row["n"] for row in rows.values()} == {745}
+    found = evaluation.difference(scored["robust"], scored["2"])
+    numbers = [found[f"log_loss_difference{end}"] for end in ("", "_low", "_high")]
+    assert "{:.3f} against {:.3f} without".format(rows["robust"]["log_loss"], rows["2"]["log_loss"]) in text
+    assert "higher by {:.3f} [{:.3f}, {:.3f}]".format(*numbers) in text and numbers[1] > 0
+    for name in ("2", "logistic", "svm"):
+        assert f"({100 * rows[name]['accuracy']:.1f} %, {rows[name]['log_loss']:.3f})" in text
+    for floor in ("logistic", "svm"):
+        found = evaluation.difference(scored["2"], scored[floor])
+        assert found["log_loss_difference_low"] < 0 < found["log_loss_difference_high"]
+        assert found["accuracy_difference_low"] < 0 < found["accuracy_difference_high"]
+    groups = pd.read_csv(home / "tables/device_groups.csv", dtype={"submission": str}).query("submission == '2'")
+    off = groups[groups.against == "a"].iloc[0]
+    numbers = [off[f"log_loss_difference{end}"] for end in ("", "_low", "_high")]
+    assert "{:.3f} [{:.3f}, {:.3f}] higher than on a".format(*numbers) in text
+
+
 def test_what_it_says_of_devices_and_floors_is_in_the_tables():
     """Of the report's four networks on TAU 2022, and of the baseline against the logistic regression."""
     text, tables = " ".join(page.PAGE.read_text().split()), ROOT / "results/tau2022/tables"
