@@ -137,7 +137,7 @@ def held(stream):
     rest = {
         name: value for name, value in vars(stream).items() if name not in ("model", "samples", "frames", "resampler")
     }
-    return sum(tail.nbytes for tail in tails), [tail.data_ptr() for tail in tails], len(repr(rest))
+    return sum(tail.nbytes for tail in tails), [tail.ctypes.data for tail in tails], len(repr(rest))
 
 
 def test_memory_is_constant_and_three_megabytes():

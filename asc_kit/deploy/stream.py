@@ -71,18 +71,18 @@ class _Last:
     """The last rows of what is appended, by their numbers from the beginning of all."""
 
     def __init__(self, keep: int, *shape: int):
-        self.keep, self.memory, self.used, self.end = keep, torch.empty(keep * 5 // 4, *shape), 0, 0
+        self.keep, self.memory, self.used, self.end = keep, np.empty((keep * 5 // 4, *shape), np.float32), 0, 0
 
-    def append(self, rows: torch.Tensor) -> None:
+    def append(self, rows: np.ndarray) -> None:
         self.end += len(rows)
         if self.used + len(rows) > len(self.memory):
-            rows, self.used = torch.cat([self.memory[: self.used], rows])[-self.keep :], 0
+            rows, self.used = np.concatenate([self.memory[: self.used], rows])[-self.keep :], 0
         self.memory[self.used : self.used + len(rows)] = rows
         self.used += len(rows)
 
     def __getitem__(self, part: slice) -> torch.Tensor:
         first = self.end - self.used
-        return self.memory[part.start - first : part.stop - first]
+        return torch.from_numpy(self.memory[part.start - first : part.stop - first])
 
 
 class Stream:
@@ -148,7 +148,7 @@ class Stream:
             wave = np.where(fine, wave, 0)
         if (peak := np.abs(wave).max(initial=0)) > audio.FAR:
             raise InputError(f"samples: up to {peak:,.0f} where full scale is 1; divide those of 16 bits by 32768")
-        wave = wave.astype(np.float32)
+        wave = wave.astype(np.float32, copy=False)
         yield from self._cut(self.resampler.resample_chunk(wave) if self.resampler else wave)
 
     def rest(self) -> Iterator[_Window]:
@@ -161,8 +161,9 @@ class Stream:
     def _cut(self, wave: np.ndarray) -> Iterator[_Window]:
         while len(wave):
             due = round((self.number + 1) * self.every * self.rate)
-            new, wave = np.split(wave, [due - self.samples.end])
-            self.samples.append(torch.from_numpy(new))
+            more = due - self.samples.end
+            self.samples.append(wave[:more])
+            wave = wave[more:]
             if self.samples.end == due:
                 yield self._window()
 
@@ -188,7 +189,7 @@ class Stream:
         lead = min(first, edge + 1)  # frames computed in vain, so that the next do not reach beyond it
         new = mel(self.samples[(first - lead) * hop : end])[lead:]
         whole = min((end + half - self.size) // hop + 1 - first, len(new))  # that do not reach beyond the end
-        self.frames.append(new[:whole])
+        self.frames.append(new[:whole].numpy())
         head = mel(self.samples[start : start + self.size + edge * hop])[:edge]
         return torch.cat([head, self.frames[start // hop + edge : self.frames.end], new[whole:]])
 
