@@ -44,9 +44,9 @@ def installed(tmp_path_factory):
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "ASC_CACHE")}
     variables |= {"XDG_CACHE_HOME": str(folder / "cache")}
 
-    def start(*arguments):
+    def start(*arguments, path=os.environ["PATH"]):
         command = [str(part) for part in (environment / "bin" / "asc-kit", *arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=home, env=variables)
+        return subprocess.run(command, capture_output=True, text=True, cwd=home, env=variables | {"PATH": path})
 
     start.home, start.site, start.variables, start.python = home, site, variables, environment / "bin" / "python"
     return start
@@ -69,6 +69,13 @@ def test_predict_and_size_in_an_empty_folder(installed):
     assert len(json.loads(done.stdout)[0]["probabilities"]) == 15
     done = installed("size", "model.safetensors")
     assert done.returncode == 0 and "DCASE 2021" in done.stdout, done.stderr
+
+
+def test_the_page_that_listens_is_in_it(installed):
+    here, there = (root / "asc_kit" / "deploy" / "web" for root in (ROOT, installed.site))
+    assert {file.name for file in here.glob("*.*")} == {file.name for file in there.glob("*.*")}
+    done = installed("web", RUN / "model.safetensors", "--out", "page", path="")
+    assert done.returncode == 1 and done.stderr.startswith("error: npm: is not installed"), done.stderr
 
 
 @pytest.mark.long

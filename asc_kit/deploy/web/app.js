@@ -42,7 +42,7 @@ async function open(files) {
   const file = files[0];
   if (!file) return;
   await stop();
-  const mine = begin("windows"), refuse = (why) => mine === turn && say(`${file.name}: ${why}.`, true);
+  const mine = begin("10 s windows"), refuse = (why) => mine === turn && say(`${file.name}: ${why}.`, true);
   if (file.size > LARGEST) return refuse(`has more than ${LARGEST / 1e6} MB; cut it, or use asc-kit predict`);
   say(`${file.name}: decoding …`);
   let wave, rate;
@@ -56,16 +56,16 @@ async function open(files) {
   if (wrong) return refuse(wrong);
   if (mine !== turn) return;
   caption(`${seconds(length / model.rate)} of ${file.name}`);
-  const parts = windows(length, Math.round(model.window * model.rate)), past = [], sum = new Float64Array(model.classes.length);
-  for (const [from, to] of parts) {
+  const parts = windows(length, Math.round(model.window * model.rate)), past = parts.map(() => []), sum = new Float64Array(model.classes.length);
+  for (const [number, [from, to]] of parts.entries()) {
     const { probabilities, features, milliseconds } = await score(wave.slice(from, to));
     if (mine !== turn) return;
-    past.push(probabilities);
+    past[number] = probabilities;
     probabilities.forEach((one, i) => { sum[i] += one * (to - from); });
     draw(features, from / length, to / length);
     show(sum.map((one) => one / to), past);
     showTime((to - from) / model.rate, milliseconds);
-    say(`${file.name}: ${past.length} of ${parts.length} windows.`);
+    say(`${file.name}: ${number + 1} of ${parts.length} windows.`);
   }
   last = { name: file.name, probabilities: [...sum].map((one) => one / length) };
   const notes = [`${file.name}: ${seconds(length / model.rate)}`], deaf = rate < 2 * model.high;
@@ -89,9 +89,9 @@ async function listen() {
   const [track] = stream.getAudioTracks(), context = new AudioContext();
   await context.audioWorklet.addModule("capture.js");
   if (mine !== turn) return release({ stream, context }); // a file came meanwhile
-  microphone = { stream, context };
-  const node = new AudioWorkletNode(context, "capture");
-  context.createMediaStreamSource(stream).connect(node).connect(context.destination); // silence, which keeps the node at work
+  const source = context.createMediaStreamSource(stream), node = new AudioWorkletNode(context, "capture");
+  source.connect(node).connect(context.destination); // silence, which keeps the node at work
+  microphone = { stream, context, source, node }; // all of it: while it pauses, what nobody holds would be collected
   at("listen").textContent = "Stop", at("listen").setAttribute("aria-pressed", "true");
   caption("the last 10 s");
   say("Listening …");
@@ -110,7 +110,7 @@ function doubts(track) {
 
 /** Score the last seconds that a node heard, once a second, or as often as the network can. */
 function hear(mine, node, context, doubt) {
-  const rate = context.sampleRate, held = new Float32Array(Math.round(model.window * rate)), past = [];
+  const rate = context.sampleRate, held = new Float32Array(Math.round(model.window * rate)), past = Array(PAST).fill([]);
   let count = 0, fresh = 0, busy = false; // samples held, and not yet scored
   const live = () => mine === turn && context.state === "running";
 
@@ -120,7 +120,7 @@ function hear(mine, node, context, doubt) {
     if (fault(wave, model.rate, 0)) return live() && (clear(), say(`The microphone gives silence. Is it muted?${doubt}`, true));
     const { probabilities, features, milliseconds } = await score(wave);
     if (!live()) return;
-    past.push(probabilities), past.splice(0, past.length - PAST);
+    past.push(probabilities), past.shift();
     drawRunning(features, Math.min(1, length / model.window));
     show(probabilities, past);
     showTime(length, milliseconds);
@@ -138,7 +138,7 @@ function hear(mine, node, context, doubt) {
   };
   context.onstatechange = () => { // out of sight, or a call that comes in
     if (mine !== turn) return;
-    if (context.state === "running") [count, fresh, past.length] = [0, 0, 0]; // no window across the pause
+    if (context.state === "running") [count, fresh] = [0, 0], past.fill([]); // no window across the pause
     else say("Paused: nothing is heard while this page is out of sight, or another program has the sound.");
   };
 }

@@ -1,6 +1,5 @@
 // What the page shows: a line of status, bars, what was before, the log-mel, and the model with its limits.
 const MAGMA = [[0, 0, 4], [59, 15, 112], [140, 41, 129], [222, 73, 104], [254, 159, 109], [252, 253, 191]];
-const PAST = 10; // results beside each bar, or as many windows as a file has
 const WIDTH = 640; // pixels of the picture
 
 export const at = (id) => document.getElementById(id);
@@ -23,7 +22,7 @@ function element(tag, content, more = {}) {
 
 function row(name) {
   const bar = Object.assign(document.createElement("progress"), { max: 1, value: 0, ariaLabel: name });
-  const past = Object.assign(document.createElement("canvas"), { width: PAST, height: 1 });
+  const past = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
   const number = element("td", "", { className: "number" }), line = document.createElement("tr");
   line.append(element("th", plain(name), { scope: "row" }), element("td", bar), number, element("td", past, { className: "past" }));
   at("scenes").append(line);
@@ -42,7 +41,7 @@ export function layOut(about) {
   })) at("model").append(element("dt", name), element("dd", text));
   for (const text of [
     `It knows these ${rows.length} scenes and takes every sound for one of them.`,
-    `Its windows last ${model.window} s; a microphone's first results come from less. Unsure: no scene has ${100 * model.unsure} %.`,
+    `Its windows last ${model.window} s; a microphone's first results come from less. Where no scene has ${100 * model.unsure} %, it is unsure.`,
     "Another recorder than those it learned from costs accuracy. Try it on sounds you know before you rely on it.",
   ]) at("limits").append(element("li", text));
 }
@@ -57,11 +56,11 @@ export function clear(past) {
   if (past) at("past").textContent = past;
   drawing(at("spectrogram")).clearRect(0, 0, WIDTH, model.mels);
   for (const { bar, past, number, line } of rows) {
-    [bar.value, number.textContent, line.className, past.width] = [0, "", "", PAST]; // a new width empties it
+    [bar.value, number.textContent, line.className, past.width] = [0, "", "", 1]; // which empties it
   }
 }
 
-/** Show probabilities; those of `past`, oldest first, beside them. */
+/** Show probabilities, and beside them those of windows in their order; a window without any is []. */
 export function show(probabilities, past) {
   const most = Math.max(...probabilities), best = probabilities.indexOf(most);
   const scene = plain(model.classes[best]) + (most < model.unsure ? " – unsure" : "");
@@ -70,10 +69,10 @@ export function show(probabilities, past) {
     row.bar.value = probabilities[i];
     row.number.textContent = `${(100 * probabilities[i]).toFixed(1)} %`;
     row.line.className = i === best ? "best" : "";
-    row.past.width = Math.max(PAST, past.length);
+    row.past.width = past.length;
     const pen = drawing(row.past);
     pen.fillStyle = "#3477b8";
-    past.forEach((one, k) => { pen.globalAlpha = one[i]; pen.fillRect(row.past.width - past.length + k, 0, 1, 1); });
+    past.forEach((one, k) => { pen.globalAlpha = one[i] ?? 0; pen.fillRect(k, 0, 1, 1); });
   });
 }
 
