@@ -51,7 +51,8 @@ def identity(folder: str | Path) -> str:
 def of(identity: str, sample_rate: int) -> "torch.Tensor":
     """The responses of that identity, as `read` gives them; `InputError` where its folder was not given."""
     if identity not in FOLDERS:
-        raise InputError(f"responses: {identity} is not at hand; give its folder (make reproduce RESPONSES=DIR)")
+        raise InputError(f"responses: {identity} is not at hand; give its folder (make reproduce RESPONSES=DIR, or "
+                         "changes: {responses: DIR} of 05_train)")  # fmt: skip
     return read(FOLDERS[identity], sample_rate)
 
 
