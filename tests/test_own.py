@@ -165,9 +165,9 @@ def test_clipping_is_said_and_a_long_name_is_cut(tmp_path, capsys):
 
 def test_too_short_is_one_line(tmp_path):
     record(tmp_path / "mine" / "bus" / "long.wav", 3)
-    record(tmp_path / "mine" / "bus" / "blip.wav", 0.5)
-    for asked, limit in ((None, 1), (2, 2)):
-        with pytest.raises(InputError, match=f"blip.wav: lasts 0.50 s, shorter than a clip of {limit} s; take it out$"):
+    record(tmp_path / "mine" / "bus" / "blip.wav", 0.05)
+    for asked, limit in ((None, 0.1), (2, 2)):
+        with pytest.raises(InputError, match=f"blip.wav: lasts 0.05 s, shorter than a clip of {limit} s; take it out$"):
             cut(tmp_path / "mine", asked)
     assert made() == []
 

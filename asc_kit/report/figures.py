@@ -26,9 +26,15 @@ sns.set_theme(style="whitegrid", context="notebook")
 
 
 def save(figure: Figure, data: pd.DataFrame, home: Path, name: str) -> None:
-    """Write ``figures/<name>.svg``, ``.png`` and ``.csv``."""
-    folder = home / "figures"
-    write_file(folder / f"{name}.csv", data.to_csv(index=False, float_format="%.10g"))
+    """Write ``figures/<name>.svg``, ``.png`` and ``.csv``; drawings of the very same data are left as they are.
+
+    Another machine's differ in their last digits, and a page holds them.
+    """
+    folder, text = home / "figures", data.to_csv(index=False, float_format="%.10g")
+    files = [folder / f"{name}.{ending}" for ending in ("csv", "svg", "png")]
+    if all(file.exists() for file in files) and files[0].read_text() == text:
+        return
+    write_file(files[0], text)
     for ending, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 120})):
         with replacing(folder / f"{name}.{ending}") as part:
             figure.savefig(part, format=ending, bbox_inches="tight", **options)
