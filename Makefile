@@ -41,8 +41,9 @@ test-long: setup  ## the tests that take minutes
 test-cluster: setup  ## the demo through Slurm on this machine
 	tests/cluster/run.sh
 
-# The notebooks in JupyterLab and the page in Debian's chromium; pictures of both in build/screenshots.
-test-browser: chromium setup  ## the notebooks in JupyterLab, and the page
+# The notebooks in JupyterLab and both pages in Debian's chromium; pictures in build/screenshots. The page that
+# listens needs npm, which brings its runtime.
+test-browser: chromium setup  ## the notebooks in JupyterLab, and the pages
 	$(RUN)python -m pytest -n 0 -m browser tests/browser
 
 chromium:

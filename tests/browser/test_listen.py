@@ -263,7 +263,7 @@ def test_the_microphone(context: BrowserContext, server: Server, clip: Path, mod
         32, -1
     )  # of a quarter of a second: a machine at work drops samples between
     likeness = [np.corrcoef(wave[k : k + len(piece)], piece)[0, 1] for piece in pieces for k in [place(wave, piece)]]
-    assert np.median(likeness) > (0.99999 if rate == RATE else 0.999)
+    assert np.median(likeness) > (0.99999 if rate == RATE else 0.99)  # resampled, it lies between two samples
     want = recordings.score(model, clip).probabilities
     assert probabilities.argmax() == want.argmax() and np.abs(probabilities - want).max() < 0.1
     status(page, "Listening: 10.0 s heard, level -")

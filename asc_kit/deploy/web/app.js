@@ -78,15 +78,16 @@ async function open(files) {
 async function listen() {
   if (!navigator.mediaDevices?.getUserMedia)
     return say("Browsers give a microphone to https addresses and http://localhost alone. Choose a file.", true);
-  const mine = begin("last 10 s");
+  const mine = begin("last 10 s"), context = new AudioContext(); // at once: some start it in answer to a click alone
   say("Asking for the microphone …");
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: RAW });
   } catch (error) {
+    context.close();
     return mine === turn && say(REFUSED[error.name] ?? `The microphone cannot be used: ${error.message}.`, true);
   }
-  const [track] = stream.getAudioTracks(), context = new AudioContext();
+  const [track] = stream.getAudioTracks();
   await context.audioWorklet.addModule("capture.js");
   if (mine !== turn) return release({ stream, context }); // a file came meanwhile
   const source = context.createMediaStreamSource(stream), node = new AudioWorkletNode(context, "capture");
@@ -94,9 +95,10 @@ async function listen() {
   microphone = { stream, context, source, node }; // all of it: while it pauses, what nobody holds would be collected
   at("listen").textContent = "Stop", at("listen").setAttribute("aria-pressed", "true");
   caption("the last 10 s");
-  say("Listening …");
+  say("Waiting for the first second …");
   track.onended = () => stop("The microphone went away. Connect it again and press Listen.");
   hear(mine, node, context, doubts(track));
+  context.resume();
   keepAwake();
 }
 
