@@ -37,9 +37,9 @@ def cache() -> Path:
     """Where derived data lies: ``$ASC_CACHE``, or ``.cache`` in the repository; installed, the user's cache folder."""
     if CHECKOUT or os.environ.get("ASC_CACHE"):
         return path(os.environ.get("ASC_CACHE") or ".cache")
-    import pooch  # here: the Snakefile does without it
+    import platformdirs  # here: the Snakefile does without it
 
-    return Path(pooch.os_cache("asc_kit"))
+    return platformdirs.user_cache_path("asc_kit", appauthor=False)
 
 
 def digest(*texts: str) -> str:

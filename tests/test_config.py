@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-import pooch
+import platformdirs
 import pytest
 import yaml
 from conftest import ROOT
@@ -171,5 +171,5 @@ def test_installed_paths_count_from_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ASC_CACHE", "mine")
     assert config.cache() == tmp_path / "mine"
     monkeypatch.delenv("ASC_CACHE")
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "user" / name)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, appauthor: tmp_path / "user" / name)
     assert config.cache() == tmp_path / "user" / "asc_kit"
