@@ -49,19 +49,23 @@ def judge(results: Results, kind: str) -> tuple[str, list[str]]:
     kind : of what the folds are drawn by, place or recording
     """
     rows = {name: results.scored[name].row() for name in SYSTEMS}
+    places = results.scored[SYSTEMS[0]].clips.identifier.nunique()
     best, other = sorted(SYSTEMS, key=lambda name: rows[name]["log_loss"])
     lines = [f"Take {NAMES[best]}: {_cell(rows[best])} of {rows[best]['n']} clips from {kind}s it never heard; "
              f"{NAMES[other]} has {_cell(rows[other])}."]  # fmt: skip
     apart = evaluation.difference(results.scored[best], results.scored[other])
     if not apart["log_loss_difference_high"] < 0:
         lines.append(f"These {kind}s cannot tell the two apart: others might turn them round.")
-    if not rows[best]["accuracy_low"] > 1 / len(results.classes):
+    if rows[best]["accuracy"] == 1:
+        lines.append(f"All are right: how often it fails at others, {places} {kind}s cannot tell.")
+    elif not rows[best]["accuracy_low"] > 1 / len(results.classes):
         lines.append(f"That is not shown to be better than guessing ({100 / len(results.classes):.0f} %).")
     return best, lines
 
 
 def _cell(row: dict[str, Any]) -> str:
-    between = "" if np.isnan(row["accuracy_low"]) else f" [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]"
+    no_interval = np.isnan(row["accuracy_low"]) or row["accuracy"] == 1
+    between = "" if no_interval else f" [{row['accuracy_low']:.0%}, {row['accuracy_high']:.0%}]"
     return f"{row['accuracy']:.0%}".replace("%", " %") + between.replace("%", "")
 
 

@@ -4,6 +4,7 @@ They are as strong as what a minute allows: their features, their C and a temper
 places that the classifier was not fitted to.
 """
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -153,6 +154,8 @@ def _classifier(kind: str, strength: float) -> "Pipeline":
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
+    # Of the few clips in a fold's training part, half as many as classes do.
+    warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
     chosen = LogisticRegression(C=strength, max_iter=5000) if kind == "logistic" else SVC(C=strength)
     return make_pipeline(StandardScaler(), chosen)
 
