@@ -426,7 +426,7 @@ def test_batches_are_the_same_in_the_same_order_when_they_are_read_ahead(start, 
     work.features = torch.nn.Identity()  # crops and labels alone are compared, to the bit
     work.spec_augment = lambda waves, draw: waves
     alone = list(work.batches(1))
-    monkeypatch.setattr("asc_kit.data.store.kernels.batched", lambda device: True)
+    monkeypatch.setattr(kernels, "BATCHED", True)
     ahead = list(work.batches(1))
     assert len(alone) == len(ahead) == work.steps > 1
     assert all(torch.equal(x, y) for pair in zip(alone, ahead) for x, y in zip(*pair))

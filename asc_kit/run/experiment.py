@@ -223,7 +223,7 @@ class RunData:
         crop = config.augmentation.crop_seconds
         self.crop = TemporalCrop(None if crop is None else round(crop * config.features.sample_rate))
         self.mixup = Mixup(config.augmentation, config.features.sample_rate).to(self.device)
-        self.recorder = Recorder(config.augmentation, config.features.sample_rate, self._responses())
+        self.recorder = Recorder(config.augmentation, config.features.sample_rate, self._responses()).to(self.device)
         known = config.augmentation.mixup == "modified" and not self.recorder.changes_loudness
         self.gains = Gains(self.store) if known else None
         self.mixstyle, self.spec_augment = FreqMixStyle(config.augmentation), SpecAugment(config.augmentation)
