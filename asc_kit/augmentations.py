@@ -1,7 +1,7 @@
 """Training-time augmentation (Section 2.2): temporal crop, modified mixup, SpecAugment.
 
 Each is a module that does nothing under ``eval()``. What is random is drawn from the generator handed in, on the
-CPU, so that a run repeats whatever the device.
+CPU, so that the choices are the same whatever the device; only they are sent there.
 """
 
 import math
@@ -9,6 +9,7 @@ import math
 import torch
 from torch import nn
 
+from asc_kit import kernels
 from asc_kit.config import Augmentation
 
 WINDOW, HOP = 4096, 2048  # samples; BC learning's loudness window at 44.1 kHz
@@ -67,10 +68,12 @@ class Loudness(nn.Module):
         """(batch, samples) to (batch, windows), each window's A-weighted energy."""
         short = max(0, WINDOW - waveforms.shape[-1])
         frames = nn.functional.pad(waveforms, (0, short)).unfold(-1, WINDOW, HOP)  # batch, windows, samples
+        if kernels.batched(frames.device):
+            return self._energy(frames)
         return torch.stack([self._energy(clip) for clip in frames])
 
     def _energy(self, frames: torch.Tensor) -> torch.Tensor:
-        square = torch.view_as_real(torch.fft.rfft(frames * self.window)).square()  # windows, bins, 2
+        square = torch.view_as_real(torch.fft.rfft(frames * self.window)).square()  # ..., bins, 2
         return (square[..., 0] + square[..., 1]) @ self.weight
 
     @staticmethod
@@ -144,27 +147,28 @@ class Mixup(nn.Module):
         Parameters
         ----------
         waveforms : (batch, samples)
-        targets : (batch, classes)
+        targets : (batch, classes) on the CPU, as the draws are
         log_mel : (batch, 1, time, mel), mixed in the waveforms' place
         gains : (batch,) the waveforms' loudness in dB, where it is known
 
         Returns
         -------
-        what was mixed, and soft targets
+        what was mixed, and soft targets on the CPU
         """
         inputs = waveforms if log_mel is None else log_mel
         if not self.training or self.config.mixup is None:
             return inputs, targets
-        partner = self._partner(targets, generator).to(waveforms.device)
-        r = beta(self.config.mixup_alpha, len(waveforms), generator).to(waveforms)
+        device = waveforms.device
+        partner = self._partner(targets, generator)
+        r = beta(self.config.mixup_alpha, len(waveforms), generator).to(waveforms.dtype)
         soft = r[:, None] * targets + (1 - r)[:, None] * targets[partner]
-        share = r
+        partner, share = kernels.send(partner, device), kernels.send(r, device)
         if self.loudness is not None:
-            gains = self.loudness(waveforms) if gains is None else gains
+            gains = self.loudness(waveforms) if gains is None else kernels.send(gains, device)
             gains = torch.stack([gains, gains[partner]])
             if log_mel is None:
-                return mix(waveforms, waveforms[partner], r, gains), soft
-            share = heard(r, gains)
+                return mix(waveforms, waveforms[partner], share, gains), soft
+            share = heard(share, gains)
         share = share.view(-1, *[1] * (inputs.dim() - 1))
         return share * inputs + (1 - share) * inputs[partner], soft
 
@@ -172,7 +176,7 @@ class Mixup(nn.Module):
         count = len(targets)
         if self.config.mixup_partner == "any":
             return torch.randperm(count, generator=generator)
-        labels = targets.argmax(1).cpu()
+        labels = targets.argmax(1)
         other = (labels[:, None] != labels[None]).double()
         other += 1e-9 * torch.eye(count)  # a batch of one class: the clip itself
         return torch.multinomial(other, 1, generator=generator)[:, 0]
@@ -202,10 +206,11 @@ class SpecAugment(nn.Module):
         if not self.training:
             return features
         batch, _, time, mel = features.shape
-        masked = self._mask(batch, time, self.config.time_masks, generator)[:, :, None]  # batch, time, 1
-        masked = masked | self._mask(batch, mel, self.config.mel_masks, generator)[:, None]  # batch, time, mel
+        sizes = (time, self.config.time_masks), (mel, self.config.mel_masks)
+        times, mels = (kernels.send(self._mask(batch, *size, generator), features.device) for size in sizes)
+        masked = times[:, None, :, None] | mels[:, None, None]  # batch, 1, time, mel
         fill = features.mean((0, 1, 2)) if self.config.mask_fill == "mean" else features.new_zeros(())
-        return torch.where(masked[:, None].to(features.device), fill, features)
+        return torch.where(masked, fill, features)
 
     def _mask(self, batch: int, size: int, masks: int, generator: torch.Generator) -> torch.Tensor:
         widest = max(1, round(size * self.config.mask_fraction))

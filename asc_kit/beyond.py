@@ -7,6 +7,7 @@ in.
 import torch
 from torch import nn
 
+from asc_kit import kernels
 from asc_kit.augmentations import beta
 from asc_kit.config import Augmentation
 
@@ -128,8 +129,9 @@ class FreqMixStyle(nn.Module):
         if not self.training or not share or torch.rand((), generator=generator) >= share:
             return features
         count = len(features)
-        own = beta(self.config.mixstyle_alpha, count, generator).to(features).view(-1, 1, 1, 1)
-        partner = torch.randperm(count, generator=generator).to(features.device)
+        own = beta(self.config.mixstyle_alpha, count, generator).to(features.dtype).view(-1, 1, 1, 1)
+        partner = torch.randperm(count, generator=generator)
+        own, partner = kernels.send(own, features.device), kernels.send(partner, features.device)
         deviation, mean = torch.std_mean(features, 2, keepdim=True)  # batch, 1, 1, mel
         deviation = deviation + 1e-6
         scale, shift = (torch.lerp(value[partner], value, own) for value in (deviation, mean))

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 PLAIN = False  # True: PyTorch's own everywhere, which the tests and 11_performance compare with
+BATCHED = False  # True: the ways of a GPU on the CPU, too, which the tests hold against its own
 
 
 def keep_memory() -> None:
@@ -72,6 +73,18 @@ def gate(means: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
     with torch.autocast(means.device.type, enabled=False):  # (batch, C) numbers: 16 bits would save nothing
         squeezed = nn.functional.silu(nn.functional.linear(means.to(weights[0].dtype), *weights[:2]))  # batch, R
         return nn.functional.linear(squeezed, *weights[2:]).sigmoid()  # batch, C
+
+
+def batched(device: torch.device) -> bool:
+    """Whether a device wants few large operations and no waiting, as a GPU does, and not what fits into a cache."""
+    return BATCHED or device.type != "cpu"
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A small tensor on a device, without waiting: a copy from memory that may be paged out would wait for the GPU."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 class _Depthwise(torch.autograd.Function):

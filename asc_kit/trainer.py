@@ -14,16 +14,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from asc_kit import kernels
 from asc_kit.common import InputError
 from asc_kit.config import Training, generator
 
 # epoch, first step -> (inputs, targets) of each step
 Batches = Callable[[int, int], Iterator[tuple[torch.Tensor, torch.Tensor]]]
 Evaluate = Callable[[nn.Module], dict[str, float]]  # -> validation scores
+READ_EVERY = 16  # steps: to read a GPU's loss is to wait for it
 
 
 class NotFinite(InputError):
-    """The loss became NaN or infinite."""
+    """The loss became NaN or infinite in a ``step``, from 0, of an ``epoch``, from 1."""
+
+    def __init__(self, value: float, epoch: int, step: int):
+        super().__init__(f"loss: became {value} in epoch {epoch}; "
+                         "lower max_lr or use precision float32")  # fmt: skip
+        self.epoch, self.step = epoch, step
 
 
 class Average:
@@ -96,6 +103,7 @@ class Trainer:
         # channels_last: convolutions, and above all their backward passes, take half the time
         self.network = network.to(memory_format=torch.channels_last)
         self.training, self.seed, self.steps, self.state = training, seed, steps, State()
+        self.unread: list[tuple[int, torch.Tensor, int]] = []  # steps, their losses and clips
         ema = training.ema_decay, training.ema_warmup, training.ema_buffers
         self.average = Average(network, *ema)
         self.best = copy.deepcopy(self.average.network.state_dict())
@@ -140,9 +148,8 @@ class Trainer:
             for inputs, targets in batches(epoch, self.state.step):
                 dropout = generator(self.seed, "dropout", epoch, self.state.step)
                 torch.manual_seed(dropout.initial_seed())
-                loss = self.step(inputs, targets)
+                self.step(inputs, targets)
                 self.state.step += 1
-                self.state.loss += loss * len(targets)
                 self.state.seen += len(targets)
                 after_step(self)
             self._finish_epoch(evaluate(self.average.network) if evaluate else {})
@@ -150,28 +157,42 @@ class Trainer:
         self.average.network.load_state_dict(self.best)
         return self.average.network
 
-    def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> float:
-        """One update from a batch of inputs and soft targets (batch, classes); its loss.
+    def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """One update from a batch of inputs and soft targets (batch, classes); its loss, unread.
 
         Raises
         ------
-        NotFinite : the loss became NaN or infinite; nothing is changed
+        NotFinite : the loss became NaN or infinite; on a CPU nothing is changed, on a GPU it may
+            be that of one of the last steps
         """
         with autocast(inputs.device, self.training.precision):
             logits = self.network(inputs)
         smoothing = self.training.label_smoothing
         loss = nn.functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
-        value = loss.item()  # all that comes back from a GPU in a step
-        if not math.isfinite(value):
-            raise NotFinite(f"loss: became {value} in epoch {self.state.epoch + 1}; "
-                            "lower max_lr or use precision float32")  # fmt: skip
+        self.unread.append((self.state.step, loss.detach(), len(targets)))
+        if len(self.unread) >= (READ_EVERY if kernels.batched(loss.device) else 1):
+            self.read_losses()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         if self.schedule is not None and self.schedule.last_epoch < self.schedule.total_steps - 1:
             self.schedule.step()
         self.average.update(self.network)
-        return value
+        return loss.detach()
+
+    def read_losses(self) -> None:
+        """Add the losses of the last steps to the state; all that comes back from a GPU in a step.
+
+        Raises
+        ------
+        NotFinite : one of them is NaN or infinite
+        """
+        unread, self.unread = self.unread, []
+        values = torch.stack([loss for _, loss, _ in unread]).tolist() if unread else []
+        for value, (step, _, clips) in zip(values, unread):
+            if not math.isfinite(value):
+                raise NotFinite(value, self.state.epoch + 1, step)
+            self.state.loss += value * clips
 
     @property
     def rate(self) -> float:
@@ -179,6 +200,7 @@ class Trainer:
         return self.optimizer.param_groups[0]["lr"]
 
     def _finish_epoch(self, scores: dict[str, float]) -> None:
+        self.read_losses()
         state, training = self.state, self.training
         loss = state.loss / state.seen
         state.epoch, state.step, state.loss, state.seen = state.epoch + 1, 0, 0.0, 0
@@ -216,7 +238,7 @@ def computes_bfloat16(device: torch.device) -> bool:
     True
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     if platform.machine() in ("x86_64", "AMD64"):
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -114,7 +114,7 @@ def stepping(
         started = time.perf_counter()
         batch = next(batches)
         halfway = time.perf_counter()
-        losses.append(way.step(*batch))
+        losses.append(float(way.step(*batch)))
         clips = len(batch[1])
         times.append(((time.perf_counter() - started) / clips, (halfway - started) / clips))
     whole, data = np.median(times[min(2, steps - 1) :], axis=0)
@@ -137,12 +137,12 @@ def _ways(root: str, submission: str, steps: int, batch_size: int, seconds: floa
         from plain import PlainWay
 
         way = PlainWay(work, net)
-        return _again(way.batches), way
+        return again(way.batches), way
     kernels.keep_memory()
-    return _again(lambda: work.batches(1)), Trainer(net, config.training, 0, steps)
+    return again(lambda: work.batches(1)), Trainer(net, config.training, 0, steps)
 
 
-def _again(epoch: Callable[[], Iterator]) -> Iterator:
+def again(epoch: Callable[[], Iterator]) -> Iterator:
     while True:
         yield from epoch()
 

@@ -311,7 +311,7 @@ def test_loss_that_is_not_finite_names_its_batch(start, tiny, monkeypatch):
     def poisoned(work, epoch, first):
         epochs.append(epoch)
         for number, (inputs, targets) in enumerate(batches(work, epoch, first), start=first):
-            poisoned.files = work.batch
+            poisoned.files = work.training.filename.iloc[work.order(epoch)[number].tolist()].to_list()
             yield (inputs * float("nan") if (epoch, number) == (2, 0) else inputs), targets
 
     monkeypatch.setattr(RunData, "batches", poisoned)
@@ -382,13 +382,13 @@ def test_prepare_writes_truth_for_every_fold(tmp_path, tiny):
 
 def test_a_step_on_another_device_stays_there(start, tiny, monkeypatch):
     """The way on a GPU, with torch's meta device in its place: it refuses to be mixed with the CPU's tensors, and to
-    give any number back. Only the loss is asked for, once a step."""
-    asked, item = [], torch.Tensor.item
+    give any number back. Only the losses are asked for, at once."""
+    asked, values = [], torch.Tensor.tolist
 
     def answer(tensor):
-        return asked.append(tensor.shape) or 1.0 if tensor.is_meta else item(tensor)
+        return asked.append(tensor.shape) or [1.0] * len(tensor) if tensor.is_meta else values(tensor)
 
-    monkeypatch.setattr(torch.Tensor, "item", answer)
+    monkeypatch.setattr(torch.Tensor, "tolist", answer)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which knows no meta device
     monkeypatch.setattr(kernels, "PLAIN", True)  # what a GPU's tensors take
     monkeypatch.setattr("asc_kit.run.experiment.processing_device", lambda name: torch.device("meta"))
@@ -401,8 +401,38 @@ def test_a_step_on_another_device_stays_there(start, tiny, monkeypatch):
         for inputs, targets in work.batches(1):
             assert inputs.is_meta and targets.is_meta
             trainer.step(inputs, targets)
-        assert asked == [torch.Size([])] * work.steps
+            trainer.step(inputs, targets)
+        assert not asked
+        trainer.read_losses()
+        assert asked == [torch.Size([2 * work.steps])] and trainer.state.loss == 2 * len(work.training)
         asked.clear()
+
+
+def test_the_ways_of_a_gpu_on_the_cpu_train_the_same_network(start, tiny, monkeypatch):
+    """Batches are read ahead, features and gains are of whole batches, losses are read together."""
+    settings = dict(batch_size=2, epochs=3, gain_db=3.0)  # with a gain a crop's loudness is computed from the crop
+    plain = train(start("1", "plain", **settings))
+    monkeypatch.setattr(kernels, "BATCHED", True)
+    batched = train(start("1", "batched", **settings))
+    first, second = (pd.read_csv(run.folder / "history.csv") for run in (plain, batched))
+    assert np.allclose(first, second, rtol=1e-3)
+    first, second = (run.predictions() for run in (plain, batched))
+    assert first.filename.equals(second.filename)
+    assert np.allclose(first.iloc[:, 2:], second.iloc[:, 2:], atol=1e-3)
+
+
+def test_batches_are_the_same_in_the_same_order_when_they_are_read_ahead(start, tiny, monkeypatch):
+    work = RunData(start(batch_size=2).config, corpus.read(tiny))
+    work.features = torch.nn.Identity()  # crops and labels alone are compared, to the bit
+    work.spec_augment = lambda waves, draw: waves
+    alone = list(work.batches(1))
+    monkeypatch.setattr(kernels, "BATCHED", True)
+    ahead = list(work.batches(1))
+    assert len(alone) == len(ahead) == work.steps > 1
+    assert all(torch.equal(x, y) for pair in zip(alone, ahead) for x, y in zip(*pair))
+    assert torch.equal(next(work.batches(1, first=1))[0], alone[1][0])
+    work.store = work.store.copied(torch.device("cpu"))  # as where a GPU holds all clips
+    assert all(torch.equal(x, y) for pair in zip(alone, work.batches(1)) for x, y in zip(*pair))
 
 
 def test_balanced_devices_come_equally_often(start, tiny):
@@ -412,7 +442,7 @@ def test_balanced_devices_come_equally_often(start, tiny):
     uneven = replace(recorded, table=recorded.table.assign(source_label=few))
     data = RunData(start(balanced_devices=True, batch_size=2).config, uneven)
     device = data.training.set_index("filename").source_label
-    seen = [device[name] for epoch in range(60) for _ in data.batches(epoch) for name in data.batch]
+    seen = [device.iloc[int(row)] for epoch in range(60) for batch in data.order(epoch) for row in batch]
     assert device.eq("b").mean() < 0.4 and 0.42 < np.mean([name == "b" for name in seen]) < 0.58
 
 

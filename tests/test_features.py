@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchaudio
 
+from asc_kit import kernels
 from asc_kit.common import InputError
 from asc_kit.config import Features
 from asc_kit.features import LogMel
@@ -70,6 +71,19 @@ def test_equals_an_independent_float64_computation(submission):
     above_floor = theirs > (-99 if f.log == "db" else np.log(1e-12))
     assert np.abs(ours - theirs)[above_floor].max() < 5e-4  # dB, or nepers for the baseline
     assert (ours[~above_floor] <= -98).all()  # filters without a bin stay at the floor
+
+
+@pytest.mark.parametrize("submission", ["1", "2", "3", "4", "baseline"])
+def test_a_whole_batch_at_once_equals_clip_by_clip(submission, monkeypatch):
+    """As a GPU does it: a tone in noise, a tone alone, silence; whole clips and one shorter than the window."""
+    log_mel = LogMel(RECIPE.config(submission).features)
+    tone = torch.from_numpy(np.sin(np.arange(100_000) * 0.06).astype(np.float32))
+    waves = torch.stack([torch.from_numpy(signal(100_000)), 0.5 * tone, torch.zeros(100_000)])
+    one_by_one = [log_mel(waves), log_mel(waves[:, :1000])]
+    monkeypatch.setattr(kernels, "BATCHED", True)
+    monkeypatch.setattr(log_mel, "_clip", None)
+    for expected, found in zip(one_by_one, [log_mel(waves), log_mel(waves[:, :1000])]):
+        assert found.shape == expected.shape and (found - expected).abs().max() < 1e-4  # dB, or nepers
 
 
 def test_htk_scale_and_larger_transform_equal_numpy_too():

@@ -45,6 +45,17 @@ def test_hours_on_a_core_are_those_of_committed_runs(tmp_path, monkeypatch):
     assert row["hours on a core"] == pytest.approx(row.clips / 20 / 3600)
 
 
+def test_hours_on_a_gpu_are_those_of_its_benchmark_where_it_was_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "GPU", str(tmp_path / "gpu.csv"))
+    assert "hours on a GPU" not in plan.trainings(REPORT)
+    (tmp_path / "gpu.csv").write_text(
+        "system,way,what,value,unit,limit\n2,recipe,training,2000,clips/s,\n2,bfloat16,training,5000,clips/s,\n"
+        "2,recipe,scoring,9000,clips/s,\nbaseline,recipe,training,4000,clips/s,\n")  # fmt: skip
+    table = plan.trainings(REPORT).set_index("submission")
+    assert table["hours on a GPU"]["2"] == pytest.approx(table.clips["2"] / 2000 / 3600)
+    assert table["hours on a GPU"].notna().sum() == 2
+
+
 def test_an_ablations_trainings_are_planned_whoever_else_is_trained():
     recipe = replace(REPORT, submissions=("4",), ablation={"crop": {"mixup": None}})
     assert plan.trainings(recipe).set_index("submission").runs.to_dict() == {"4": 1, "2": 1}

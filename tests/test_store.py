@@ -11,7 +11,7 @@ import soxr
 import torch
 from conftest import ROOT, real, write_corpus
 
-from asc_kit import config
+from asc_kit import config, kernels
 from asc_kit.common import InputError
 from asc_kit.data import audio, corpus, demo, own, store
 from asc_kit.features import LogMel
@@ -37,6 +37,22 @@ def test_samples_are_the_files_bit_for_bit(tiny):
     assert crops.shape == (2, 100) and crops.dtype == torch.float32
     assert np.array_equal(crops[1].numpy() * 32768, opened.samples[5, 40000:40100])
     assert opened.read([0]).shape == (1, 44100)
+
+
+def test_sections_that_are_read_ahead_are_those_that_are_read(tiny, monkeypatch):
+    """As for a GPU, from the file or from its memory; a fault of the reading thread ends the reading here."""
+    opened, device = store.open_store(corpus.read(tiny), 44100), torch.device("cpu")
+    places = [([row, 11 - row], [row, 5 * row], 400) for row in range(12)]
+    expected = [opened.read(*place) for place in places]
+    monkeypatch.setattr(kernels, "BATCHED", True)
+    for each in (opened, opened.copied(device)):
+        assert all(torch.equal(*pair) for pair in zip(each.waves(places, device), expected, strict=True))
+        assert torch.equal(each.read([3]), opened.read([3]))
+    reading = opened.waves([*places[:2], ([12], [0], 400)], device)
+    assert torch.equal(next(reading), expected[0]) and torch.equal(next(reading), expected[1])
+    with pytest.raises(IndexError):
+        next(reading)
+    assert opened.on(device) is opened
 
 
 def test_reused_while_nothing_changes_and_rebuilt_when_a_file_does(tiny):

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from asc_kit import kernels
 from asc_kit.common import InputError
 from asc_kit.config import Training, generator
 from asc_kit.run import checkpoint
 from asc_kit.run.checkpoint import Checkpoints
-from asc_kit.trainer import Average, Trainer
+from asc_kit.trainer import Average, NotFinite, Trainer
 
 STEPS = 4
 
@@ -272,6 +273,33 @@ def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path
     again = trainer(tmp_path)
     again.checkpoints.restore(again)
     assert again.state.epoch == 2 and all(torch.isfinite(v).all() for v in again.network.state_dict().values())
+
+
+def test_losses_read_some_steps_at_once_are_the_same(tmp_path, monkeypatch):
+    """As on a GPU, with checkpoints within an epoch; a loss that is not finite is found before one is written."""
+    expected = trainer(tmp_path / "each")
+    expected.fit(batches, None)
+    monkeypatch.setattr(kernels, "BATCHED", True)
+    monkeypatch.setattr("asc_kit.trainer.READ_EVERY", 3)  # of four steps an epoch
+    together = trainer(tmp_path / "together")
+    together.fit(batches, None)
+    assert together.state.history == expected.state.history and not together.unread
+    monkeypatch.setattr(checkpoint, "SECONDS", -1)  # after every step
+    often = trainer(tmp_path / "often")
+    often.fit(batches, None)
+    assert often.state.history == expected.state.history
+
+    def poisoned(epoch, first):
+        for step, (x, y) in enumerate(batches(epoch, first), first):
+            yield x * (math.nan if (epoch, step) == (3, 1) else 1), y
+
+    with pytest.raises(NotFinite, match="loss: became nan in epoch 3") as caught:
+        trainer(tmp_path / "poisoned").fit(poisoned, None)
+    assert (caught.value.epoch, caught.value.step) == (3, 1)
+    again = trainer(tmp_path / "poisoned")
+    again.checkpoints.restore(again)
+    assert (again.state.epoch, again.state.step) == (2, 1)
+    assert all(torch.isfinite(v).all() for v in again.network.state_dict().values())
 
 
 def test_bfloat16_trains_float32_weights(tmp_path):

@@ -11,7 +11,7 @@ from asc_kit.common.files import (
     write_file,
     write_tensors,
 )
-from asc_kit.common.progress import in_threads, progress, say
+from asc_kit.common.progress import ahead, in_threads, progress, say
 
-__all__ = ["ARCHIVE_FAULTS", "InputError", "amount", "cached", "check_writable", "in_threads", "locked", "progress",
-           "replacing", "say", "write_file", "write_tensors"]  # fmt: skip
+__all__ = ["ARCHIVE_FAULTS", "InputError", "ahead", "amount", "cached", "check_writable", "in_threads", "locked",
+           "progress", "replacing", "say", "write_file", "write_tensors"]  # fmt: skip

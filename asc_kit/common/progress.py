@@ -2,13 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
 from asc_kit.common.errors import InputError
+
+Item = TypeVar("Item")
 
 
 def say(message: str) -> None:
@@ -46,3 +48,13 @@ def in_threads(function: Callable, items: list, title: str) -> list:
 
     with ThreadPoolExecutor() as pool:
         return list(progress(pool.map(outcome, items), title, total=len(items)))
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items in the same order; a thread of its own makes the next one meanwhile."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item

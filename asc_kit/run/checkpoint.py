@@ -72,7 +72,13 @@ class Checkpoints:
                              "saved; start the same again to go on")  # fmt: skip
 
     def save(self, trainer: Trainer) -> None:
-        """Write a checkpoint; the one before becomes ``previous.pt``."""
+        """Write a checkpoint; the one before becomes ``previous.pt``.
+
+        Raises
+        ------
+        NotFinite : a loss that was not read yet is NaN or infinite; the last checkpoint stays
+        """
+        trainer.read_losses()
         if self.last.exists():
             os.replace(self.last, self.previous)
         whole = io.BytesIO()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import Run
 from asc_kit.trainer import NotFinite, Trainer, autocast, computes_bfloat16
 
-DRAWS = ("crop", "recorder", "mixup", "mixstyle", "spec_augment")  # each from a generator of its own
+DRAWS = ("recorder", "mixup", "mixstyle", "spec_augment")  # each from a generator of its own
 FEW = 200  # steps, below which that is said
 HISTORY = ["epoch", "learning_rate", "loss", "validation_accuracy", "validation_log_loss"]  # history.csv's columns
 LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "soundfile", "soxr", "safetensors", "pandas")
@@ -128,8 +129,9 @@ def _fit_network(run: Run, data: "RunData", origin: dict[str, Any], after_step: 
     try:
         trained = checkpoints.fit(trainer, data.batches, data.evaluate if len(data.watched) else None, after_step)
     except NotFinite as error:
-        raise InputError(f"{error}; the last checkpoint is kept; its batch of {len(data.batch)} begins with "
-                         f"{data.batch[0]}") from None  # fmt: skip
+        batch = data.training.filename.iloc[data.order(error.epoch)[error.step].tolist()]
+        raise InputError(f"{error}; the last checkpoint is kept; its batch of {len(batch)} begins with "
+                         f"{batch.iloc[0]}") from None  # fmt: skip
     compact.save(trained, config, data.classes, folder / "model.safetensors")
     write_file(folder / "history.csv", pd.DataFrame(trainer.state.history, columns=HISTORY).to_csv(index=False))
     model = compact.load(folder / "model.safetensors")  # scores come from the float16 file
@@ -194,7 +196,6 @@ class RunData:
 
     def __init__(self, config: Config, corpus: Corpus):
         self.config, self.corpus, self.classes = config, corpus, corpus.classes
-        self.batch: list[str] = []  # file names of the batch that was given last
         if not corpus.labelled:
             raise InputError(f"dataset_root: {corpus.root} has no scene_label: a trained model can predict it "
                              "(06_evaluate's other_root), but nothing can be trained on it or scored")  # fmt: skip
@@ -222,10 +223,11 @@ class RunData:
         crop = config.augmentation.crop_seconds
         self.crop = TemporalCrop(None if crop is None else round(crop * config.features.sample_rate))
         self.mixup = Mixup(config.augmentation, config.features.sample_rate).to(self.device)
-        self.recorder = Recorder(config.augmentation, config.features.sample_rate, self._responses())
+        self.recorder = Recorder(config.augmentation, config.features.sample_rate, self._responses()).to(self.device)
         known = config.augmentation.mixup == "modified" and not self.recorder.changes_loudness
         self.gains = Gains(self.store) if known else None
         self.mixstyle, self.spec_augment = FreqMixStyle(config.augmentation), SpecAugment(config.augmentation)
+        self.store = self.store.on(self.device)
 
     def _responses(self) -> torch.Tensor | None:
         augmentation = self.config.augmentation
@@ -248,6 +250,20 @@ class RunData:
         """(clips,) class numbers."""
         return rows.scene_label.map({name: i for i, name in enumerate(self.classes)}).to_numpy()
 
+    def order(self, epoch: int) -> tuple[torch.Tensor, ...]:
+        """The training rows' numbers, (clips,) for every batch of an epoch."""
+        rows, draw = len(self.training), generator(self.config.seed, "order", epoch)
+        order = torch.randperm(rows, generator=draw)
+        if self.config.augmentation.balanced_devices:  # with replacement: rare ones come again
+            counts = self.training.source_label.map(self.training.source_label.value_counts())
+            order = torch.multinomial(torch.tensor(1 / counts.to_numpy()), rows, True, generator=draw)
+        return order.split(self.config.training.batch_size)[: self.steps]
+
+    def _crops(self, rows: np.ndarray, epoch: int, step: int) -> tuple[np.ndarray, list[int], int]:
+        draw = generator(self.config.seed, "crop", epoch, step)
+        starts, length = self.crop.section(len(rows), self.store.length, draw)
+        return rows, starts.tolist(), length
+
     def batches(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Section 2.2: an epoch's augmented features (batch, 1, time, mel) and soft labels (batch, classes).
 
@@ -257,42 +273,35 @@ class RunData:
         """
         rows = self.store.rows(self.training.filename)
         targets = nn.functional.one_hot(torch.tensor(self.labels(self.training)), len(self.classes)).float()
-        draw = generator(self.config.seed, "order", epoch)
-        order = torch.randperm(len(rows), generator=draw)
-        if self.config.augmentation.balanced_devices:  # with replacement: rare ones come again
-            counts = self.training.source_label.map(self.training.source_label.value_counts())
-            order = torch.multinomial(torch.tensor(1 / counts.to_numpy()), len(rows), True, generator=draw)
-        batches = order.split(self.config.training.batch_size)[: self.steps]
-        for step, chosen in enumerate(batches[first:], start=first):
+        order = self.order(epoch)[first:]
+        places = [self._crops(rows[chosen.numpy()], epoch, step) for step, chosen in enumerate(order, first)]
+        read = self.store.waves(places, self.device)
+        for waves, place, chosen, step in zip(read, places, order, count(first)):
             draw = {name: generator(self.config.seed, name, epoch, step) for name in DRAWS}
-            self.batch = self.training.filename.iloc[chosen.tolist()].to_list()  # which a loss that is no number names
-            starts, length = self.crop.section(len(chosen), self.store.length, draw["crop"])
-            waves = self.store.read(rows[chosen.numpy()], starts.tolist(), length).to(self.device)
-            waves = self.recorder(waves, draw["recorder"])
-            labels, gains = targets[chosen].to(self.device), None
-            if self.gains is not None:
-                gains = self.gains.of(rows[chosen.numpy()], starts.tolist(), length).to(self.device)
+            waves, labels = self.recorder(waves, draw["recorder"]), targets[chosen]
+            gains = None if self.gains is None else self.gains.of(*place)
             if self.config.augmentation.mixup_domain == "log_mel":
                 inputs, soft = self.mixup(waves, labels, draw["mixup"], self.features(waves), gains)
             else:
                 waves, soft = self.mixup(waves, labels, draw["mixup"], gains=gains)
                 inputs = self.features(waves)
-            yield self.spec_augment(self.mixstyle(inputs, draw["mixstyle"]), draw["spec_augment"]), soft
+            inputs = self.spec_augment(self.mixstyle(inputs, draw["mixstyle"]), draw["spec_augment"])
+            yield inputs, kernels.send(soft, self.device)
 
     def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation of every mel bin over the training rows, (mel,) each: the baseline's normalisation."""
-        totals = torch.zeros(2, self.config.features.n_mels, dtype=torch.float64)
-        count = 0
+        totals = torch.zeros(2, self.config.features.n_mels, dtype=torch.float64, device=self.device)
+        measured = 0
         for waves in self.clips(self.training, "measuring the training fold"):
-            frames = self.features(waves).cpu().double().flatten(0, 2)  # frames, mel
+            frames = self.features(waves).double().flatten(0, 2)  # frames, mel
             totals += torch.stack([frames.sum(0), frames.square().sum(0)])
-            count += len(frames)
-        mean, square = totals / count
+            measured += len(frames)
+        mean, square = totals / measured
         deviation = (square - mean.square()).clamp(min=1e-12).sqrt()
-        return mean.float().to(self.device), deviation.float().to(self.device)
+        return mean.float(), deviation.float()
 
     def clips(self, rows: pd.DataFrame, title: str) -> Iterator[torch.Tensor]:
-        """Whole clips of rows, (up to 8, samples) at a time."""
+        """Whole clips of rows, some at a time."""
         return clips(self.store, rows, title, self.device)
 
     @torch.inference_mode()
@@ -301,8 +310,8 @@ class RunData:
         logits = []
         for waves in self.clips(self.watched, "validation"):
             with autocast(self.device, self.config.training.precision):
-                logits.append(net(self.features(waves)).float().cpu())
-        probabilities, labels = metrics.softmax(torch.cat(logits).numpy()), self.labels(self.watched)
+                logits.append(net(self.features(waves)).float())
+        probabilities, labels = metrics.softmax(torch.cat(logits).cpu().numpy()), self.labels(self.watched)
         return {name: getattr(metrics, name)(probabilities, labels) for name in ("accuracy", "log_loss")}
 
 

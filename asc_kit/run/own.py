@@ -239,7 +239,7 @@ def _step_seconds(made: Plan) -> float:
     trainer.network.train()
     for epoch in range(4):
         started = time.perf_counter()
-        trainer.step(*next(data.batches(epoch)))
+        trainer.step(*next(data.batches(epoch))).item()  # a GPU's step ends here
         spent.append(time.perf_counter() - started)
     return min(spent[1:])
 

@@ -16,6 +16,7 @@ from asc_kit.data import fetch
 from asc_kit.run.recipes import Recipe
 
 MEASURED = "results/tut2017_full"  # whose runs tell the rates
+GPU = "results/performance/gpu.csv"  # of benchmarks/gpu.py, where it was run
 
 
 def steps(recipe: Recipe) -> pd.DataFrame:
@@ -50,6 +51,7 @@ def trainings(recipe: Recipe) -> pd.DataFrame:
     submission, runs, epochs
     clips : of a run, clips x epochs, without the validation part
     hours on a core : at the rates of `MEASURED`; empty where there is no such run
+    hours on a GPU : at the rates of `GPU`, where it is
     """
     rows = []
     runs = pd.Series([one.submission for one in (*recipe.configs(), *(one for _, one in recipe.variants()))])
@@ -63,7 +65,11 @@ def trainings(recipe: Recipe) -> pd.DataFrame:
         rate = measured(name)
         rows.append({"submission": name, "runs": count, "epochs": training.epochs, "clips": clips,
                      "hours on a core": count * clips / rate / 3600 if rate else ""})  # fmt: skip
-    return pd.DataFrame(rows)
+    work, file = pd.DataFrame(rows), configuration.path(GPU)
+    if file.exists() and len(work):
+        rates = pd.read_csv(file).query("way == 'recipe' and what == 'training'").set_index("system").value
+        work["hours on a GPU"] = work.runs * work.clips / work.submission.map(rates) / 3600
+    return work
 
 
 def measured(submission: str) -> float | None:
