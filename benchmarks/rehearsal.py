@@ -81,10 +81,10 @@ def _unlisted(training: pd.DataFrame, evaluation: pd.DataFrame) -> pd.DataFrame:
     for row in training[training.source_label == "s1"].itertuples():
         rows += [(row.filename.replace("-s1.", f"-{device}."), row.scene_label, row.identifier, device)
                  for device in DEVICES[6:]]  # fmt: skip
-    for scene, trained in TRAINING_A.items():
-        of_a = evaluation[(evaluation.scene_label == scene) & (evaluation.source_label == "a")]
-        for number in range(SOURCE_A - trained - len(of_a)):
-            place = of_a.identifier.iloc[number % len(of_a)]
+    of_a = pd.concat([training, evaluation]).query("source_label == 'a'").groupby("scene_label").size()
+    for scene, places in evaluation.groupby("scene_label").identifier.unique().items():
+        for number in range(SOURCE_A - of_a[scene]):
+            place = places[number % len(places)]
             rows.append((f"audio/{scene}-{place}-{100000 + number}-a.wav", scene, place, "a"))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -187,7 +187,7 @@ class Meter:
     def __init__(self, file: Path, home: Path):
         self.file, self.home = file, home
         self.steps: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
-        self.seen: set[psutil.Process] = set()
+        self.seen: set[tuple[str, psutil.Process]] = set()
 
     def run(self, command: list[str], step: str | None = None, cache: Path | None = None) -> None:
         """Run a command to its end; a ``step`` that is done is left out.
@@ -205,7 +205,6 @@ class Meter:
         say(f"rehearsal: {step or 'snakemake'}")
         environment = os.environ | ({"ASC_CACHE": str(cache)} if cache else {})
         process = psutil.Popen(command, cwd=ROOT, env=environment)
-        self.steps.setdefault("all", _nothing())["child"] = [process.pid, process.create_time()]
         last = kept = time.monotonic()
         while process.poll() is None:
             time.sleep(TICK)
@@ -226,17 +225,21 @@ class Meter:
 
     def end_left_over(self) -> None:
         """End what an earlier start, killed itself, left running."""
-        pid, created = self.steps.get("all", {}).get("child", (0, 0))
-        if pid and psutil.pid_exists(pid) and psutil.Process(pid).create_time() == created:
-            say("rehearsal: ends what an earlier start left running")
-            for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-                process.kill()
+        for pid, created in self.steps.get("all", {}).get("children", []):
+            if psutil.pid_exists(pid) and (left := psutil.Process(pid)).create_time() == created:
+                say(f"rehearsal: ends process {pid}, which an earlier start left running")
+                for process in _tree(left):
+                    process.kill()
+        self.steps.get("all", {})["children"] = []
 
     def _look(self, process: psutil.Process, step: str | None, seconds: float) -> None:
         for name, root in {"all": process, **({step: process} if step else dict(_jobs(process)))}.items():
             seen = self.steps.setdefault(name, _nothing())
-            seen["starts"] += root not in self.seen
-            self.seen.add(root)
+            if (name, root) not in self.seen:
+                self.seen.add((name, root))
+                seen["starts"] += 1
+                self.steps["all"].setdefault("children", []).append([root.pid, root.create_time()])
+                self.keep()
             seen["seconds"] += seconds
             seen["peak_mb"] = max(seen["peak_mb"], sum(map(own_memory, _tree(root))))
             seen["epoch_seconds"] += seconds * self._in_epochs(name, root)
