@@ -32,9 +32,7 @@ from asc_kit.data import corpus as corpora
 from asc_kit.data import demo, fetch
 from asc_kit.data.check import DEVICES, TRAINING_A
 from asc_kit.data.corpus import COLUMNS
-from asc_kit.data.gains import Gains
 from asc_kit.data.sounds import CITIES, RATE, Segment, synthesise
-from asc_kit.data.store import open_store
 from asc_kit.run import recipes
 
 RESULT = "results/performance/rehearsal.csv"
@@ -365,11 +363,16 @@ def disk(places: Iterable[Path]) -> int:
 
 def decode(root: str) -> None:
     """Build the store of a data set."""
+    from asc_kit.data.store import open_store  # here: what measures a training must not hold torch's memory beside it
+
     open_store(corpora.read(root), RATE)
 
 
 def measure_loudness(root: str) -> None:
     """Compute the loudness of every clip, which modified mixup takes."""
+    from asc_kit.data.gains import Gains
+    from asc_kit.data.store import open_store
+
     Gains(open_store(corpora.read(root), RATE))
 
 
