@@ -315,7 +315,7 @@ def table(meter: Meter, folder: Path, recipe: recipes.Recipe, whole: recipes.Rec
         rows.append(row)
     names = ["step", "clips", "seconds", "clips_a_second", "peak_memory_mb", "disk_mb", "starts", "epoch_seconds",
              "epochs", "hours"]  # fmt: skip
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=names).astype({"epochs": "Int64"})
 
 
 def _whole(home: Path, step: str, seen: dict[str, Any], whole: recipes.Recipe) -> dict[str, Any]:
