@@ -2,12 +2,14 @@
 EXPERIMENT ?= demo
 PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
+# MB for all trainings at once: nine tenths of the machine's. One that asks for more runs alone.
+MEMORY ?= $(shell $(PYTHON) -c 'import os; print(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 9 // 10**7)')
 RUN = .venv/bin/
 STAMP = .venv/.installed
 # Snakemake and papermill find each other, and the kernel, in the environment alone.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup reproduce test test-long test-cluster test-browser chromium lab golden site clean lock
+.PHONY: help setup reproduce rehearsal test test-long test-cluster test-browser chromium lab golden site clean lock
 
 help:  ## the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +29,13 @@ $(STAMP): requirements.lock pyproject.toml
 CALLED = $(if $(filter command,$(origin NAME)),$(NAME))
 
 reproduce: setup  ## train and report an experiment: [EXPERIMENT=demo] [DATA=folder] [RESPONSES=folder] [NAME=mine] [CORES=4]
-	$(RUN)snakemake --cores $(CORES) --configfile config/$(EXPERIMENT).yaml \
+	$(RUN)snakemake --cores $(CORES) --resources mem_mb=$(MEMORY) --configfile config/$(EXPERIMENT).yaml \
 	  $(if $(DATA)$(RESPONSES)$(CALLED),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") $(if $(CALLED),"name=$(CALLED)")$(if $(RESPONSES), "responses=$(shell realpath -ms -- "$(RESPONSES)")")
+
+# The report's experiment at its full size, with one epoch a system: an hour or more, and 24 GB in build/rehearsal.
+rehearsal: setup  ## try the report's experiment on SYNTHETIC clips: [LISTS=folder] [WORK=folder] [SHARE=0.02] [CORES=4]
+	$(RUN)python -m benchmarks.rehearsal --cores $(CORES) $(if $(LISTS),--lists "$(LISTS)") \
+	  $(if $(WORK),--work "$(WORK)") $(if $(SHARE),--share $(SHARE))
 
 test: setup  ## the tests, and every notebook
 	$(RUN)python -m pytest

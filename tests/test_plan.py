@@ -35,6 +35,7 @@ def test_work_of_a_step():
 
 def test_hours_on_a_core_are_those_of_committed_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "MEASURED", str(tmp_path))
+    monkeypatch.setattr(plan, "REHEARSAL", str(tmp_path / "none.csv"))
     assert plan.measured("2") is None
     for seed, seconds in enumerate((100, 50, 200)):
         folder = tmp_path / "submission_2" / f"seed_{seed}"
@@ -54,6 +55,16 @@ def test_hours_on_a_gpu_are_those_of_its_benchmark_where_it_was_run(tmp_path, mo
     table = plan.trainings(REPORT).set_index("submission")
     assert table["hours on a GPU"]["2"] == pytest.approx(table.clips["2"] / 2000 / 3600)
     assert table["hours on a GPU"].notna().sum() == 2
+
+
+def test_hours_on_a_core_are_the_rehearsals_where_there_is_one(tmp_path, monkeypatch):
+    file = tmp_path / "rehearsal.csv"
+    file.write_text("step,clips,seconds,epoch_seconds\nstore,16930,90,\ntrain_2_seed_0,11868,700,593.4\n")
+    monkeypatch.setattr(plan, "REHEARSAL", str(file))
+    assert plan.measured("2") == pytest.approx(20) and plan.measured("4") is None
+    hours = plan.trainings(REPORT).set_index("submission")["hours on a core"]
+    assert hours["2"] == pytest.approx(500 * round(13962 * 0.85) / 20 / 3600) and hours["4"] == ""
+    assert f"rates of one epoch in {file}" in plan.text(REPORT)
 
 
 def test_an_ablations_trainings_are_planned_whoever_else_is_trained():
