@@ -25,8 +25,7 @@ WAYS = {"mean over crops": ("submission_{}", "predictions_crops"),
         "mean of its seeds' weights": ("averaged_{}", "predictions"),
         "mean of the four's probabilities, against 4 alone": ("submission_[1-4]", "predictions")}  # fmt: skip
 # Tables that the report does not have; page.html names them.
-MORE = ("league", "floors", "floors_unseen", "ablation", "ablation_pairs", "ablation_devices", "beyond",
-        "simulated_devices")  # fmt: skip
+MORE = ("league", "floors", "floors_unseen", "ablation", "ablation_pairs", "beyond", "simulated_devices")
 SENTENCES = {"league": words.league, "floors": words.floors, "floors_unseen": words.floors, "ablation": words.ablation,
              "beyond": words.beyond}  # fmt: skip
 RUN = {  # what the page shows of a run.json
