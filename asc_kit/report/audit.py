@@ -15,13 +15,13 @@ from torch import nn
 from asc_kit import complexity
 from asc_kit.blocks import FusedMBConv4, MBConv4
 from asc_kit.config import SYSTEMS, Augmentation, Features, Training
-from asc_kit.data.check import CLIPS, DEVICES, TRAINING_A, WITHDRAWN
+from asc_kit.data.check import CLIPS, DEVICES, OFFICIAL, TRAINING_A, WITHDRAWN
 from asc_kit.data.demo import Demo
 from asc_kit.network import TABLE_1, Baseline, Network
 from asc_kit.report import evaluation, tables
 
 CLASSES = tuple(TRAINING_A)
-RELEASES = {"first release": 2970, "re-release": 2968}
+RELEASES = {name: sides["evaluation"] for name, sides in OFFICIAL.items()}
 STATUSES = {
     "derived": "recomputed here, and equal",
     "setting": "a choice of the authors', and the kit's default",
