@@ -198,7 +198,8 @@ def _listed(root: Path) -> bool:
 
 
 def _fold_lists(root: Path, side: str = "*") -> list[Path]:
-    return [file for file in sorted(_setup(root).glob(f"fold*_{side}.*")) if file.suffix in (".csv", ".txt")]
+    setup = root / "evaluation_setup" if (root / "evaluation_setup").is_dir() else root
+    return [file for file in sorted(setup.glob(f"fold*_{side}.*")) if file.suffix in (".csv", ".txt")]
 
 
 def _refuse_foreign(root: Path) -> None:
@@ -207,10 +208,6 @@ def _refuse_foreign(root: Path) -> None:
             if (folder / name).is_file():
                 raise InputError(f"dataset_root: {folder} is laid out as {title}, which is not read; make a CSV file "
                                  f"of {name} ({columns}) and give that")  # fmt: skip
-
-
-def _setup(root: Path) -> Path:
-    return root / "evaluation_setup" if (root / "evaluation_setup").is_dir() else root
 
 
 def _inner(root: Path, skip_broken: bool) -> Path:
