@@ -54,6 +54,7 @@ def check_mp3(file: Path, data: mmap.mmap) -> None:
     place, frames = 0, []
     while size := _tag_size(data, place):
         place += size
+    place = max(place, data.find(b"\xff", place))  # zeros may stand between
     tag = data[place : place + 200]
     while frame := _mpeg_frame(data, place):
         place += frame[0]
