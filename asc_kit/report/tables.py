@@ -243,7 +243,7 @@ def floors_unseen(results: Results) -> pd.DataFrame:
     """`floors` without the clips that chose the recipe; empty where it does not name them (``chosen_on``)."""
     if not (file := results.recipe.chosen_on):
         return pd.DataFrame()
-    chosen = texts.read(path(file)).filename
+    chosen = texts.read(path(file), "\t", needs=["filename"]).filename
 
     def without(scored: Scored) -> Scored:
         return replace(scored, seeds={seed: rows.drop(chosen, errors="ignore") for seed, rows in scored.seeds.items()})
