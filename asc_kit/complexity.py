@@ -1,7 +1,5 @@
 """Tables 1, 5 and 6 from the built network: structure, parameters, bytes, multiply-accumulates (Section 3.5)."""
 
-import re
-
 import pandas as pd
 import torch
 from torch import nn
@@ -60,8 +58,6 @@ def sizes(net: nn.Module) -> dict[str, int]:
 def evaluate(formula: str, i: int, o: int) -> int:
     """A formula of Table 5 for I inputs and O outputs; H is equation (1), [x] the integer part."""
     code = formula.replace("·", "*").replace("²", "**2").replace("[0.25*I]", "(I // 4)")
-    if not re.fullmatch(r"[\dIOH+*/(), ]+", code):
-        raise ValueError(f"{formula!r} is no formula of Table 5")
     return eval(code, {"__builtins__": {}}, {"I": i, "O": o, "H": lambda x, y: x * y if x != y else 0})
 
 
