@@ -15,6 +15,8 @@ import typer
 from asc_kit.common import InputError, say
 
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="import the network's class that the model file names")]
+ModelFile = Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")]
+Parameters = Annotated[list[str], typer.Option("-p", help="NAME=VALUE, any number of times")]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
 
 
@@ -33,21 +35,17 @@ def main(version: Annotated[bool, typer.Option("--version", callback=_say_versio
 def run(
     notebook: Annotated[Path, typer.Argument(help="a notebook of notebooks/")],
     output: Annotated[Path, typer.Argument(help="where the executed copy goes")],
-    parameter: Annotated[list[str], typer.Option("-p", help="NAME=VALUE, any number of times")] = [],
+    parameter: Parameters = [],
 ) -> None:
     """Execute a notebook with papermill; a value is read by its parameter's type, and settings are changed by name."""
     from asc_kit.run import batch, parameters
 
-    if wrong := [text for text in parameter if "=" not in text]:
-        raise InputError(f"-p {wrong[0]}: must read NAME=VALUE")
     values = parameters.resolve(batch.declared(notebook), parameters.typed(parameter))
     batch.execute(notebook, output, values)
 
 
 @app.command()
-def plan(
-    recipe: Annotated[Path, typer.Argument(help="config/report.yaml, or another that says what it expects")],
-) -> None:
+def plan(recipe: Annotated[Path, typer.Argument(help="such as config/report.yaml")]) -> None:
     """Tell steps, disk, time and memory of an experiment before its data is there."""
     from asc_kit.run import plan as planning
     from asc_kit.run import recipes
@@ -73,9 +71,7 @@ def score(
     predictions: Annotated[Path, typer.Argument(help="TAB or comma separated, in the DCASE output format")],
     truth: Annotated[Path, typer.Option(help="filename, scene_label and, where known, identifier and source_label")],
     out: Annotated[Path, typer.Option(help="folder for table_3.csv, table_4.csv, overall.json, confusion_matrix.csv")],
-    against: Annotated[
-        Path | None, typer.Option(help="another system's predictions: differences from it, paired")
-    ] = None,
+    against: Annotated[Path | None, typer.Option(help="another system's predictions: paired differences")] = None,
     classes: Annotated[str | None, typer.Option(help="all classes, as bus,park: where the truth has not all")] = None,
 ) -> None:
     """Score any system's predictions: overall, by class and by device, with intervals."""
@@ -120,14 +116,12 @@ def train(
     minutes: Annotated[float | None, typer.Option(min=0.1, help="that it may take; else as the clips want")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="trainings at a time; else one a core")] = None,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="leave out what cannot be read")] = False,
-    parameter: Annotated[list[str], typer.Option("-p", help="SETTING=VALUE, such as epochs=40")] = [],
+    parameter: Parameters = [],
 ) -> None:
     """Train on recordings of your own, score it at places it never heard, and write models to take away."""
     from asc_kit.report import verdict
     from asc_kit.run import own, parameters
 
-    if wrong := [text for text in parameter if "=" not in text]:
-        raise InputError(f"-p {wrong[0]}: must read SETTING=VALUE")
     changes = parameters.resolve({"changes": dict}, parameters.typed(parameter)).get("changes", {})
     plan = own.plan(folder, out or Path(f"{folder.resolve().name}-model"), minutes, workers, skip_broken, **changes)
     own.train(plan)
@@ -135,10 +129,7 @@ def train(
 
 
 @app.command()
-def size(
-    model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
-    allow_code: AllowCode = False,
-) -> None:
+def size(model: ModelFile, allow_code: AllowCode = False) -> None:
     """Count a model's numbers, bytes, multiply-accumulates and memory, and say which year's DCASE limits it meets."""
     from asc_kit.deploy import size as sizing
 
@@ -147,7 +138,7 @@ def size(
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
+    model: ModelFile,
     out: Annotated[Path, typer.Option(help="the ONNX file: waveform in, probabilities out")],
     allow_code: AllowCode = False,
 ) -> None:
@@ -161,7 +152,7 @@ def export(
 
 @app.command()
 def web(
-    model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
+    model: ModelFile,
     out: Annotated[Path, typer.Option(help="folder to make, or to make anew")],
     runtime: Annotated[Path | None, typer.Option(help="onnxruntime-web's archive, where npm cannot fetch it")] = None,
     allow_code: AllowCode = False,
@@ -177,7 +168,7 @@ def web(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="model.safetensors of a run")],
+    model: ModelFile,
     files: Annotated[list[Path] | None, typer.Argument(help="recordings, and folders of them")] = None,
     top: Annotated[int | None, typer.Option(min=1, help="classes shown of each recording")] = None,
     json: Annotated[bool, typer.Option("--json", help="a list of file, label, probabilities")] = False,
@@ -212,7 +203,7 @@ def predict(
 
 @app.command()
 def listen(
-    model: Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")],
+    model: ModelFile,
     device: Annotated[str | None, typer.Option(help="microphone, by name or number; else the system's own")] = None,
     stdin: Annotated[bool, typer.Option("--stdin", help="a pipe: signed 16 bits, little endian, mono")] = False,
     rate: Annotated[float | None, typer.Option(help="of the pipe's samples, Hz")] = None,
@@ -234,7 +225,7 @@ def package(
     experiment: Annotated[Path | None, typer.Argument(help="folder of an experiment, with its runs")] = None,
     label: Annotated[str | None, typer.Option(help="Surname_Institute_task1a")] = None,
     data: Annotated[Path | None, typer.Option(help="data set to predict, labelled or not")] = None,
-    seed: Annotated[int | None, typer.Option(help="which of several")] = None,
+    seed: Annotated[int, typer.Option(help="of the runs")] = 0,
     out: Annotated[Path | None, typer.Option(help="zip file to write")] = None,
     check: Annotated[Path | None, typer.Option(help="zip file to check, against data if given")] = None,
 ) -> None:

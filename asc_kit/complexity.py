@@ -1,17 +1,9 @@
 """Tables 1, 5 and 6 from the built network: structure, parameters, bytes, multiply-accumulates (Section 3.5)."""
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable
-from functools import partial
-
 import pandas as pd
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
-from torch.utils.hooks import RemovableHandle
+from torch.utils.flop_counter import FlopCounterMode
 
 from asc_kit import network
 from asc_kit.blocks import FusedMBConv4, MBConv4
@@ -66,8 +58,6 @@ def sizes(net: nn.Module) -> dict[str, int]:
 def evaluate(formula: str, i: int, o: int) -> int:
     """A formula of Table 5 for I inputs and O outputs; H is equation (1), [x] the integer part."""
     code = formula.replace("·", "*").replace("²", "**2").replace("[0.25*I]", "(I // 4)")
-    if not re.fullmatch(r"[\dIOH+*/(), ]+", code):
-        raise ValueError(f"{formula!r} is no formula of Table 5")
     return eval(code, {"__builtins__": {}}, {"I": i, "O": o, "H": lambda x, y: x * y if x != y else 0})
 
 
@@ -127,80 +117,23 @@ def multiply_accumulates(net: nn.Module, features: Features, seconds: float = 10
 
 
 @torch.no_grad()
-def _pass(net: nn.Module, features: Features, seconds: float, hooks: Iterable[RemovableHandle] = ()) -> None:
-    """Run a silent clip through the network as it is scored; ``hooks`` are then removed."""
+def _pass(net: nn.Module, features: Features, seconds: float) -> None:
+    """Run a silent clip through the network as it is scored."""
     was_training = net.training
     net.eval()(torch.zeros(1, 1, features.frames(round(seconds * features.sample_rate)), features.n_mels))
     net.train(was_training)
+
+
+@torch.no_grad()
+def peak_activations(net: nn.Module, features: Features, seconds: float = 10.0) -> int:
+    """Numbers that the convolution or product which needs most takes and gives, for one clip.
+
+    What a shortcut keeps meanwhile comes on top; all else (norms, activations, gates) can be done in place.
+    """
+    sizes = [0]
+    hooks = [layer.register_forward_hook(lambda _, x, y: sizes.append(x[0].numel() + y.numel()))
+             for layer in net.modules() if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear))]  # fmt: skip
+    _pass(net, features, seconds)
     for hook in hooks:
         hook.remove()
-
-
-def anatomy(net: nn.Module, features: Features, seconds: float = 10.0) -> pd.DataFrame:
-    """What every module takes and gives for one clip of ``seconds``.
-
-    Returns
-    -------
-    parameters, input, output (shapes without the batch: channels x time x mel), macs; a row a module, by its name
-    """
-    seen: dict[str, tuple] = {}
-
-    def hook(name: str, _: nn.Module, x: tuple, y: torch.Tensor) -> None:
-        y = y[0] if isinstance(y, tuple) else y  # a recurrent layer gives its state, too
-        seen[name] = tuple(x[0].shape[1:]), tuple(y.shape[1:])
-
-    with FlopCounterMode(display=False) as counter:
-        hooks = [module.register_forward_hook(partial(hook, name)) for name, module in net.named_modules()]
-        _pass(net, features, seconds, hooks)
-    flops, top = counter.get_flop_counts(), type(net).__name__
-    macs = {name: sum(flops.get(f"{top}.{name}".rstrip("."), {}).values()) // 2 for name in seen}
-    rows = [(name, count(net.get_submodule(name)), *shapes, macs[name]) for name, shapes in seen.items()]
-    return pd.DataFrame(rows, columns=["module", "parameters", "input", "output", "macs"]).set_index("module")
-
-
-def peak_activations(net: nn.Module, features: Features, seconds: float = 10.0) -> int:
-    """Numbers that must be in memory at once, besides the weights, to run one clip layer by layer.
-
-    The largest sum, over the convolutions and products, of a layer's input, its output, and whatever came before and
-    is wanted after it, as a shortcut; all else (norms, activations, gates) is done in place.
-    """
-    trace = _Trace()
-    with trace:
-        _pass(net, features, seconds)
-    for tensor in (*net.parameters(), *net.buffers()):
-        trace.uses.pop(_memory(tensor), None)
-    spans = [(min(steps), max(steps), trace.sizes[memory]) for memory, steps in trace.uses.items()]
-    alive = [sum(size for first, last, size in spans if first <= step <= last) for step in trace.products]
-    return max(alive, default=0)
-
-
-def _memory(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
-
-
-class _Trace(TorchDispatchMode):
-    """Which memory the operations of a network take and give, step by step; views of the same memory are one.
-
-    Attributes
-    ----------
-    uses, sizes : memory -> the steps that use it, and how many numbers it holds
-    products : steps that are convolutions or products
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.uses, self.sizes = defaultdict(list), {}
-        self.products, self.step = [], 0
-        self.kept = []  # tensors, or later ones would be given their memory
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        given = operation(*args, **(kwargs or {}))
-        self.step += 1
-        if operation.overloadpacket in flop_registry:
-            self.products.append(self.step)
-        for tensor in tree_leaves((args, kwargs, given)):
-            if isinstance(tensor, torch.Tensor):
-                self.kept.append(tensor)
-                self.uses[_memory(tensor)].append(self.step)
-                self.sizes[_memory(tensor)] = tensor.untyped_storage().nbytes() // tensor.element_size()
-        return given
+    return max(sizes)

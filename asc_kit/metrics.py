@@ -160,9 +160,8 @@ def _resampled(
     place = np.searchsorted(places, locations)
     _, scene = np.unique(labels, return_inverse=True)
     shape = (len(places), scene.max() + 1)
-    sums = [
-        _sums(place, scene, values, shape) for values in (np.ones(len(labels)), correct, losses)
-    ]  # locations, classes
+    each = np.ones(len(labels)), correct, losses
+    sums = [_sums(place, scene, values, shape) for values in each]  # locations, classes
     random = np.random.default_rng(0)
     drawn = random.multinomial(len(sums[0]), np.full(len(sums[0]), 1 / len(sums[0])), size=RESAMPLES)
     weights = np.vstack([np.ones(len(sums[0])), drawn])  # the first row is the data as they are

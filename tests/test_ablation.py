@@ -154,30 +154,6 @@ def test_faults_of_an_ablation_are_named(tmp_path):
         recipes.load(tmp_path / "bad.yaml")
 
 
-def test_by_device_each_recorder_is_scored_by_itself(home):
-    truth = pd.read_csv(home / "truth.tsv", sep="\t")
-    truth["source_label"] = ["a", "a", "b", "s1"] * (len(truth) // 4)
-    truth.to_csv(home / "truth.tsv", sep="\t", index=False)
-    right = {v: write_run(home, v, 0, c) for v, c in ((None, 0.9), ("crop", 0.6))}
-    ablation.write(home, RECIPE)
-    table = pd.read_csv(home / "tables" / "ablation_devices.csv").set_index(["variant", "device"])
-    device = truth.set_index("filename").source_label
-    for name, these in (("a", device == "a"), ("s1", device == "s1"), ("all but a", device != "a")):
-        row = table.loc["crop", name]
-        assert row.n == these.sum() and row.accuracy == pytest.approx(right["crop"][these].mean())
-        expected = (right["crop"].astype(float) - right[None])[these].mean()
-        assert row.accuracy_difference == pytest.approx(expected)
-    assert table.loc[ablation.AS_IT_STANDS].accuracy_difference.isna().all()
-
-
-def test_without_devices_there_is_no_such_table(home):
-    truth = pd.read_csv(home / "truth.tsv", sep="\t").assign(source_label="")
-    truth.to_csv(home / "truth.tsv", sep="\t", index=False)
-    write_run(home, None, 0, 0.9)
-    ablation.write(home, RECIPE)
-    assert not (home / "tables" / "ablation_devices.csv").exists()
-
-
 def test_validation_clips_are_compared_where_the_recipe_says_so(home):
     """Runs that are alike on the evaluation clips, and not on those held out."""
     recipe = replace(RECIPE, ablation_clips="validation")

@@ -80,7 +80,7 @@ META = "filename\tscene_label\tidentifier\n"
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (None, "neither meta.csv nor folders of recordings"), ("", "meta.csv: is empty; give it a line that names the columns"), (META, "lists no clip"),
+        (None, "neither meta.csv nor folders of recordings"), ("", "meta.csv: is empty; give it a line that names the columns"), (META, "has no rows"),
         ("filename,scene_label\na.wav,bus\n", "no column 'filename'"), ("filename\tscene\na.wav\tbus\n", "is 'scene' meant"),
         (META + "a.wav\tbus\tx\na.wav\tbus\tx\n", "a.wav is listed twice"), (META + "a.wav\t\tx\n", "line 2 has no scene_label"),
         ("filename\tscene_label\na.wav\tbus\n", "line 2 has no identifier"), (META + "a.wav\tbus\tx\ty\n" * 2, "more fields than its first line"),

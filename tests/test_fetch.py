@@ -665,8 +665,8 @@ GOOD = ["toy", "a.zip", "http://localhost/a.zip", "10", "0" * 32]
     [
         (None, "No such file"),
         ("", "is empty; give it a line that names the columns"),
-        ("dataset\tfilename\turl\tmd5\n", "has no column bytes; it needs the columns dataset, filename, url, bytes, md5, TAB"),
-        (HEADER.replace("\t", ","), "; it needs the columns"),
+        ("dataset\tfilename\turl\tmd5\n", "names no column 'bytes' (it begins 'dataset' and has 4 cells); it needs dataset, filename, url, bytes, md5, TAB"),
+        (HEADER.replace("\t", ","), "; it needs dataset, filename"),
         (HEADER + "toy\ta.zip\n", ":2: url '' is not an http"),
         (HEADER + 2 * ("\t".join(GOOD) + "\n"), "filename a.zip is there twice"),
         *[

@@ -8,24 +8,18 @@ import pytest
 from conftest import real
 from scipy import stats
 
-from asc_kit import metrics
-from asc_kit.data import corpus
 from asc_kit.report import audit, places, tables
+from tools import places as recomputed
 
 
 @pytest.fixture(scope="module")
 def two_stage():
     """The clips of the fold as that system answered them."""
-    predictions = real("tau2020_predictions") / "two_stage.tsv"
-    _, clips = corpus.read(real("tau2020_splits/v2")).split(1, 1)
-    table = pd.read_csv(predictions, sep="\t").set_index("filename").loc[clips.filename]
-    probabilities, labels = table[list(audit.CLASSES)].to_numpy(), clips.scene_label.map(audit.CLASSES.index).to_numpy()
-    right = (probabilities.argmax(axis=1) == labels).astype(float)
-    return clips.assign(label=labels, correct=right, loss=metrics.clip_losses(probabilities, labels))
+    return recomputed.answered(real("tau2020_predictions") / "two_stage.tsv", real("tau2020_splits/v2"))
 
 
 def test_published_widths_are_those_of_the_predictions(two_stage):
-    pd.testing.assert_frame_equal(places.widths(two_stage), places.published(), rtol=0, atol=2e-4)
+    pd.testing.assert_frame_equal(recomputed.widths(two_stage), places.published(), rtol=0, atol=2e-4)
 
 
 def test_the_rows_of_the_predictions_are_not_committed():
@@ -47,7 +41,7 @@ def test_places_widen_an_interval_where_their_clips_are_alike():
     random, places_of = np.random.default_rng(0), np.repeat(np.arange(60), 16)
     for right, ratio in ((np.repeat(random.random(60) < 0.5, 16), 4), (random.random(960) < 0.5, 1)):
         values = [right.astype(float), right * 2.0, np.zeros(960, int)]
-        by_clip, by_place = (places._halves(values, units) for units in (np.arange(960), places_of))
+        by_clip, by_place = (recomputed.halves(values, units) for units in (np.arange(960), places_of))
         for score in ("accuracy", "log_loss"):
             assert by_place[score][1] / by_clip[score][1] == pytest.approx(ratio, rel=0.15)
 

@@ -38,10 +38,10 @@ def test_three_counts_and_work(tmp_path, submission, folded):
 @pytest.mark.parametrize("seconds", [1, 10])
 @pytest.mark.parametrize("mels", [32, 160])
 def test_peak_is_the_first_depthwise_convolution(mels, seconds):
-    """48 channels in, 48 out at half the time, and the block's 12 wait for the shortcut."""
+    """48 channels in and 48 out at half the time."""
     settings = Recipe("test").config({32: "1", 160: "4"}[mels]).features
     half = -(-settings.frames(44100 * seconds) // 2)
-    want = (48 * half + 48 * -(-half // 2) + 12 * half) * mels // 2
+    want = (48 * half + 48 * -(-half // 2)) * mels // 2
     for net in (network.Network(mels, 10), network.Network(mels, 10).eval()):
         training = net.training
         assert complexity.peak_activations(net, settings, seconds) == want
@@ -67,15 +67,15 @@ class Foreign(nn.Module):
         return self.last(torch.cat([x, y], 1).mean(2))
 
 
-def test_peak_of_any_network_counts_what_is_still_wanted():
-    """32 in and 8 out of the first convolution; 8 in, 8 out and the 8 that wait need less."""
+def test_peak_of_any_network_is_what_one_layer_takes_and_gives():
+    """32 in and 8 out of the first convolution; then 40 and 8 of the third."""
     settings = Recipe("test").config("1").features
     frames = settings.frames(44100)
     assert complexity.peak_activations(Foreign(), settings, 1) == (32 + 8) * frames
     net = Foreign()
     net.first = nn.Conv1d(32, 8, 1, stride=1)
     net.second, net.third = nn.Conv1d(8, 40, 1), nn.Conv1d(40, 8, 1)
-    assert complexity.peak_activations(net, settings, 1) == (40 + 8 + 8) * frames
+    assert complexity.peak_activations(net, settings, 1) == (40 + 8) * frames
     assert complexity.peak_activations(nn.Flatten(), settings, 1) == 0  # has neither
 
 

@@ -238,7 +238,7 @@ def other_label(texts):
 MUTATIONS = {
     "a row less": (rows(lambda r: r[:3] + r[4:]), f"{ONE}.output.csv: lacks 1 clips of DATA: 2.wav"),
     "a strange clip": (line(3, 0, "77.wav"), f"{ONE}.output.csv: has 1 clips that DATA has not: 77.wav"),
-    "a row twice": (rows(lambda r: [*r, r[5]]), f"{ONE}.output.csv: line 14: 4.wav is there twice"),
+    "a row twice": (rows(lambda r: [*r, r[5]]), f"{ONE}.output.csv: line 14: names a file that is there twice"),
     "a column less": (rows(lambda r: [x.rsplit("\t", 1)[0] for x in r]), f"{ONE}.output.csv: missing columns: tram;"),
     "a column's name": (line(0, 4, "subway"), f"{ONE}.output.csv: missing columns: metro; it has filename, scene_label, airport, bus, subway"),
     "two columns": (rows(lambda r: [r[0].replace("airport\tbus", "bus\tairport"), *r[1:]]), "missing columns: none; it has filename, scene_label, bus, airport,"),
@@ -246,13 +246,13 @@ MUTATIONS = {
     "a cell more": (line(2, 5, lambda x: f"{x}\t0"), f"{ONE}.output.csv: is no TAB separated text (Error tokenizing data. C error: Expected 12 fields in line 3, saw 13)"),
     "no rows": (rows(lambda r: r[:1]), f"{ONE}.output.csv: has no row"),
     "no text": (lambda t: t.update({f"{ONE}.output.csv": ""}), f"{ONE}.output.csv: is no TAB separated text (No columns"),
-    "another label": (other_label, f"{ONE}.output.csv: line 2: scene_label is "),
-    "a label": (line(1, 1, "harbour"), f"{ONE}.output.csv: line 2: scene_label 'harbour' is none of the ten"),
-    "a word": (line(4, 6, "much"), f"{ONE}.output.csv: line 5: park is 'much', no probability from 0 to 1"),
-    "NaN": (line(4, 6, "nan"), f"{ONE}.output.csv: line 5: park is 'nan', no probability from 0 to 1"),
-    "negative": (line(4, 6, "-0.1"), f"{ONE}.output.csv: line 5: park is '-0.1', no probability from 0 to 1"),
-    "above one": (line(4, 6, "1.01"), f"{ONE}.output.csv: line 5: park is '1.01', no probability from 0 to 1"),
-    "sum": (line(4, 6, lambda x: str(float(x) / 2)), f"{ONE}.output.csv: line 5: its probabilities sum to 0."),
+    "another label": (other_label, f"{ONE}.output.csv: line 2: its scene_label is not the most probable class (1 such rows)"),
+    "a label": (line(1, 1, "harbour"), f"{ONE}.output.csv: line 2: its scene_label is none of the ten"),
+    "a word": (line(4, 6, "much"), f"{ONE}.output.csv: line 5: a class has no probability from 0 to 1"),
+    "NaN": (line(4, 6, "nan"), f"{ONE}.output.csv: line 5: a class has no probability from 0 to 1"),
+    "negative": (line(4, 6, "-0.1"), f"{ONE}.output.csv: line 5: a class has no probability from 0 to 1"),
+    "above one": (line(4, 6, "1.01"), f"{ONE}.output.csv: line 5: a class has no probability from 0 to 1"),
+    "sum": (line(4, 6, lambda x: str(float(x) / 2)), f"{ONE}.output.csv: line 5: its probabilities do not sum to 1"),
     "no name": (line(4, 0, ""), f"{ONE}.output.csv: line 5: names no file"),
     "no metadata": (lambda t: t.pop(f"{ONE}.meta.yaml"), f"{LABEL}_1: needs one output.csv and one meta.yaml, has output.csv"),
     "no output": (lambda t: t.pop(f"{ONE}.output.csv"), f"{LABEL}_1: needs one output.csv and one meta.yaml, has meta.yaml"),
@@ -274,9 +274,7 @@ MUTATIONS = {
     "email": (field("submission.authors.0.email"), f"{ONE}.meta.yaml: submission.authors.0 has no email"),
     "corresponding": (field("submission.authors.0.corresponding", False), "; give a list of authors, one of them corresponding"),
     "parameters": (field("system.complexity.total_parameters", "62k"), "total_parameters is '62k'; give a whole number"),
-    "more than all": (field("system.complexity.total_parameters_non_zero", 70000), "70000 parameters that are not zero, of 62090, and"),
     "large": (field("system.complexity.model_size", 129.0), "model_size is 129.0; give a number of KB, above 0 and at most 128"),
-    "bytes": (field("system.complexity.model_size", 0.4), "and 0.4 KB do not fit"),
     "size": (field("system.complexity.model_size", "small"), "model_size is 'small'; give a number of KB"),
     "400 digits": (field("system.complexity.model_size", 10**400), "model_size is 1000"),
     "of parameters": (field("system.complexity.total_parameters_non_zero", 10**400), "total_parameters_non_zero is 1000"),
@@ -286,7 +284,6 @@ MUTATIONS = {
     "percent": (field("results.development_dataset.overall.accuracy", 140), "results.development_dataset.overall.accuracy is 140; give per cent, 0 to 100, or nothing"),
     "list": (field("results.development_dataset.class_wise", [1]), "results.development_dataset.class_wise is [1]; give a block"),
     "loss": (field("results.development_dataset.class_wise.bus.logloss", -1), "class_wise.bus.logloss is -1; give a number, 0 or more, or nothing"),
-    "mean": (field("results.development_dataset.overall.accuracy", 99.0), "the overall accuracy is 99.0, the mean of"),
 }  # fmt: skip
 
 
@@ -348,22 +345,20 @@ def test_a_report_and_names_with_their_folder_are_no_faults(tmp_path, sent, data
 @pytest.mark.parametrize(
     ("change", "what"),
     [(dict(label="Kit"), "label: 'Kit' does not read Surname_Institute_task1a"),
-     (dict(seed=3), "has 0; choose one with --seed"),
+     (dict(seed=3), "no whole run of submissions 1 to 4 with seed 3"),
      (dict(home="/nowhere"), "holds no whole run"), (dict(data="/nowhere"), "no such folder"),
      (dict(out="/proc/none/p.zip"), "cannot be written"), (dict(data="strange"), "has the class 'harbour'"),
-     (dict(home="fewer"), "not the ten of DCASE 2021"), (dict(home="seeds"), "has 0, 1; choose one with --seed")],
+     (dict(home="fewer"), "not the ten of DCASE 2021")],
 )  # fmt: skip
 def test_faults_of_the_input_are_one_line_and_nothing_is_written(tmp_path, home, data, change, what):
     values = dict(home=home, label=LABEL, data=data, out=tmp_path / "p.zip") | change
     if values["data"] == "strange":
         values["data"] = write_corpus(tmp_path / "strange", [("audio/a.wav", "harbour", "x", "a")])
-    if values["home"] in ("fewer", "seeds"):
+    if values["home"] == "fewer":
         values["home"] = tmp_path / values["home"]
         values["home"].mkdir()
         (values["home"] / "truth.tsv").write_text((home / "truth.tsv").read_text())
-        write_run(values["home"], "1", classes=CLASSES[:5] if change["home"] == "fewer" else CLASSES)
-        if change["home"] == "seeds":
-            write_run(values["home"], "1", seed=1)
+        write_run(values["home"], "1", classes=CLASSES[:5])
     with pytest.raises(InputError, match=what) as caught:
         submission.package(**{k: type(home)(v) if k in ("home", "data", "out") else v for k, v in values.items()})
     assert "\n" not in str(caught.value) and not list(tmp_path.glob("*.zip*"))

@@ -10,8 +10,12 @@ import pandas as pd
 from asc_kit.common.errors import InputError
 from asc_kit.common.progress import say
 
+SEPARATED = {"\t": "TAB", "\t,;": "TAB, comma or semicolon"}
 
-def read(file: Path, separators: str = "\t,;", names: Sequence[str] = ()) -> pd.DataFrame:
+
+def read(
+    file: Path, separators: str = "\t,;", names: Sequence[str] = (), needs: Sequence[str] = ()
+) -> pd.DataFrame:
     """Text in cells, without blanks around it; the index are the numbers of the lines.
 
     Columns are called as `label` writes what the first line names them; one without a name is left out.
@@ -20,10 +24,11 @@ def read(file: Path, separators: str = "\t,;", names: Sequence[str] = ()) -> pd.
     ----------
     separators : of which the one counts that stands most often in the first line; with TAB alone, a row is a line
     names : of the columns, where the first line is no header since it begins with a file's name
+    needs : columns that it must have, and a row
 
     Raises
     ------
-    InputError : the file is missing, empty or no such table, or names a column twice.
+    InputError : the file is missing, empty or no such table, names a column twice, or lacks what it needs.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -45,6 +50,11 @@ def read(file: Path, separators: str = "\t,;", names: Sequence[str] = ()) -> pd.
     if table.columns.has_duplicates:
         twice = table.columns[table.columns.duplicated()][0]
         raise InputError(f"{file}: its first line names the column {twice} twice (Bus is bus); give each its own name")
+    if missing := [name for name in needs if name not in table]:
+        raise InputError(f"{file}: its first line names no column {missing[0]!r} (it begins {first[0]!r} and has "
+                         f"{len(first)} cells); it needs {', '.join(needs)}, {SEPARATED[separators]} separated")
+    if needs and table.empty:
+        raise InputError(f"{file}: has no rows; give one a file")
     return table
 
 

@@ -38,8 +38,9 @@ class Corpus:
     Attributes
     ----------
     root : the data set's folder
-    table : filename, scene_label, identifier, source_label, city, segment, recording (what the clip was cut from); a
-        row a clip; "" where unknown. An evaluation set whose labels are not public has no scene_label at all
+    table : filename, scene_label, identifier, source_label, city, segment, recording and start (what the clip was cut
+        from, and at which second); a row a clip; "" where unknown. An evaluation set whose labels are not public has no
+        scene_label at all
     lists : fold number -> (training, evaluation) file names, as the data set brings them
     """
 
@@ -177,11 +178,10 @@ def read(root: str | Path, split: str = "given", skip_broken: bool = False) -> C
             raise InputError(f"{file}: line {absent.idxmax()} has no {name}; add it to the {name} column")
     own.check_classes(file, sorted(set(table.scene_label)) if labelled else [])
     table["identifier"] = _places(table.identifier)
-    if "recording" not in table:  # what a clip was cut from
-        table["recording"] = table.filename
+    table = pd.DataFrame({"recording": table.filename, "start": ""}).assign(**table)  # what a clip was cut from
     if split == "recording":
         table["identifier"] = table.recording
-    table = table[[*COLUMNS, "city", "segment", "recording"]].reset_index(drop=True)
+    table = table[[*COLUMNS, "city", "segment", "recording", "start"]].reset_index(drop=True)
     lists = {1: (tuple(table.filename), ())} if split == "all" else {}
     if labelled and split == "given":
         lists = _lists(root, dict(zip(table.filename, table.scene_label)))
@@ -198,7 +198,8 @@ def _listed(root: Path) -> bool:
 
 
 def _fold_lists(root: Path, side: str = "*") -> list[Path]:
-    return [file for file in sorted(_setup(root).glob(f"fold*_{side}.*")) if file.suffix in (".csv", ".txt")]
+    setup = root / "evaluation_setup" if (root / "evaluation_setup").is_dir() else root
+    return [file for file in sorted(setup.glob(f"fold*_{side}.*")) if file.suffix in (".csv", ".txt")]
 
 
 def _refuse_foreign(root: Path) -> None:
@@ -207,10 +208,6 @@ def _refuse_foreign(root: Path) -> None:
             if (folder / name).is_file():
                 raise InputError(f"dataset_root: {folder} is laid out as {title}, which is not read; make a CSV file "
                                  f"of {name} ({columns}) and give that")  # fmt: skip
-
-
-def _setup(root: Path) -> Path:
-    return root / "evaluation_setup" if (root / "evaluation_setup").is_dir() else root
 
 
 def _inner(root: Path, skip_broken: bool) -> Path:
@@ -244,11 +241,7 @@ def completed(table: pd.DataFrame) -> pd.DataFrame:
 
 def _table(file: Path) -> pd.DataFrame:
     """A list's rows by the numbers of their lines; a ``.txt`` without names has filename, scene_label, identifier."""
-    table = tables.read(file, "\t", COLUMNS if file.suffix == ".txt" else ())
-    if "filename" not in table:
-        raise InputError(f"{file}: has no column 'filename'; it must be TAB separated, with scene_label where known")
-    if table.empty:
-        raise InputError(f"{file}: lists no clip")
+    table = tables.read(file, "\t", COLUMNS if file.suffix == ".txt" else (), ["filename"])
     if (twice := table.filename.duplicated() & (table.filename != "")).any():
         raise InputError(f"{file}: {table.filename[twice.idxmax()]} is listed twice; remove one of its lines")
     return table

@@ -74,11 +74,7 @@ def read_registry(file: Path) -> pd.DataFrame:
     ------
     InputError : names the file and the line that is at fault.
     """
-    table = tables.read(file, "\t")
-    if missing := FORMS.keys() - set(table):
-        raise InputError(f"{file}: has no column {min(missing)}; it needs the columns {', '.join(FORMS)}, TAB "
-                         "separated")  # fmt: skip
-    table = table[list(FORMS)].reset_index(names="line")
+    table = tables.read(file, "\t", needs=list(FORMS))[list(FORMS)].reset_index(names="line")
     for name, (form, what) in FORMS.items():
         if not (right := table[name].str.fullmatch(form)).all():
             row = table.loc[right.idxmin()]

@@ -31,7 +31,7 @@ Made by asc_kit simulate, seed {seed}. No clip of s1 to s6 was recorded by such 
 
 Device {recorder} is the recorder, its clips as they are (16 bit, mono). s1 to s6 are its clips convolved with a
 measured response of unit energy and compressed: levels of 20 ms are brought nearer to the clip's, a difference in dB
-divided by the ratio. A clip that would pass full scale is made softer as a whole, so that none clips: {softened} here.
+divided by the ratio. A clip that would pass full scale is made softer as a whole, so that none clips.
 
 {devices}
 Training: {training} clips of {recorder}, {few} of them by each of s1, s2 and s3, too. Evaluation: {evaluation} clips of
@@ -130,7 +130,7 @@ def simulate(data: Path, folder: Path, out: Path, seed: int = 0) -> Path:
         _write_devices(part, devices, files)
         text = README.format(
             data=found.root.resolve().name, folder=folder.resolve().name, seed=seed, few=few, training=len(train),
-            recorder=train.source_label.iloc[0], evaluation=len(evaluate), softened=sum(count for *_, count in made),
+            recorder=train.source_label.iloc[0], evaluation=len(evaluate),
             split="as its lists give it" if found.lists else "drawn, one fold of five",
             devices="".join("- {}: {} (md5 {}, {}), ratio {}\n".format(*row) for row in devices.values))  # fmt: skip
         (part / "README.md").write_text(text)
@@ -153,7 +153,7 @@ def _say_notes(root: Path, made: list) -> None:
     """Raise the first fault; say what had to be done to clips."""
     for fault in (one for one in made if isinstance(one, InputError)):
         raise fault
-    for note, count in sorted(Counter(note for _, notes, _ in made for note in notes).items()):
+    for note, count in sorted(Counter(note for _, notes in made for note in notes).items()):
         say(f"{root}: {count} clips: {note}")
 
 
@@ -174,29 +174,28 @@ def _assigned(train: pd.DataFrame, evaluate: int, seed: int) -> tuple[list[tuple
     return [(recorder, *heard.get(name, ())) for name in train.filename] + [(recorder, *SEEN, *UNSEEN)] * evaluate, few
 
 
-def _record(item: tuple, root: Path, part: Path, rate: int, settings: dict) -> tuple[list[tuple], list[str], int]:
-    """Write a clip as each of its devices makes it; their rows of meta.csv, notes, and how many were made softer."""
+def _record(item: tuple, root: Path, part: Path, rate: int, settings: dict) -> tuple[list[tuple], list[str]]:
+    """Write a clip as each of its devices makes it; their rows of meta.csv, and notes."""
     row, devices = item
     wave, notes = audio.decode(root / row.filename, rate)
     suffix = ".flac" if row.filename.lower().endswith(".flac") else ".wav"
     stem = str(Path(row.filename).with_suffix("")).removeprefix("audio/").removesuffix(f"-{row.source_label}")
-    rows, softened = [], 0
+    rows = []
     for device in devices:
         heard = through(wave, *settings[device], rate) if device in settings else wave
         peak = np.abs(heard).max(initial=0)
-        softened += bool(peak > FULL)
         name = f"audio/{stem.strip('/').replace('/', '-')}-{device}{suffix}"
         try:
             soundfile.write(part / name, audio.to_int16(heard * min(1, FULL / max(peak, FULL))), rate, "PCM_16")
         except soundfile.LibsndfileError as error:  # how a full disk looks from there
             raise OSError(error.error_string) from None
         rows.append((name, row.scene_label, row.identifier, device))
-    return rows, [note for note in notes if "full scale" not in note], softened
+    return rows, [note for note in notes if "full scale" not in note]
 
 
 def _write_lists(part: Path, made: list[tuple], training: int) -> None:
     """meta.csv and the fold's two lists; the first ``training`` clips are training's."""
-    tables = [pd.DataFrame([row for rows, *_ in side for row in rows], columns=corpus.COLUMNS)
+    tables = [pd.DataFrame([row for rows, _ in side for row in rows], columns=corpus.COLUMNS)
               for side in (made[:training], made[training:])]  # fmt: skip
     pd.concat(tables).to_csv(part / "meta.csv", sep="\t", index=False)
     for name, table in zip(("train", "evaluate"), tables):

@@ -7,10 +7,10 @@ the exported file gives the same.
 """
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,6 @@ WINDOWS = (1.0, 60.0)  # what may be asked for instead
 SHORT = 1.0  # seconds; below them nothing was trained or measured
 SILENT = 0.25  # of a recording; pauses are shorter
 UNSURE = 0.5  # by its own count the network is then rather wrong than right
-AHEAD = 4  # recordings that wait for each core
 
 
 @dataclass(frozen=True)
@@ -177,17 +176,9 @@ def score_all(
     workers : None: as many as this process may use cores
     """
     torch.set_num_threads(1)
-    workers, waiting = workers or len(os.sched_getaffinity(0)), deque[Future]()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for file in files:
-                waiting.append(pool.submit(_attempt, model, file, seconds, temperature))
-                if len(waiting) > AHEAD * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    attempt = partial(_attempt, model, seconds=seconds, temperature=temperature)
+    with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
+        yield from pool.map(attempt, files)
 
 
 def _attempt(model: Model, file: Path, seconds: float, temperature: float) -> Scored | InputError:

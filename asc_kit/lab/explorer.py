@@ -91,23 +91,19 @@ class Explorer(widgets.VBox):
         return f"{type(self).__name__}(its controls appear in JupyterLab, after Run > Run All Cells)"
 
 
-def listen(wave: np.ndarray, sample_rate: int, synthetic: bool, peak: float | None = None) -> Audio | str:
-    """A player; recordings of others are not written into notebooks that batches execute and people pass on.
+def listen(wave: np.ndarray, sample_rate: int, synthetic: bool) -> Audio | str:
+    """A player of (samples,), as loud as it can be.
 
-    Parameters
-    ----------
-    wave : (samples,)
-    peak : what plays at full scale; None: the wave's own, so that every player is as loud as it can be
+    Recordings of others are not written into notebooks that batches execute and people pass on.
     """
     if synthetic or "JPY_SESSION_NAME" in os.environ:
-        peak = max(float(np.abs(wave).max()), 1e-9) if peak is None else peak
-        return Audio(np.clip(wave / peak, -1, 1), rate=sample_rate, normalize=False)
+        return Audio(wave / max(float(np.abs(wave).max()), 1e-9), rate=sample_rate, normalize=False)
     return "real recording: open this notebook in JupyterLab to hear it"
 
 
-def player(wave: np.ndarray, sample_rate: int, synthetic: bool, title: str = "", peak: float | None = None) -> str:
+def player(wave: np.ndarray, sample_rate: int, synthetic: bool, title: str = "") -> str:
     """`listen` as HTML, for a widget, under its title."""
-    sound = listen(wave, sample_rate, synthetic, peak)
+    sound = listen(wave, sample_rate, synthetic)
     sound = sound if isinstance(sound, str) else sound._repr_html_()
     return f'<div style="display:inline-block;margin:0 1em 0.5em 0">{html.escape(title)}<br>{sound}</div>'
 

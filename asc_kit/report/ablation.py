@@ -89,25 +89,6 @@ def pairs(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame
     return compared.rename(columns={"submission": "variant"})
 
 
-def by_device(scored: dict[str, Scored]) -> pd.DataFrame:
-    """The same by recorder, and of all recorders but the first; empty where they are not known.
-
-    Returns
-    -------
-    variant, device, scores, n, seeds, differences from the recipe's runs
-    """
-    rows = []
-    for variant, of in scored.items():
-        names = evaluation.devices(of)
-        usual = variant != AS_IT_STANDS and AS_IT_STANDS in scored
-        parts = {name: [name] for name in names} | ({f"all but {names[0]}": names[1:]} if names[1:] else {})
-        for device, values in parts.items():
-            part = {name: one.where("source_label", *values) for name, one in scored.items()}
-            compared = evaluation.beside(part[variant], part[AS_IT_STANDS] if usual else None)
-            rows.append({"variant": variant, "device": device} | compared)
-    return pd.DataFrame(rows, columns=["variant", "device", *SCORES, "n", "seeds", *DIFFERENCES])
-
-
 def write_truth(home: Path, corpus: Corpus) -> None:
     """Write ``truth_validation.tsv``: the clips that the runs held out, which ``truth.tsv`` does not have."""
     files = home.glob(f"*/seed_*/{PREDICTIONS['validation']}.tsv")
@@ -119,12 +100,12 @@ def write_truth(home: Path, corpus: Corpus) -> None:
         corpus.table[corpus.table.filename.isin(names)][COLUMNS].to_csv(part, sep="\t", index=False)
 
 
-def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Write ``tables/ablation``, ``ablation_pairs`` and, of known devices, ``ablation_devices``; returns the three."""
+def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write ``tables/ablation`` and ``ablation_pairs``; returns them."""
     scored, what = scores(home, recipe), f"Ablation of submission {recipe.ablation_submission}"
-    made = table(home, recipe, scored), pairs(home, recipe, scored), by_device(scored)
+    made = table(home, recipe, scored), pairs(home, recipe, scored)
     what += ", scored on the clips that chose each run's best epoch" if recipe.ablation_clips == "validation" else ""
-    parts = {"": "", "_pairs": ", its variants against each other", "_devices": ", by device"}
-    for one, (name, part) in zip(made, parts.items()):
-        tables.write_one(one, home, f"ablation{name}", f"{what}{part}.{tables.of(predictions.is_synthetic(home))}")
+    data = tables.of(predictions.is_synthetic(home))
+    tables.write_one(made[0], home, "ablation", f"{what}.{data}")
+    tables.write_one(made[1], home, "ablation_pairs", f"{what}, its variants against each other.{data}")
     return made

@@ -15,13 +15,13 @@ from torch import nn
 from asc_kit import complexity
 from asc_kit.blocks import FusedMBConv4, MBConv4
 from asc_kit.config import SYSTEMS, Augmentation, Features, Training
-from asc_kit.data.check import CLIPS, DEVICES, TRAINING_A, WITHDRAWN
+from asc_kit.data.check import CLIPS, DEVICES, OFFICIAL, TRAINING_A, WITHDRAWN
 from asc_kit.data.demo import Demo
 from asc_kit.network import TABLE_1, Baseline, Network
 from asc_kit.report import evaluation, tables
 
 CLASSES = tuple(TRAINING_A)
-RELEASES = {"first release": 2970, "re-release": 2968}
+RELEASES = {name: sides["evaluation"] for name, sides in OFFICIAL.items()}
 STATUSES = {
     "derived": "recomputed here, and equal",
     "setting": "a choice of the authors', and the kit's default",
@@ -85,9 +85,8 @@ def equations() -> pd.DataFrame:
         linear = all(of_i * i + of_o * o == d for (i, o), d in zip(pairs, less))
         built = sums == [complexity.count(block(i, o, (1, 1))) for i, o in pairs]
         rows.append((column, total, text[name], f"{of_o:+d}·O {of_i:+d}·I" if linear else str(less), built))
-    return pd.DataFrame(
-        rows, columns=["block", "sum of Table 5's column", "printed equation", "sum - equation", "built"]
-    )
+    columns = ["block", "sum of Table 5's column", "printed equation", "sum - equation", "built"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def sizes() -> pd.DataFrame:
@@ -98,9 +97,8 @@ def sizes() -> pd.DataFrame:
         for name, count in complexity.sizes(Network(mels, len(CLASSES))).items():
             size = count * complexity.BYTES
             rows.append((submission, mels, name, count, size, size <= 128000, size <= 131072))
-    return pd.DataFrame(
-        rows, columns=["submission", "mel_bins", "count", "numbers", "bytes", "<= 128,000", "<= 131,072"]
-    )
+    columns = ["submission", "mel_bins", "count", "numbers", "bytes", "<= 128,000", "<= 131,072"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def macs() -> pd.Series:

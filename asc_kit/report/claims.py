@@ -61,9 +61,8 @@ def significance() -> pd.DataFrame:
         p = float(stats.fisher_exact(pairs).pvalue)
         points = 100 * (right[one].sum() / total[one].sum() - right[two].sum() / total[two].sum())
         rows.append((name, points, None, p, p, None, None, _verdict(p, p)))
-    return pd.DataFrame(
-        rows, columns=["difference", "points", "clips", "p, fewest", "p, most", "log loss", "sd", "verdict"]
-    )
+    columns = ["difference", "points", "clips", "p, fewest", "p, most", "log loss", "sd", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _verdict(few: float, many: float) -> str:

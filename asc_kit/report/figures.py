@@ -1,6 +1,5 @@
 """The experiment's figures (seaborn), each saved as SVG and PNG with the data behind it as CSV."""
 
-from collections.abc import Collection
 from pathlib import Path
 
 import matplotlib
@@ -122,13 +121,12 @@ def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
     return figure, data.rename_axis("true").reset_index()
 
 
-def size_budget(table: pd.DataFrame, marked: Collection[int] = ()) -> tuple[Figure, pd.DataFrame]:
-    """Where the bytes are: Table 6's rows, one after the other, below the limit of 128 KB; ``marked`` are orange."""
+def size_budget(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Where the bytes are: Table 6's rows, one after the other, below the limit of 128 KB."""
     rows = table[(table.block != "Total") & (table.parameters > 0)].reset_index(drop=True)
     rows["start"] = rows.size_bytes.cumsum() - rows.size_bytes
     figure, axis = plt.subplots(figsize=(9, 0.3 * len(rows) + 1))
-    colours = [COLOURS[REPORT if place in marked else OURS] for place in rows.index]
-    bars = axis.barh(rows.index, rows.size_bytes / 1024, left=rows.start / 1024, color=colours)
+    bars = axis.barh(rows.index, rows.size_bytes / 1024, left=rows.start / 1024, color=COLOURS[OURS])
     axis.bar_label(bars, [f"{size / 1024:.1f}" for size in rows.size_bytes], padding=3, fontsize=8)
     axis.axvline(128, color="black", linestyle="--", linewidth=1)
     axis.text(127, 0, "128 KB", ha="right", va="center")

@@ -37,10 +37,9 @@ PLACE = rf"^(?:.*/)?(?P<label>(?P<sender>{LABEL})_(?P<number>[1-4]))/(?P=label)\
 METADATA = (Path(__file__).parent / "package_metadata.yaml").read_text(encoding="utf-8")
 SCHEMA = Draft202012Validator(yaml.safe_load(Path(__file__).with_name("package_schema.yaml").read_text()))
 SUM = 1e-3  # what a row of rounded probabilities may be off
-NEAR = 0.01  # what a mean of rounded accuracies may be off, in per cent
 
 
-def package(home: Path, label: str, data: Path, out: Path, seed: int | None = None) -> list[str]:
+def package(home: Path, label: str, data: Path, out: Path, seed: int = 0) -> list[str]:
     """Let each submission of an experiment predict a data set, and write the package.
 
     Equal predictions make equal bytes: every file in it is of the same day.
@@ -50,7 +49,7 @@ def package(home: Path, label: str, data: Path, out: Path, seed: int | None = No
     home : the experiment's folder; its submissions 1 to 4 that are whole are taken, of their first fold
     label : Surname_Institute_task1a
     data : the data set to predict, labelled or not
-    seed : None: the only one
+    seed : of the runs
 
     Returns
     -------
@@ -58,7 +57,7 @@ def package(home: Path, label: str, data: Path, out: Path, seed: int | None = No
 
     Raises
     ------
-    InputError : nothing was run, other classes than the task's, or several seeds of which none was chosen.
+    InputError : nothing was run, or other classes than the task's.
     """
     if not re.fullmatch(LABEL, label):
         raise InputError(f"label: {label!r} does not read Surname_Institute_task1a, in letters and digits")
@@ -84,16 +83,13 @@ def clip_name(filename: str) -> str:
     return filename.removeprefix("audio/")
 
 
-def runs(home: Path, seed: int | None) -> dict[str, Path]:
+def runs(home: Path, seed: int) -> dict[str, Path]:
     """Folders of the whole runs of submissions 1 to 4; later folds than the first are no system to send."""
-    found = [file.parent for file in sorted(home.glob("submission_[1-4]/seed_*/run.json"))]
-    seeds = sorted({int(folder.name[5:]) for folder in found if re.fullmatch(r"seed_\d+", folder.name)})
-    if not seeds:
-        raise InputError(f"{home}: holds no whole run of submissions 1 to 4; train one with notebooks/05_train.ipynb")
-    if (seed is None and len(seeds) > 1) or seed not in (None, *seeds):
-        raise InputError(f"seed: {home} has {', '.join(map(str, seeds))}; choose one with --seed")
-    seed = seeds[0] if seed is None else seed
-    return {folder.parent.name[-1]: folder for folder in found if folder.name == f"seed_{seed}"}
+    files = sorted(home.glob(f"submission_[1-4]/seed_{seed}/run.json"))
+    if not files:
+        raise InputError(f"{home}: holds no whole run of submissions 1 to 4 with seed {seed}; train one with "
+                         "notebooks/05_train.ipynb, or choose another with --seed")  # fmt: skip
+    return {file.parents[1].name[-1]: file.parent for file in files}
 
 
 def _output(folder: Path, corpus: corpora.Corpus) -> str:
@@ -199,26 +195,24 @@ def _check_output(data: bytes, clips: set[str]) -> Iterator[str]:
     if table.empty:
         yield "has no row"
     clips.update(table.filename.map(clip_name))
-    for number, fault in pd.concat(_check_rows(table)).sort_index(kind="stable").items():
-        yield f"line {number + 2}: {fault}"
+    for fault, rows in _row_faults(table).items():
+        if rows.any():
+            yield f"line {rows.idxmax() + 2}: {fault} ({rows.sum()} such rows)"
 
 
-def _check_rows(table: pd.DataFrame) -> Iterator[pd.Series]:
-    """Faults of an output's rows: number of the row -> what is wrong, a series a kind."""
-    names, labels, texts = table.filename, table.scene_label, table[COLUMNS[2:]]
-    yield names[names == ""].map(lambda _: "names no file")
-    yield names[names.map(clip_name).duplicated()].map("{} is there twice".format)
-    yield labels[~labels.isin(CLASSES)].map("scene_label {!r} is none of the ten".format)
-    values = texts.apply(pd.to_numeric, errors="coerce")
-    outside = ~(values.ge(0) & values.le(1))  # a text that is no number is, too
-    for name in texts:
-        yield texts[name][outside[name]].map(f"{name} is {{!r}}, no probability from 0 to 1".format)
-    values = values[~outside.any(axis=1)]
-    sums = values.sum(axis=1)
-    yield sums[(sums - 1).abs() > SUM].map("its probabilities sum to {:.4f}".format)
-    own = pd.Series({line: row.get(labels[line]) for line, row in values.iterrows()}, dtype=float)
-    less = values[own < values.max(axis=1)]
-    yield "scene_label is " + labels[less.index] + ", the most probable class is " + less.idxmax(axis=1)
+def _row_faults(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """What may be wrong with a row, and with which rows it is."""
+    known, values = table.scene_label.isin(CLASSES), table[list(CLASSES)].apply(pd.to_numeric, errors="coerce")
+    numbers = (values.ge(0) & values.le(1)).all(axis=1)  # a text that is no number is NaN
+    most = values.eq(values.max(axis=1), axis=0) & pd.DataFrame({name: table.scene_label == name for name in CLASSES})
+    return {
+        "names no file": table.filename == "",
+        "names a file that is there twice": table.filename.map(clip_name).duplicated(),
+        "its scene_label is none of the ten": ~known,
+        "a class has no probability from 0 to 1": ~numbers,
+        "its probabilities do not sum to 1": numbers & ((values.sum(axis=1) - 1).abs() > SUM),
+        "its scene_label is not the most probable class": known & numbers & ~most.any(axis=1),
+    }
 
 
 def _compare_clips(clips: dict[str, set[str]], data: Path | None) -> Iterator[str]:
@@ -232,7 +226,7 @@ def _compare_clips(clips: dict[str, set[str]], data: Path | None) -> Iterator[st
 
 
 def _check_metadata(data: bytes, label: str) -> Iterator[str]:
-    """Faults of ``<label>.meta.yaml``: of its form; where it has that, of what it says."""
+    """Faults of ``<label>.meta.yaml``: of its form; where it has that, of its label."""
     try:
         about = yaml.safe_load(data.decode("utf-8-sig"))
         about = json.loads(json.dumps(about, default=str), parse_constant=str)  # NaN is no number, a date is text
@@ -240,7 +234,9 @@ def _check_metadata(data: bytes, label: str) -> Iterator[str]:
         yield f"is no YAML: {' '.join(str(error).split())}"
         return
     errors = dict.fromkeys(map(_sentence, SCHEMA.iter_errors(about)))
-    yield from errors or _contradictions(about, label)
+    yield from errors
+    if not errors and about["submission"]["label"] != label:
+        yield f"submission.label is {about['submission']['label']!r}, the file is called {label}"
 
 
 def _sentence(error: ValidationError) -> str:
@@ -249,17 +245,3 @@ def _sentence(error: ValidationError) -> str:
     if error.validator == "required":
         return f"{path} has no {', '.join(name for name in error.validator_value if name not in error.instance)}"
     return f"{path} is {error.instance!r:.60}; give {error.schema['description']}"
-
-
-def _contradictions(about: dict, label: str) -> Iterator[str]:
-    """What cannot be true together."""
-    if about["submission"]["label"] != label:
-        yield f"submission.label is {about['submission']['label']!r}, the file is called {label}"
-    names = ("total_parameters", "total_parameters_non_zero", "model_size")
-    total, used, size = (about["system"]["complexity"][name] for name in names)
-    if used > total or not max(used, 1) <= 8192 * size <= 64 * max(used, 1):  # one to 64 bits each
-        yield f"system.complexity: {used} parameters that are not zero, of {total}, and {size} KB do not fit"
-    results = about["results"]["development_dataset"]
-    overall, *each = (part.get("accuracy") for part in (results["overall"], *results["class_wise"].values()))
-    if None not in (overall, *each) and abs(overall - sum(each) / len(each)) > NEAR:
-        yield f"results: the overall accuracy is {overall}, the mean of the classes' {sum(each) / len(each):.4f}"

@@ -14,19 +14,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from asc_kit.common import write_file
-from asc_kit.config import PREDICTIONS, ROOT
+from asc_kit.config import ROOT
 from asc_kit.report import ablation, words
 from asc_kit.report.evaluation import Results
 from asc_kit.report.tables import TABLES, pretty
 from asc_kit.run.runs import flat
 
-# Of `beyond.ways`: way of scoring -> folders and file of predictions; the others are of the network's own.
-WAYS = {"mean over crops": ("submission_{}", "predictions_crops"),
-        "mean of its seeds' weights": ("averaged_{}", "predictions"),
-        "mean of the four's probabilities, against 4 alone": ("submission_[1-4]", "predictions")}  # fmt: skip
 # Tables that the report does not have; page.html names them.
-MORE = ("league", "floors", "floors_unseen", "ablation", "ablation_pairs", "ablation_devices", "beyond",
-        "simulated_devices")  # fmt: skip
+MORE = ("league", "floors", "floors_unseen", "ablation", "ablation_pairs", "beyond", "simulated_devices")
 SENTENCES = {"league": words.league, "floors": words.floors, "floors_unseen": words.floors, "ablation": words.ablation,
              "beyond": words.beyond}  # fmt: skip
 RUN = {  # what the page shows of a run.json
@@ -61,10 +56,10 @@ def notebook(home: Path, name: str, folder: Path | None = None) -> Links:
     return {}
 
 
-def sources(home: Path, folder: str, predictions: str = "predictions.tsv") -> Links:
-    """Links to what the numbers of some folders of runs were made from."""
-    files = [file.with_name(name) for file in sorted(home.glob(f"{folder}/seed_*/{predictions}"))
-             for name in ("run.json", predictions, "05_train.ipynb")]  # fmt: skip
+def sources(home: Path, folder: str) -> Links:
+    """Links to what lies in a system's or a variant's runs."""
+    files = [place / name for place in sorted(home.glob(f"{folder}/seed_*"))
+             for name in ("run.json", "predictions.tsv", "05_train.ipynb")]  # fmt: skip
     paths = [file.relative_to(home).as_posix() for file in files if file.exists()]
     return {path.removeprefix(f"{folder}/"): path for path in paths}
 
@@ -109,18 +104,13 @@ def _shown(table: pd.DataFrame, links: Iterable[Links]) -> dict[str, Any]:
 
 
 def _made_from(results: Results, name: int | str, table: pd.DataFrame) -> list[Links]:
-    """Links to the predictions behind every row of a table."""
-    systems = results.by_mel_bins if name == 2 else table.get("submission", [""] * len(table))
-    links = []
-    for system, row in zip(systems, table.itertuples()):
-        folder, file = WAYS.get(getattr(row, "way", ""), ("submission_{}", "predictions"))
-        if str(name).startswith("ablation"):
-            folder = ablation.folder(results.recipe, row.variant)
-            file = PREDICTIONS[results.recipe.ablation_clips]
-        elif name == "simulated_devices":
-            file = f"predictions_simulated_{row.device}"
-        links.append(sources(results.home, folder.format(system), f"{file}.tsv"))
-    return links
+    """Links to the runs behind every row of a table."""
+    if "variant" in table:
+        folders = [ablation.folder(results.recipe, variant) for variant in table.variant]
+    else:
+        systems = results.by_mel_bins if name == 2 else table.get("submission", [""] * len(table))
+        folders = [f"submission_{system}" for system in systems]
+    return [sources(results.home, folder) for folder in folders]
 
 
 def _more(home: Path) -> dict[str, pd.DataFrame]:

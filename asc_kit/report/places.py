@@ -2,66 +2,28 @@
 
 How much wider is measured on the report's very clips, by a public system, two_stage: its probabilities for the
 evaluation fold of TAU 2020 Mobile (re-release), and the places that the clips' names tell. Its rows are not the kit's
-to give away; what `widths` derives from them is, in ``published/places.csv``. The report's predictions are not public:
-its accuracies borrow the ratios. Its log losses do not, since their spread depends on how confident a system is, and
-two_stage is too little so.
+to give away; what tools/places.py derives from them is, in ``published/places.csv``. The report's predictions are not
+public: its accuracies borrow the ratios. Its log losses do not, since their spread depends on how confident a system
+is, and two_stage is too little so.
 """
 
 import math
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
 from asc_kit import metrics
-from asc_kit.data.check import DEVICES, TRAINING_A
 from asc_kit.report import tables
 
 TWO_STAGE = "two_stage"  # the public system
 Z = float(stats.norm.isf((1 - metrics.LEVEL) / 2))
-DRAWS = 5  # times 2,000 resamples: one leaves a ratio open by some 4 %
 CORRELATION = 0.5  # of right answers; 0.3 to 0.75 between two of the report's networks on 79 clips of TUT 2017
 PAIRS = (("4", "3"), ("4", "2"), ("3", "2"), ("2", "1"), ("1", "baseline"), (TWO_STAGE, "4"))
 
 
-def widths(clips: pd.DataFrame) -> pd.DataFrame:
-    """Half the 95 % intervals of a system's scores, resampling clips and resampling places.
-
-    Parameters
-    ----------
-    clips : scene_label, source_label, identifier (place), label (class number), correct, loss; a row a clip
-
-    Returns
-    -------
-    part (all, class or device), row, clips, places and, for accuracy (a fraction) and log_loss, the score, its half
-    intervals ``_by_clip`` and ``_by_place``, and ``_ratio`` of the second to the first
-    """
-    parts = [("all", "average", clips)]
-    parts += [("class", name, clips[clips.scene_label == name]) for name in TRAINING_A]
-    parts += [("device", name, clips[clips.source_label == name]) for name in DEVICES]
-    rows = []
-    for part, name, rows_of in parts:
-        row = {"part": part, "row": name, "clips": len(rows_of), "places": rows_of.identifier.nunique()}
-        values = [rows_of[column].to_numpy() for column in ("correct", "loss", "label")]
-        by_clip, by_place = _halves(values, np.arange(len(rows_of))), _halves(values, rows_of.identifier)
-        for score, (value, half) in by_clip.items():
-            wider = by_place[score][1]
-            row |= {score: value, f"{score}_by_clip": half, f"{score}_by_place": wider, f"{score}_ratio": wider / half}
-        rows.append(row)
-    return pd.DataFrame(rows).round(4)
-
-
-def _halves(values: list[np.ndarray], units: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Accuracy and log loss, each with half its interval from resampled units, the mean of `DRAWS`."""
-    names, number = np.unique(units, return_inverse=True)
-    orders = [np.random.default_rng(seed).permutation(len(names)) for seed in range(DRAWS)]  # `score` draws by order
-    found = [metrics.score(*values, order[number]) for order in orders]
-    return {name: (found[0][name].value, float(np.mean([one[name].high - one[name].low for one in found]) / 2))
-            for name in ("accuracy", "log_loss")}  # fmt: skip
-
-
 def published() -> pd.DataFrame:
-    """What `widths` gave for two_stage, as committed."""
+    """part (all, class or device), row, clips, places; of accuracy (a fraction) and log_loss the score, half its 95 %
+    interval ``_by_clip`` and ``_by_place``, and the ``_ratio`` of these: two_stage's, by tools/places.py."""
     return pd.read_csv(tables.PUBLISHED / "places.csv")
 
 

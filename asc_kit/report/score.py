@@ -15,25 +15,9 @@ from asc_kit.report.predictions import of_classes, score_table
 from asc_kit.run.recipes import Recipe
 
 
-def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A table as text, TAB, comma or semicolon separated; without a header line its columns are called ``columns``.
-
-    Raises
-    ------
-    InputError : the file is missing, empty or no table of that form.
-    """
-    table = texts.read(file, names=columns)
-    if "filename" not in table:
-        raise InputError(f"{file}: its first line names no column 'filename' (it begins {table.columns[0]!r} and has "
-                         f"{len(table.columns)} cells); name the columns there, TAB or comma separated")  # fmt: skip
-    if table.empty:
-        raise InputError(f"{file}: has no rows")
-    return table
-
-
 def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) -> evaluation.Scored:
     order = sorted({*truth.scene_label, *classes})
-    table = read(predictions, ("filename", "scene_label", *order)).set_index("filename")
+    table = texts.read(predictions, names=("filename", "scene_label", *order), needs=["filename"]).set_index("filename")
     if "scene_label" not in table:
         raise InputError(f"{predictions}: has no column 'scene_label'; give filename, scene_label, a column a class")
     if len(missing := truth.index.difference(table.index)):
@@ -52,7 +36,7 @@ def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) ->
 
 def _truth(file: Path) -> pd.DataFrame:
     """scene_label, identifier and source_label by clip."""
-    truth = completed(read(file, ("filename", "scene_label")))
+    truth = completed(texts.read(file, names=("filename", "scene_label"), needs=["filename"]))
     if "scene_label" not in truth:
         raise InputError(f"{file}: has no column 'scene_label'; there is nothing to score against")
     faults = {"there twice": truth.filename.duplicated(), "without a scene_label": truth.scene_label == ""}

@@ -16,6 +16,7 @@ from torch import nn
 
 from asc_kit import complexity, network
 from asc_kit.common import InputError, write_file
+from asc_kit.common import tables as texts
 from asc_kit.config import SYSTEMS, path
 from asc_kit.report import evaluation
 from asc_kit.report.evaluation import DEVICES, DIFFERENCES, EVEN, NETWORKS, SCORES, Results, Scored, devices, paired
@@ -186,12 +187,8 @@ def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[in
     made = {number: TABLES[number][1](results) for number in numbers}
     for number, table in made.items():
         write_one(table, home, f"table_{number}", f"Table {number}. {TABLES[number][0]}.{data * (number in MEASURED)}")
-    if 7 in numbers:
-        title = f"Against the floors, paired by clip.{data}"
-        write_one(floors(results), home, "floors", title)
-        write_one(league(results), home, "league", f"League: what each system scores, weighs and takes.{data}")
-        write_one(device_groups(results), home, "device_groups", f"Devices against devices.{data}")
-        write_one(floors_unseen(results), home, "floors_unseen", f"Without the clips that chose the recipe. {title}")
+    for name, (title, table) in MORE.items() if 7 in numbers else ():
+        write_one(table(results), home, name, title + data)
     if 6 in numbers:
         for name, table in children(results).items():
             write_one(table, home, f"table_6_{name}", f"Model size of {name}, by the network's top-level children.")
@@ -246,10 +243,7 @@ def floors_unseen(results: Results) -> pd.DataFrame:
     """`floors` without the clips that chose the recipe; empty where it does not name them (``chosen_on``)."""
     if not (file := results.recipe.chosen_on):
         return pd.DataFrame()
-    try:
-        chosen = pd.read_csv(path(file), sep="\t", usecols=["filename"]).filename
-    except (OSError, ValueError) as error:
-        raise InputError(f"chosen_on: {path(file)}: {error}") from None
+    chosen = texts.read(path(file), "\t", needs=["filename"]).filename
 
     def without(scored: Scored) -> Scored:
         return replace(scored, seeds={seed: rows.drop(chosen, errors="ignore") for seed, rows in scored.seeds.items()})
@@ -257,6 +251,12 @@ def floors_unseen(results: Results) -> pd.DataFrame:
     return floors(replace(results, scored={name: without(scored) for name, scored in results.scored.items()}))
 
 
+MORE: dict[str, tuple[str, Callable[[Results], pd.DataFrame]]] = {  # beside Table 7
+    "floors": ("Against the floors, paired by clip.", floors),
+    "league": ("League: what each system scores, weighs and takes.", league),
+    "device_groups": ("Devices against devices.", device_groups),
+    "floors_unseen": ("Without the clips that chose the recipe. Against the floors, paired by clip.", floors_unseen),
+}
 STYLES = {"accuracy_difference": "{:+.1f}", "log_loss_difference": "{:+.3f}", "accuracy": "{:.1%}",
           "log_loss": "{:.3f}", "_kb": "{:.1f}", "macs": "{:,}", "": "{}"}  # fmt: skip
 PARTS = ("", "_low", "_high", "_std")

@@ -98,17 +98,13 @@ def by(scored: Scored, column: str) -> list[dict[str, Any]]:
 
 def _wrong(plan: Plan, scored: Scored) -> list[dict[str, Any]]:
     """The clips that are wrong, the surest first, and where in which file they are heard."""
-    meta = pd.read_csv(plan.corpus.root / "meta.csv", sep="\t", dtype=str, keep_default_na=False) if (
-        plan.corpus.root / "meta.csv").is_file() else pd.DataFrame({"filename": []})  # fmt: skip
-    starts = meta.set_index("filename").start.to_dict() if "start" in meta else {}
-    recordings = plan.corpus.table.set_index("filename").recording
-    clips, found = scored.clips, []
+    clips, found = scored.clips.join(plan.corpus.table.set_index("filename")[["recording", "start"]]), []
     wrong = clips[clips.correct == 0].sort_values("loss", ascending=False)
-    for name, row in wrong.head(WRONG).iterrows():
-        file = plan.corpus.root.resolve() / recordings[name]
-        found.append({"file": os.path.relpath(file, plan.folder), "true": row.scene_label,
-                      "said": scored.classes[int(row.predicted)], "start": starts.get(name, ""),
-                      "address": file.as_uri() + (f"#t={starts[name]}" if starts.get(name) else "")})  # fmt: skip
+    for row in wrong.head(WRONG).itertuples():
+        file = plan.corpus.root.resolve() / row.recording
+        found.append({"file": os.path.relpath(file, plan.folder), "true": row.scene_label, "start": row.start,
+                      "said": scored.classes[int(row.predicted)],
+                      "address": file.as_uri() + (f"#t={row.start}" if row.start else "")})  # fmt: skip
     return found
 
 

@@ -49,8 +49,7 @@ def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]
     InputError : the notebook is missing or none, a parameter is unknown, or a cell failed.
     """
     known, notebook, output = declared(notebook), config.path(notebook), Path(output)
-    if unknown := sorted(parameters.keys() - known.keys()):
-        raise InputError(f"{notebook.name}: unknown parameter {unknown[0]!r}; known are {', '.join(known)}")
+    config.known(parameters, known, notebook.name)
     output.parent.mkdir(parents=True, exist_ok=True)
     limit = 3600 * CELL_HOURS if notebook.name.startswith(LONG) else CELL_SECONDS
     try:

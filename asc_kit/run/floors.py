@@ -42,19 +42,6 @@ def statistics(features: Iterable[torch.Tensor]) -> np.ndarray:
     return torch.cat(parts).cpu().numpy() if parts else np.empty((0, 0))
 
 
-def fit_predict(
-    kind: str, training: np.ndarray, rows: pd.DataFrame, evaluation: np.ndarray, classes: tuple[str, ...]
-) -> tuple[np.ndarray, dict[str, str | float]]:
-    """`fit`, and score ``evaluation``, `statistics` too.
-
-    Returns
-    -------
-    (evaluation clips, classes) probabilities, 0 for a class that the training rows lack; what was chosen
-    """
-    model, chosen = fit(kind, training, rows, classes)
-    return probabilities(model, chosen["temperature"], evaluation, len(classes)), chosen
-
-
 def probabilities(model: "Pipeline", temperature: float, evaluation: np.ndarray, n_classes: int) -> np.ndarray:
     """What `fit` gave says of `statistics`: (clips, classes)."""
     if not len(evaluation):

@@ -34,7 +34,7 @@ from asc_kit.trainer import Trainer, computes_bfloat16
 SYSTEMS = ("network", "logistic")
 FOLDS, SEEDS = 5, 20  # folds at most; splits tried until every fold is trained on every class
 STEPS = (200, 1500)  # least and most, of a training
-CROPS = (1.0, 4.0)  # seconds: half a clip between them, and shorter where time is short
+CROPS = (1.0, 4.0)  # seconds: half a clip between them
 RATES = (8000, 48000)  # Hz; recordings of one rate between them are trained on as they are
 SHARED = 1.15  # a step takes so much longer beside another worker's
 HIDES = ("a class was recorded at one place alone, so clips of the same place are trained on and scored; at other "
@@ -202,25 +202,23 @@ def _features(data: Corpus) -> dict[str, Any]:
 
 
 def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
-    """With the settings, and the crops and epochs, that the clips and the minutes allow."""
-    training = len(made.corpus.table) * (made.recipe.folds - 1) // made.recipe.folds
+    """With settings that fit the clips, and as many epochs as the minutes allow."""
+    training, seconds = len(made.corpus.table) * (made.recipe.folds - 1) // made.recipe.folds, _seconds(made)
     precision = "bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32"
-    settings = {"n_mels": 64, "precision": precision, **rule(training), **changes}
-    usual = min(max(_seconds(made) / 2, CROPS[0]), CROPS[1])
-    for crop in (usual, max(usual / 2, CROPS[0]), CROPS[0]):
-        settings["crop_seconds"] = changes.get("crop_seconds", crop if crop < _seconds(made) else "off")
-        made = replace(made, recipe=replace(made.recipe, systems={"network": dict(settings)}))
-        made = replace(made, minutes=_minutes(made, step := _step_seconds(made)))
-        if minutes is None or made.minutes <= minutes:
-            return made
-        aside = _minutes(made, 0)
-        share = (minutes - aside) / (made.minutes - aside)
-        if share * made.steps(made.runs("network")[1]) >= STEPS[0]:
-            settings["epochs"] = math.floor(settings["epochs"] * share)
-            made = replace(made, recipe=replace(made.recipe, systems={"network": settings}))
-            return replace(made, minutes=_minutes(made, step))
-    least = aside + (made.minutes - aside) * STEPS[0] / made.steps(made.runs("network")[1])
-    raise InputError(f"minutes: {minutes:g} are too few for {STEPS[0]} steps a training; give {math.ceil(least)}")
+    crop = min(max(seconds / 2, CROPS[0]), CROPS[1])
+    settings = {"n_mels": 64, "precision": precision, **rule(training),
+                "crop_seconds": crop if crop < seconds else "off", **changes}  # fmt: skip
+    made = replace(made, recipe=replace(made.recipe, systems={"network": settings}))
+    step = _step_seconds(made)
+    aside, needed, steps = _minutes(made, 0), _minutes(made, step), made.steps(made.runs("network")[1])
+    if minutes is not None and needed > minutes:
+        share = (minutes - aside) / (needed - aside)
+        if share * steps < STEPS[0]:
+            least = math.ceil(aside + (needed - aside) * STEPS[0] / steps)
+            raise InputError(f"minutes: {minutes:g} are too few for {STEPS[0]} steps a training; give {least}")
+        settings = settings | {"epochs": math.floor(settings["epochs"] * share)}
+        made = replace(made, recipe=replace(made.recipe, systems={"network": settings}))
+    return replace(made, minutes=_minutes(made, step))
 
 
 def _seconds(made: Plan) -> float:

@@ -117,6 +117,8 @@ def setting_hints() -> dict[str, Any]:
 
 def typed(entries: list[str] | None) -> dict[str, str]:
     """NAME=TEXT of a command line as name -> text."""
+    if wrong := [entry for entry in entries or () if "=" not in entry]:
+        raise InputError(f"-p {wrong[0]}: must read NAME=VALUE")
     return dict(entry.partition("=")[::2] for entry in entries or ())
 
 

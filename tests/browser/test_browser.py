@@ -69,10 +69,7 @@ def theme(page: Page, name: str) -> None:
 EXPLORERS: dict[str, list[tuple[Callable[[Page], None], str]]] = {
     "01_corpus": [(lambda page: choose_next(page, "class"), "log-mel spectrograms of")],
     "02_features": [(lambda page: slide(page, "mel bins M"), "log-mel of")],
-    "03_augmentation": [(lambda page: slide(page, "r, share of the first"), "log-mel spectrograms:"),
-                        (lambda page: choose_next(page, "first"), "log-mel spectrograms:")],
-    "04_architecture": [(lambda page: choose_next(page, "part"), "size of every part"),
-                        (lambda page: slide(page, "blocks, row 5"), "KB by row")],
+    "04_architecture": [(lambda page: slide(page, "blocks, row 5"), "KB by row")],
     "06_evaluate": [(lambda page: choose_next(page, "confusion"), "taken for")],
     "08_submissions": [(lambda page: choose(page, "curve", "learning_rate"), "by epoch")],
 }  # fmt: skip
@@ -93,7 +90,7 @@ UNREADABLE = """() => {
   return [...inside("*").filter(written).filter(faint).map(e => e.outerHTML.slice(0, 200)),
           ...inside("img").filter(bare).map(e => `on no paper: ${e.alt}`)];
 }"""
-HEARD = ("01_corpus", "02_features", "03_augmentation", "06_evaluate")
+HEARD = ("01_corpus", "02_features", "06_evaluate")
 
 
 @pytest.fixture(scope="module")
