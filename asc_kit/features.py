@@ -75,11 +75,11 @@ class LogMel(nn.Module):
             if kernels.batched(waveforms.device):
                 mel = self._filtered(self._frames(waveforms))
             else:  # clip by clip: frames stay in the cache
-                mel = torch.stack([self._clip(clip) for clip in waveforms])
+                mel = torch.stack([self.mel(clip) for clip in waveforms])
         return self.log(mel)[:, None]
 
-    def _clip(self, clip: torch.Tensor) -> torch.Tensor:
-        """(samples,) to (time, mel)."""
+    def mel(self, clip: torch.Tensor) -> torch.Tensor:
+        """Power in the mel filters of a clip, (samples,): (time, mel)."""
         return torch.cat([self._filtered(some) for some in self._frames(clip).split(FRAMES)])
 
     def _frames(self, waveforms: torch.Tensor) -> torch.Tensor:

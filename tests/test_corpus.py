@@ -202,7 +202,7 @@ def test_the_layout_of_tut_is_read(tmp_path, year):
     assert list(read.table[["filename", "scene_label", "identifier"]].itertuples(index=False, name=None)) == clips
     assert list(read.lists) == [1, 2] and read.split(2, 5)[1].filename.tolist() == [clip[0] for clip in clips[:3:-1]]
     report = check.check(folder)
-    assert report.whole and report.clips == 8 and report.table.clips.sum() == 16
+    assert report.whole and report.clips == 8 and sum(report.sides.values()) == 16
     (folder / clips[0][0]).unlink()
     assert set(check.check(folder).faults) == {"missing"}
     (folder / "meta.txt").unlink()  # the lists of the folds name all clips too

@@ -95,7 +95,7 @@ def test_lists_alone_are_a_known_data_set_without_audio(shop, archives, root):  
     fetch("toy", root, shop.registry, meta_only=True)
     report = check.check(root)
     assert report.clips == 12 and len(report.faults["missing"]) == 12 and not report.whole
-    assert report.table.clips.sum() == 12
+    assert sum(report.sides.values()) == 12
 
 
 def test_what_was_damaged_after_the_fetch_is_found_and_mended_by_another(shop, archives, root):  # noqa: F811

@@ -128,8 +128,3 @@ def test_baseline_pools_what_time_is_left():
     net, _ = build("baseline")
     for frames in (3, 50, 250, 700):
         assert net.eval()(torch.randn(1, 1, frames, 40)).shape == (1, 10)
-
-
-def test_formula_reader_takes_only_formulas():
-    with pytest.raises(ValueError):
-        complexity.evaluate("__import__('os')", 1, 1)

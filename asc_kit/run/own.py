@@ -34,7 +34,7 @@ from asc_kit.trainer import Trainer, computes_bfloat16
 SYSTEMS = ("network", "logistic")
 FOLDS, SEEDS = 5, 20  # folds at most; splits tried until every fold is trained on every class
 STEPS = (200, 1500)  # least and most, of a training
-CROPS = (1.0, 4.0)  # seconds: half a clip between them
+CROP = 1.0  # seconds, at least; a fifth of a clip
 RATES = (8000, 48000)  # Hz; recordings of one rate between them are trained on as they are
 SHARED = 1.15  # a step takes so much longer beside another worker's
 HIDES = ("a class was recorded at one place alone, so clips of the same place are trained on and scored; at other "
@@ -205,7 +205,7 @@ def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
     """With settings that fit the clips, and as many epochs as the minutes allow."""
     training, seconds = len(made.corpus.table) * (made.recipe.folds - 1) // made.recipe.folds, _seconds(made)
     precision = "bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32"
-    crop = min(max(seconds / 2, CROPS[0]), CROPS[1])
+    crop = max(seconds / 5, CROP)
     settings = {"n_mels": 64, "precision": precision, **rule(training),
                 "crop_seconds": crop if crop < seconds else "off", **changes}  # fmt: skip
     made = replace(made, recipe=replace(made.recipe, systems={"network": settings}))
