@@ -48,8 +48,9 @@ class Gains:
 
 
 def _energies(store: Store) -> np.ndarray:
+    """(clips, windows), written in place: kept between large blocks, small ones let the memory grow with the clips."""
     loudness = Loudness(store.about["sample_rate"])
-    numbers = range(0, len(store.index), CLIPS)
-    parts = [loudness.energies(store.read(range(len(store.index))[i : i + CLIPS])).numpy()
-             for i in progress(numbers, "measuring loudness")]  # fmt: skip
-    return np.concatenate(parts)
+    out = np.empty((len(store.index), max(0, store.length - WINDOW) // HOP + 1), np.float32)
+    for first in progress(range(0, len(out), CLIPS), "measuring loudness"):
+        out[first : first + CLIPS] = loudness.energies(store.read(range(len(out))[first : first + CLIPS]))
+    return out
