@@ -67,7 +67,7 @@ golden: setup  ## execute all notebooks, and keep their outputs
 SITE = build/site-source
 site: build/.venv-site/.installed  ## the documentation as web pages, in build/site
 	rm -rf build/site $(SITE) && mkdir -p $(SITE)
-	cp -r LICENSE CITATION.cff docs notebooks results $(SITE)
+	cp -r LICENSE CITATION.cff CONTRIBUTING.md CHANGELOG.md docs notebooks results $(SITE)
 	sed 's/^# asc_kit$$/# asc_kit\n\n```{toctree}\n:hidden:\ndocs\/contents\n```/' README.md > $(SITE)/index.md
 	build/.venv-site/bin/sphinx-build -q -c $(SITE)/docs $(SITE) build/site
 	cp -r notebooks/pictures build/site/notebooks/
