@@ -1,4 +1,4 @@
-"""Sound that goes on, scored while it comes: every second a label of the last ten, for one stream or for many.
+"""Sound that goes on, scored while it comes: every second a label of the last ten, for one stream or for many::
 
     stream = Stream(quickened(load("model.safetensors")), rate=48000)
     for block in blocks:  # of any size
