@@ -20,6 +20,7 @@ from asc_kit.data import corpus
 from asc_kit.deploy import compact
 from asc_kit.features import LogMel
 from asc_kit.run import floors, own
+from benchmarks import own_rule
 
 BANDS = ((100, 300), (300, 700), (700, 1500), (1500, 2800), (2800, 4500), (4500, 7000))
 COMMAND = (sys.executable, "-m", "asc_kit", "train")
@@ -155,6 +156,16 @@ def test_a_training_has_some_hundred_steps_whatever_the_clips(count):
     batch = settings["batch_size"]
     steps = settings["epochs"] * (count // batch + (count % batch > 1))
     assert 200 <= steps <= 1500 + count / batch + 1 and batch <= count
+
+
+def test_the_rules_benchmark_scores_other_places_and_changes_one_thing(tiny):
+    data = own_rule.subset(tiny, 4)
+    training, scored = data.split(1, 1, 0)
+    assert len(training) == 4 and len(scored) == 6 and set(training.scene_label) == {"bus", "park"}
+    assert not set(training.identifier) & set(scored.identifier)
+    usual, longer = (own_rule.settings(100, 10.0, change) for change in ({}, {"crop": 2}))
+    assert own.rule(100).items() <= usual.items() and usual["crop_seconds"] == 2
+    assert longer == usual | {"crop_seconds": 4}
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 32000, 44100, 48000])
