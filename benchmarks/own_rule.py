@@ -26,7 +26,7 @@ from asc_kit.run.recipes import Recipe
 from asc_kit.trainer import Trainer
 
 RECIPE = Recipe("rule", training={"selection": "none"})
-CHANGES = ({}, {"mixup": None}, {"steps": 2}, {"crop": 2})
+CHANGES = ({}, {"mixup": "off"}, {"steps": 2}, {"crop": 2})
 
 
 def subset(data: Path, clips: int, seed: int = 0) -> Corpus:
@@ -56,7 +56,7 @@ def settings(clips: int, seconds: float, change: dict) -> dict:
     steps = min(max(2 * clips, own.STEPS[0]), own.STEPS[1]) * change.get("steps", 1)
     crop = max(seconds / 5, own.CROP) * change.get("crop", 1)
     made |= {"n_mels": 64, "batch_size": batch, "epochs": math.ceil(steps / epoch), "precision": "float32"}
-    made["crop_seconds"] = crop if crop < seconds else None
+    made["crop_seconds"] = crop if crop < seconds else "off"
     return made | ({"mixup": change["mixup"]} if "mixup" in change else {})
 
 
