@@ -81,7 +81,7 @@ def test_a_whole_batch_at_once_equals_clip_by_clip(submission, monkeypatch):
     waves = torch.stack([torch.from_numpy(signal(100_000)), 0.5 * tone, torch.zeros(100_000)])
     one_by_one = [log_mel(waves), log_mel(waves[:, :1000])]
     monkeypatch.setattr(kernels, "BATCHED", True)
-    monkeypatch.setattr(log_mel, "_clip", None)
+    monkeypatch.setattr(log_mel, "mel", None)
     for expected, found in zip(one_by_one, [log_mel(waves), log_mel(waves[:, :1000])]):
         assert found.shape == expected.shape and (found - expected).abs().max() < 1e-4  # dB, or nepers
 
