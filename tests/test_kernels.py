@@ -128,19 +128,19 @@ STEPS = """
 import resource, sys, torch
 from asc_kit import kernels, network
 torch.set_num_threads(1)
-if sys.argv[1] == "keep":
-    kernels.keep_memory()
+kernels.keep_memory()
 net, x = network.Network(64, 10), torch.randn(16, 1, 512, 64)
+faults = []
 for _ in range(7):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     net(x).sum().backward()
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(faults)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(faults))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's memory can be kept")
 def test_kept_memory_is_not_handed_out_anew():
-    kept, usual = (int(subprocess.run([sys.executable, "-c", STEPS, how], check=True, capture_output=True).stdout)
-                   for how in ("keep", "usual"))  # fmt: skip
-    assert kept < usual / 3  # pages that the system clears in a step
+    """Pages that the system clears in a step: without it some 30,000 of 4 KB, or none where it hands out large ones."""
+    run = subprocess.run([sys.executable, "-c", STEPS], check=True, capture_output=True)
+    assert int(run.stdout) < 100
