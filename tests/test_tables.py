@@ -150,7 +150,7 @@ def test_the_clips_that_chose_are_those_that_the_split_holds_out():
         return pd.read_csv(ROOT / "results" / file, sep="\t", dtype=str, keep_default_na=False)
 
     every, evaluated, chosen = map(
-        read, ("tut2017/truth.tsv", "tut2017_full/truth.tsv", "tut2017_tuning/truth_validation.tsv")
+        read, ("tut2017/truth.tsv", "tut2017_full/truth.tsv", "tut2017/chosen_on.tsv")
     )
     training = every[~every.filename.isin(evaluated.filename)].reset_index(drop=True)
     held = corpus.hold_out(training, 0.3, 0)[1]

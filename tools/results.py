@@ -22,10 +22,6 @@ EXPERIMENTS = {
     "tau2022": "TAU 2022, clips of 1 s, official split",
 }
 SHOWN = ("baseline", *NETWORKS, "robust")
-# An ablation and no more.
-TUNING = {
-    "tut2017_tuning": "TUT 2017, 94 validation clips of one training fold, which chose each run's epoch, three seeds"
-}
 
 
 def results(home: Path) -> str:
@@ -42,7 +38,7 @@ def results(home: Path) -> str:
              "interval leaves out 0:", _over_floor(floors), *_unseen(home),
              "Against an even guess, and against the SVM (*floors*, above):"]  # fmt: skip
     parts.append("\n".join(f"- {title}. {_words(floors[name])}" for name, title in EXPERIMENTS.items()))
-    for name, title in (EXPERIMENTS | TUNING).items():
+    for name, title in EXPERIMENTS.items():
         if (home / name / "tables" / "ablation.csv").exists():
             table = _read(home, name, "ablation")
             parts += _more(table, table.variant + " (" + table.changes + ")", f"{title}: {_link(name, 'ablation')}")
