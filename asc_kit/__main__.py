@@ -254,7 +254,7 @@ def run_app() -> None:
         sys.exit(f"error: {error.filename or 'disk'}: {error.strerror or error}")
     except ModuleNotFoundError as error:
         extra = "onnx" if error.name.startswith("onnx") else "train"
-        sys.exit(f"error: {error.name}: is not installed; pip install 'asc_kit[{extra}]'")
+        sys.exit(f"error: {error.name}: is not installed; pip install '.[{extra}]' in asc_kit's repository")
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def test_what_is_given_beside_a_recipe_is_checked_like_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [("config/nowhere.yaml", "no such recipe"), ("results/page.png", "not YAML")]
+    ("name", "what"), [("config/nowhere.yaml", "no such recipe"), ("results/tau2022/figures/by_device.png", "not YAML")]
 )
 def test_what_is_no_recipe(name, what):
     with pytest.raises(InputError, match=f"{name}: {what}"):

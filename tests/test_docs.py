@@ -1,5 +1,6 @@
 """What the README and docs/ say of results is what the committed tables have."""
 
+import math
 import re
 
 import pandas as pd
@@ -21,7 +22,7 @@ def test_its_numbers_are_the_tables_own():
     """Read by other means: a cell of the text against a cell of the file."""
     lines = page.results(ROOT / "results").splitlines()
     titles = [title.strip() for title in lines[0].split("|")[1:-1]]
-    rows = {cells[1].strip(): cells for cells in (line.split("|") for line in lines if line.startswith("| "))}
+    rows = {cells[1].strip(): cells for cells in (line.split("|") for line in lines[::-1] if line.startswith("| "))}
     for name, title in page.EXPERIMENTS.items():
         table = pd.read_csv(ROOT / "results" / name / "tables" / "table_7.csv").set_index("submission")
         place = 1 + next(i for i, head in enumerate(titles) if head.startswith(f"[{title},"))
@@ -54,17 +55,14 @@ def test_what_it_says_of_the_demo_is_in_the_record():
     assert all(part in text for part in said), said
 
 
-def test_what_it_says_of_more_epochs_and_of_the_aim_is_in_the_tables():
-    """If another run changes the signs, or reaches the aim, the sentences are no longer true."""
+def test_what_it_says_of_more_epochs_is_in_the_tables():
+    """If another run changes the signs, the sentence is no longer true."""
     tables = ROOT / "results/tut2017/tables"
     text = " ".join(page.PAGE.read_text().split())
     longer = pd.read_csv(tables / "ablation.csv").set_index("variant").loc["epochs_200"]
     assert longer.accuracy_difference < 0 < longer.log_loss_difference
     assert longer.accuracy_difference_high > 0 > longer.log_loss_difference_low
     assert "200 epochs" in text and "both numbers are on the side of 120" in text
-    floors = pd.read_csv(tables / "floors.csv", dtype={"submission": str}).query("submission == '2'")
-    assert floors.set_index("against").accuracy_difference["logistic"] < 0.10
-    assert "the ten points of accuracy that we aimed at are not reached" in text
 
 
 def test_what_it_says_of_the_robust_system_is_in_its_predictions():
@@ -101,6 +99,23 @@ def test_what_it_says_of_all_745_clips_is_in_their_tables():
     assert "{:.3f} [{:.3f}, {:.3f}] higher than on a".format(*numbers) in text
 
 
+def test_what_it_says_of_mel_bins_is_in_the_predictions():
+    text = page.PAGE.read_text()
+    for name in ("tut2017_full", "tau2022"):
+        scored = evaluation.load(ROOT / "results" / name, recipes.load(f"config/{name}.yaml")).scored
+        found = evaluation.difference(scored["4"], scored["1"])
+        more, low, high = (100 * found[f"accuracy_difference{end}"] for end in ("", "_low", "_high"))
+        assert re.search(rf"{re.escape(f'{more:+.1f}')}( points)? {re.escape(f'[{low:+.1f}, {high:+.1f}]')}", text)
+        assert low < 0 < high
+
+
+def test_what_it_says_of_other_networks_is_in_the_league():
+    table = pd.read_csv(ROOT / "results/league/tables/league.csv").set_index("submission")
+    assert table.log_loss_difference_high["sp4asc"] < 0 and table.accuracy_difference_high["bcresnet"] < 0
+    assert (table.loc[["cpmobile", "sp4asc"]].accuracy_difference_low < 0).all()
+    assert (table.loc[["cpmobile", "bcresnet"]].log_loss_difference_high > 0).all()
+
+
 def test_what_it_says_of_devices_and_floors_is_in_the_tables():
     """Of the report's four networks on TAU 2022, and of the baseline against the logistic regression."""
     text, tables = " ".join(page.PAGE.read_text().split()), ROOT / "results/tau2022/tables"
@@ -123,19 +138,22 @@ def test_the_readme_is_short_and_what_it_says_is_in_the_tables():
     home = ROOT / "results"
     none = pd.read_csv(home / "tut2017_full/tables/ablation.csv").set_index("variant").loc["none"]
     points = [-100 * none[f"accuracy_difference{end}"] for end in ("", "_high", "_low")]
-    assert "{:.1f} points less without [{:.1f}, {:.1f}]".format(*points) in text
+    assert "without it, {:.1f} points less [{:.1f}, {:.1f}]".format(*points) in text
     table = pd.read_csv(home / "tau2022/tables/table_7.csv").set_index("submission")
     four = table.loc[["1", "2", "3", "4"]]
-    assert f"({four.log_loss.min():.2f} to {four.log_loss.max():.2f} against {table.log_loss['baseline']:.2f})" in text
+    assert f"({four.log_loss.min():.2f} to {four.log_loss.max():.2f} against {table.log_loss['baseline']:.2f}, " in text
+    assert table.log_loss_low["baseline"] > math.log(10)  # worse than guessing
     assert four.log_loss_high.max() < table.log_loss_low["baseline"]
     low, high, base = (f"{100 * x:.0f}" for x in (four.accuracy.min(), four.accuracy.max(), table.accuracy["baseline"]))
-    assert f"({low} to {high} % against {base} %)" in text and table.n["4"] == 275
+    assert f"{low} to {high} % against {base} %" in text and table.n["4"] == 275
     groups = pd.read_csv(home / "tau2022/tables/device_groups.csv", dtype={"submission": str})
     off = groups[(groups.against == "a") & groups.submission.isin(list("1234"))]
     assert f"{off.log_loss_difference.min():.2f} to {off.log_loss_difference.max():.2f} higher off device a" in text
     assert (off.log_loss_difference_low > 0).all() and (off.accuracy_difference_high > 0).all()
     for name, worse in (("tau2022", True), ("tut2017", False)):
-        floors = pd.read_csv(home / name / "tables/floors.csv", dtype={"submission": str}).query("against == 'logistic'")
+        floors = pd.read_csv(home / name / "tables/floors.csv", dtype={"submission": str}).query(
+            "against == 'logistic'"
+        )
         ours = floors[floors.submission.isin(list("1234"))]
         assert len(ours) == (4 if worse else 1)
         assert (ours.log_loss_difference_low > 0).all() if worse else (ours.log_loss_difference_high < 0).all()

@@ -98,7 +98,7 @@ def test_export_score_check_and_fetch_in_an_empty_folder(installed):
 def test_what_needs_the_repository_or_an_extra_says_so_in_one_line(installed):
     for command, words in (
         (("plan", "config/report.yaml"), "no such recipe; config/ of the repository holds the kit's"),
-        (("run", "notebooks/05_train.ipynb", "out.ipynb"), "is not installed; pip install 'asc_kit[train]'"),
+        (("run", "notebooks/05_train.ipynb", "out.ipynb"), "is not installed; pip install '.[train]' in asc_kit's repository"),
     ):
         done = installed(*command)
         assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr

@@ -93,6 +93,7 @@ def test_both_models_can_be_taken_away(trained):
     folder, out, _ = trained
     file = folder / "machine 2" / "Räum 1" / "clip 0.wav"
     wave = torch.from_numpy(soundfile.read(file, dtype="float32")[0])[None]
+    assert (out / "best").resolve() == (out / "logistic").resolve()
     for system in own.SYSTEMS:
         home = out / system
         assert {f.name for f in home.iterdir()} == {"model.safetensors", "compact.safetensors", "model.onnx",

@@ -82,7 +82,7 @@ def test_papermill_alone_trains_a_run(tmp_path, tiny, recipe):
     [
         (["run", "notebooks/05_train.ipynb", "OUT", "-p", "epoch=1"], 1, "unknown parameter 'epoch'"),
         (["run", "notebooks/99.ipynb", "OUT"], 1, "no such notebook"),
-        (["run", "README.md", "OUT"], 1, "README.md: is no notebook"), (["plan", "results/page.png"], 1, "page.png: not YAML"),
+        (["run", "README.md", "OUT"], 1, "README.md: is no notebook"), (["plan", "results/tau2022/figures/by_device.png"], 1, "by_device.png: not YAML"),
         (["run", "notebooks/05_train.ipynb", "OUT", "-p", "epochs"], 1, "must read NAME=VALUE"),
         (["run", "notebooks/05_train.ipynb", "OUT", "-p", "submission=7"], 1, "submission: '7' is unknown"),
         (["run", "notebooks/01_corpus.ipynb", "OUT", "-p", "dataset_root=/nowhere"], 1, "/nowhere: no such folder"),

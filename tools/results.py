@@ -35,9 +35,8 @@ def results(home: Path) -> str:
     classes = {name: len(_read(home, name, "table_3")) - 1 for name in EXPERIMENTS}  # the last row is the average
     floors = {name: _read(home, name, "floors") for name in EXPERIMENTS}
     parts = [_systems(read, classes), "Differences from the logistic regression, paired by clip; **bold** where the "
-             "interval leaves out 0:", _over_floor(floors), *_unseen(home),
-             "Against an even guess, and against the SVM (*floors*, above):"]  # fmt: skip
-    parts.append("\n".join(f"- {title}. {_words(floors[name])}" for name, title in EXPERIMENTS.items()))
+             "interval leaves out 0; *floors* has those from an even guess and the SVM:",
+             _over_floor(floors), *_unseen(home), _league(home)]  # fmt: skip
     for name, title in EXPERIMENTS.items():
         if (home / name / "tables" / "ablation.csv").exists():
             table = _read(home, name, "ablation")
@@ -50,7 +49,7 @@ def results(home: Path) -> str:
             parts += _more(
                 table[ensemble], names[ensemble], f"{title}: {_link(name, 'beyond')}, against the network alone"
             )
-            parts.append(f"{words.CONVEX}\n\nOther ways to score, {title}. {words.beyond(table[~ensemble])}")
+            parts.append(words.CONVEX)
     return "\n\n".join(parts)
 
 
@@ -60,13 +59,6 @@ def _read(home: Path, name: str, table: str) -> pd.DataFrame:
 
 def _link(experiment: str, table: str, text: str | None = None) -> str:
     return f"[{text or table}](../results/{experiment}/tables/{table}.md)"
-
-
-def _words(table: pd.DataFrame) -> str:
-    """Against the floors that the table of differences leaves out."""
-    return words.floors(table[table.against != "logistic"].sort_values("against", kind="stable")).replace(
-        words.BREAK, " "
-    )
 
 
 def _over_floor(floors: dict[str, pd.DataFrame]) -> str:
@@ -92,6 +84,22 @@ def _unseen(home: Path) -> list[str]:
                              f"{_system(row.submission)} − logistic: {_difference(row)} "
                              f"({_link(name, 'floors_unseen')}).")  # fmt: skip
     return lines
+
+
+def _league(home: Path) -> str:
+    """The report's network beside three of the field, with what they have over it."""
+    table, rows = _read(home, "league", "league"), []
+    shown = tables.pretty(table)
+    for index, row in table.iterrows():
+        rows.append({_link("league", "league", "TAU 2022, official split, one seed"): _system(row.submission),
+                     "parameters": _count(row.parameters), "MACs of a clip of 1 s": _count(row.macs),
+                     "accuracy; log loss": f"{shown.accuracy[index]}; {shown['log loss'][index]}",
+                     "over 2": "–" if row.submission == "2" else _difference(row)})  # fmt: skip
+    return tables.markdown(pd.DataFrame(rows))
+
+
+def _count(number: float) -> str:
+    return "–" if pd.isna(number) else f"{number:,.0f}"
 
 
 def _mixups(home: Path, name: str) -> list[str]:

@@ -101,7 +101,7 @@ def microphone(device: str | None, rate: int) -> tuple[int, Blocks]:
     try:
         import sounddevice  # here: an extra
     except ModuleNotFoundError:
-        raise InputError("sounddevice: is not installed; pip install 'asc_kit[listen]'") from None
+        raise InputError("sounddevice: is not installed; pip install '.[listen]' in asc_kit's repository") from None
     except OSError as error:  # of the library that it calls
         raise InputError(f"sounddevice: {error}; install it (Debian: apt-get install libportaudio2)") from None
     try:

@@ -22,11 +22,13 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from torch import nn
 
+from asc_kit import kernels
 from asc_kit.blocks import FusedMBConv4, MBConv4
 from asc_kit.common import ARCHIVE_FAULTS, InputError, check_writable, replacing, say
 from asc_kit.data import check, store
 from asc_kit.data import corpus as corpora
 from asc_kit.deploy import compact, predict
+from asc_kit.deploy.quick import quickened
 from asc_kit.report import evaluation
 from asc_kit.run.recipes import Recipe
 
@@ -98,9 +100,11 @@ def _output(folder: Path, corpus: corpora.Corpus) -> str:
     if model.classes != CLASSES:
         raise InputError(f"{folder}: its classes are {', '.join(model.classes)}, not the ten of DCASE 2021 Task 1A")
     torch.set_num_threads(model.config.training.threads)
+    kernels.keep_memory()
     clips = store.open_store(corpus, model.config.features.sample_rate)
     rows = corpus.table[corpus.table.filename.isin(corpus.used())]
-    probabilities = predict.scores(model, clips, rows, predict.processing_device(model.config.training.device))
+    device = predict.processing_device(model.config.training.device)
+    probabilities = predict.scores(quickened(model) if device.type == "cpu" else model, clips, rows, device)
     return predict.as_text(rows.assign(filename=rows.filename.map(clip_name)), probabilities, model.classes)
 
 

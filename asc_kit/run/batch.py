@@ -62,7 +62,7 @@ def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]
         raise InputError(f"{output}: cell {error.exec_count} failed: {error.ename}: {_line(error.evalue)}") from None
     except NoSuchKernel:
         raise InputError(f"{KERNEL['name']}: this environment has no such Jupyter kernel; make setup, or pip install "
-                         "'asc_kit[train]'") from None  # fmt: skip
+                         "'.[train]' in asc_kit's repository") from None  # fmt: skip
     except (CellTimeoutError, DeadKernelError, OSError) as error:
         raise InputError(f"{output}: {_line(str(error))}") from None
     _strip_times(output)
