@@ -167,3 +167,15 @@ def test_every_link_of_the_readme_and_docs_leads_somewhere():
                 found += 1
                 assert (file.parent / address).exists(), f"{file.name}: {address}"
     assert found > 30
+
+
+def test_the_streams_are_those_of_the_benchmark():
+    text, bins = (ROOT / "docs/models.md").read_text(), {1: 32, 2: 64, 3: 128, 4: 160}
+    table = pd.read_csv(ROOT / "results/performance/streams.csv")
+    for submission, rows in table.groupby("submission"):
+        cells = [
+            " / ".join(f"{one.set_index('engine').streams[engine]:.0f}" for engine in ("PyTorch", "ONNX Runtime"))
+            for _, one in rows.groupby("seconds_between_labels")
+        ]
+        assert f"| {bins[submission]} | {cells[0]} | {cells[1]} |" in text
+    assert table.submission.nunique() == 4
