@@ -75,9 +75,7 @@ class Network(nn.Module):
         for row in middle:
             for i in range(row.repeats):
                 stride = row.stride if i == 0 else (1, 1)
-                block = BLOCKS[row.block](
-                    channels, row.channels, stride, row.kernel, activation=activation, **style
-                )
+                block = BLOCKS[row.block](channels, row.channels, stride, row.kernel, activation=activation, **style)
                 blocks.append(block)
                 channels = row.channels
         self.blocks = nn.Sequential(*blocks)

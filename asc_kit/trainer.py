@@ -47,9 +47,7 @@ class Average:
     0.75
     """
 
-    def __init__(
-        self, network: nn.Module, decay: float | None, warmup: bool, buffers: bool = True
-    ):
+    def __init__(self, network: nn.Module, decay: float | None, warmup: bool, buffers: bool = True):
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.decay, self.warmup, self.steps = decay or 0.0, warmup, 0
         state = network.state_dict() if buffers else dict(network.named_parameters())

@@ -526,7 +526,9 @@ def test_a_name_that_is_written_otherwise_is_the_fault(tmp_path, name):
     folder, file = data_set(tmp_path / "set", ".wav", WAV)
     meta = folder / "meta.csv"
     meta.write_text(meta.read_text().replace("audio/1.wav", name))
-    advice = "write / in the list where it has a backslash" if "\\" in name else "put audio/ before its name in the list"
+    advice = (
+        "write / in the list where it has a backslash" if "\\" in name else "put audio/ before its name in the list"
+    )
     said = f"no such file, but 1.wav is there; {advice}"
     assert check.check(folder).faults["missing"] == {name: said}
     with pytest.raises(InputError, match=re.escape(f"{folder / name}: {said}")):

@@ -210,7 +210,9 @@ def test_command_line_tells_whole_by_its_exit_status(tiny):
     assert found["formats"] == {USUAL: 11} and sum(found["sides"].values()) == 12
     (tiny / "meta.csv").write_text("name,label\n")
     status, text, errors = command(tiny)
-    assert (status, text) == (1, "") and errors.startswith(f"error: {tiny / 'meta.csv'}: its first line names no column 'filename'")
+    assert (status, text) == (1, "") and errors.startswith(
+        f"error: {tiny / 'meta.csv'}: its first line names no column 'filename'"
+    )
     assert errors.count("\n") == 1
 
 

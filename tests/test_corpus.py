@@ -179,8 +179,11 @@ def test_a_header_is_read_whatever_its_case_blanks_and_order(tmp_path_factory, o
 
 def tut(folder, year: str):
     """The layout of TUT 2016 and 2017: lists without names, the third column since 2017."""
-    clips = [(f"audio/{place}_{10 * k}_{10 * k + 10}.wav", scene, place)
-             for place, scene in (("a001", "beach"), ("a023", "train"), ("b105", "beach"), ("b007", "train")) for k in range(2)]
+    clips = [
+        (f"audio/{place}_{10 * k}_{10 * k + 10}.wav", scene, place)
+        for place, scene in (("a001", "beach"), ("a023", "train"), ("b105", "beach"), ("b007", "train"))
+        for k in range(2)
+    ]
     write_corpus(folder, [(*clip, "") for clip in clips], 0.2)
     (folder / "meta.csv").unlink()
     (folder / "evaluation_setup").mkdir()
@@ -215,7 +218,9 @@ def test_the_layout_of_tut_is_read(tmp_path, year):
 def test_a_fold_without_its_other_list_is_named(tmp_path):
     tut(tmp_path, "2017")
     (tmp_path / "evaluation_setup/fold2_evaluate.txt").unlink()
-    with pytest.raises(InputError, match="fold2_train.txt: has no fold2_evaluate.txt beside it; fetch it again, or remove"):
+    with pytest.raises(
+        InputError, match="fold2_train.txt: has no fold2_evaluate.txt beside it; fetch it again, or remove"
+    ):
         corpus.read(tmp_path)
 
 
@@ -229,7 +234,9 @@ def test_a_known_layout_that_is_not_read_is_named(tmp_path, name, title):
     (folder / "meta.csv").rename(folder / name)
     for look in (corpus.read, check.check):
         for root in (folder, tmp_path):
-            with pytest.raises(InputError, match=f"is laid out as {title}, which is not read; make a CSV file of {name}"):
+            with pytest.raises(
+                InputError, match=f"is laid out as {title}, which is not read; make a CSV file of {name}"
+            ):
                 look(root)
 
 
@@ -249,14 +256,22 @@ def test_fold_lists_of_other_labels_are_refused(tiny):
         corpus.read(tiny)
 
 
-@given(st.lists(st.sampled_from(["Room 1", "room 1", " ROOM  1", "room\u00a01 ", "Hall", "hall ", "HALL"]), min_size=8, max_size=20))
+@given(
+    st.lists(
+        st.sampled_from(["Room 1", "room 1", " ROOM  1", "room\u00a01 ", "Hall", "hall ", "HALL"]),
+        min_size=8,
+        max_size=20,
+    )
+)
 def test_a_place_whose_name_differs_in_case_or_blanks_is_one_place(tmp_path_factory, names):
     folder = tmp_path_factory.mktemp("places")
     rows = [f"{i}.wav\t{('bus', 'park')[i % 2]}\t{name}\n" for i, name in enumerate(names)]
     (folder / "meta.csv").write_text(META + "".join(rows))
     places = corpus.read(folder).table.identifier
     plain = [" ".join(name.lower().split()) for name in names]
-    assert [places[i] == places[k] for i in range(8) for k in range(8)] == [plain[i] == plain[k] for i in range(8) for k in range(8)]
+    assert [places[i] == places[k] for i in range(8) for k in range(8)] == [
+        plain[i] == plain[k] for i in range(8) for k in range(8)
+    ]
     assert set(places) <= {name.strip() for name in names}
 
 

@@ -215,7 +215,9 @@ def test_a_run_that_another_process_trains_is_refused(start):
             train(run)
 
 
-@pytest.mark.parametrize(("selection", "validation", "said"), [("none", 0, "warning: 4 steps in all"), ("test", 4, "optimistic")])
+@pytest.mark.parametrize(
+    ("selection", "validation", "said"), [("none", 0, "warning: 4 steps in all"), ("test", 4, "optimistic")]
+)
 def test_selection(start, selection, validation, said, capsys):
     run = train(start(selection=selection))
     assert run.about["data"]["training"] == 8 and run.about["data"]["validation"] == validation

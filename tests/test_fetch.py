@@ -665,7 +665,10 @@ GOOD = ["toy", "a.zip", "http://localhost/a.zip", "10", "0" * 32]
     [
         (None, "No such file"),
         ("", "is empty; give it a line that names the columns"),
-        ("dataset\tfilename\turl\tmd5\n", "names no column 'bytes' (it begins 'dataset' and has 4 cells); it needs dataset, filename, url, bytes, md5, TAB"),
+        (
+            "dataset\tfilename\turl\tmd5\n",
+            "names no column 'bytes' (it begins 'dataset' and has 4 cells); it needs dataset, filename, url, bytes, md5, TAB",
+        ),
         (HEADER.replace("\t", ","), "; it needs dataset, filename"),
         (HEADER + "toy\ta.zip\n", ":2: url '' is not an http"),
         (HEADER + 2 * ("\t".join(GOOD) + "\n"), "filename a.zip is there twice"),
@@ -678,7 +681,7 @@ GOOD = ["toy", "a.zip", "http://localhost/a.zip", "10", "0" * 32]
                 (1, "/b.zip", "filename '/b.zip'"),
                 (1, "c\\b.zip", r"filename 'c\\\\b.zip'"),
                 (1, ".fetch.lock", "filename '.fetch.lock'"),
-                                (2, "ftp://localhost/b.zip", "url 'ftp://localhost/b.zip' is not an http or https address"),
+                (2, "ftp://localhost/b.zip", "url 'ftp://localhost/b.zip' is not an http or https address"),
                 (2, "file:///etc/passwd", "url 'file:///etc/passwd'"),
                 (3, "ten", "bytes 'ten' is not a number of bytes"),
                 (3, "-1", "bytes '-1'"),

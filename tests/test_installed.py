@@ -31,7 +31,9 @@ def installed(tmp_path_factory):
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source], check=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     (wheel,) = folder.glob("*.whl")
-    subprocess.run([*pip, "--python", environment / "bin" / "python", "install", "--no-deps", "--no-index", wheel], check=True)
+    subprocess.run(
+        [*pip, "--python", environment / "bin" / "python", "install", "--no-deps", "--no-index", wheel], check=True
+    )
     (site,) = environment.glob("lib/python*/site-packages")
     hidden = {line.split("==")[0] for line in PROJECT["optional-dependencies"]["train"]}  # that others need not have
     hidden = {MODULES.get(name, name) for name in hidden}
@@ -55,7 +57,9 @@ def installed(tmp_path_factory):
 def test_it_is_the_wheels_and_says_its_version(installed):
     assert installed("--version").stdout == PROJECT["version"] + "\n"
     code = "import asc_kit, asc_kit.config as c; print(asc_kit.__file__, c.path('x'), c.cache(), sep='\\n')"
-    done = subprocess.run([installed.python, "-c", code], capture_output=True, text=True, cwd=installed.home, env=installed.variables)
+    done = subprocess.run(
+        [installed.python, "-c", code], capture_output=True, text=True, cwd=installed.home, env=installed.variables
+    )
     package, path, cache = map(Path, done.stdout.split("\n")[:3])
     assert package == installed.site / "asc_kit" / "__init__.py" and path == installed.home / "x"
     assert cache == installed.home.parent / "cache" / "asc_kit"
@@ -98,7 +102,10 @@ def test_export_score_check_and_fetch_in_an_empty_folder(installed):
 def test_what_needs_the_repository_or_an_extra_says_so_in_one_line(installed):
     for command, words in (
         (("plan", "config/report.yaml"), "no such recipe; config/ of the repository holds the kit's"),
-        (("run", "notebooks/05_train.ipynb", "out.ipynb"), "is not installed; pip install '.[train]' in asc_kit's repository"),
+        (
+            ("run", "notebooks/05_train.ipynb", "out.ipynb"),
+            "is not installed; pip install '.[train]' in asc_kit's repository",
+        ),
     ):
         done = installed(*command)
         assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr

@@ -151,6 +151,8 @@ def test_scores_of_two_groups_of_clips_apart():
         parts = [np.concatenate([side[1][side[3] == place] for place in chosen]) for side in sides]
         drawn.append(parts[0].mean() - parts[1].mean())
     low, high = np.quantile(drawn, [0.025, 0.975])
-    assert found["log_loss"].low == pytest.approx(low, abs=0.03) and found["log_loss"].high == pytest.approx(high, abs=0.03)
+    assert found["log_loss"].low == pytest.approx(low, abs=0.03) and found["log_loss"].high == pytest.approx(
+        high, abs=0.03
+    )
     same = metrics.score_apart(sides[0], sides[0])
     assert same["accuracy"] == metrics.Score(0.0, 0.0, 0.0)

@@ -66,7 +66,14 @@ def test_cp_mobile_simplified_has_the_papers_parameters_and_macs():
     net = CPMobile(256, 10, multiplier=1.8, expansion=2.1, simplified=True)
     assert complexity.count(net) == 61148
     assert complexity.multiply_accumulates(net, CPJKU, 1.0) + 2 * normed(net) == 29419156
-    assert outputs(net, CPJKU, net.blocks) == [(32, 64, 17), (32, 64, 17), (32, 64, 9), (56, 32, 9), (56, 32, 9), (104, 32, 9)]
+    assert outputs(net, CPJKU, net.blocks) == [
+        (32, 64, 17),
+        (32, 64, 17),
+        (32, 64, 9),
+        (56, 32, 9),
+        (56, 32, 9),
+        (104, 32, 9),
+    ]
 
 
 def test_sp4asc_has_the_papers_parameters():

@@ -366,12 +366,16 @@ def test_columns_that_are_not_used_are_named(tmp_path, capsys):
     assert "list.csv: columns that are not used: 'file', 'fold', 'my_remark'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("head", ["start_ms,end_ms", "start,duration", "Onset (samples),Offset (samples)", "start,end_frame"])
+@pytest.mark.parametrize(
+    "head", ["start_ms,end_ms", "start,duration", "Onset (samples),Offset (samples)", "start,end_frame"]
+)
 def test_segments_that_are_told_otherwise_are_refused(tmp_path, head):
     """Else labels reach sound that is not theirs."""
     record(tmp_path / "a.wav")
     (tmp_path / "list.csv").write_text(f"filename,scene_label,{head}\na.wav,bus,0,1\n")
-    with pytest.raises(InputError, match="list.csv: has segments in a column '.*'; give start and end, both in seconds"):
+    with pytest.raises(
+        InputError, match="list.csv: has segments in a column '.*'; give start and end, both in seconds"
+    ):
         own.build(tmp_path / "list.csv")
     assert made() == []
 
@@ -402,7 +406,9 @@ def test_folders_of_a_split_are_no_classes_and_no_places(tmp_path_factory, sides
 def test_a_folder_that_holds_the_classes_is_no_class(tmp_path, holder):
     record(tmp_path / "mine" / holder / "bus" / "a.wav")
     for look in (corpora.read, check.check):
-        with pytest.raises(InputError, match=f"its folder {holder} is no class; give the folder that holds the classes"):
+        with pytest.raises(
+            InputError, match=f"its folder {holder} is no class; give the folder that holds the classes"
+        ):
             look(tmp_path / "mine")
     assert check.check(tmp_path / "mine" / holder).whole
 

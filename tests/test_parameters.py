@@ -110,7 +110,9 @@ def test_a_text_that_was_read_as_something_else_is_refused(value):
      ("rate = float('nan')", "rate: nan is not possible"), ("changes = 'x'", "changes: 'x' is not possible; give names and values")],
 )  # fmt: skip
 def test_what_papermill_injects_is_checked(line, what):
-    check_parameters(["", CELL, "# Parameters\nname = 'x'\nseed = -3\nrate = 2\nchanges = {'a': 1}\ndevices = None\n", "import x"])
+    check_parameters(
+        ["", CELL, "# Parameters\nname = 'x'\nseed = -3\nrate = 2\nchanges = {'a': 1}\ndevices = None\n", "import x"]
+    )
     check_parameters(["", CELL, "import x"])
     with pytest.raises(InputError, match=re.escape(what)):
         check_parameters(["", CELL, f"# Parameters\n{line}\n"])
@@ -124,7 +126,9 @@ def echo(tmp_path_factory):
     cell.metadata["tags"] = ["parameters"]
     show = "import json\nfrom pathlib import Path\nfrom asc_kit.run.parameters import check_parameters\ncheck_parameters(In)"
     show = nbformat.v4.new_code_cell(show)
-    write = nbformat.v4.new_code_cell(f"Path({str(file.with_suffix('.json'))!r}).write_text(json.dumps([name, seed, changes]))")
+    write = nbformat.v4.new_code_cell(
+        f"Path({str(file.with_suffix('.json'))!r}).write_text(json.dumps([name, seed, changes]))"
+    )
     kernel = {"kernelspec": {"name": "dcase-env", "display_name": "x", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell, show, write], metadata=kernel), file)
     return file

@@ -71,7 +71,9 @@ def test_separators_and_headers(tmp_path, sep, header):
         assert score(*write(tmp_path, truth, turned, sep)) == pytest.approx(expected)
     else:
         table.assign(more=1.0).to_csv(files[0], sep=sep, index=False, header=False)
-        with pytest.raises(InputError, match="its first line names no column 'filename' .it begins 'audio/c0.wav' and has 7"):
+        with pytest.raises(
+            InputError, match="its first line names no column 'filename' .it begins 'audio/c0.wav' and has 7"
+        ):
             score(*files)
 
 
@@ -175,10 +177,14 @@ def test_a_class_that_no_clip_has_is_named_or_the_models(tmp_path):
 def test_messages_name_what_is_wrong_and_what_to_do(tmp_path, capsys):
     truth, table = case(5)
     p, t, out = write(tmp_path, truth, table.rename(columns={"filename": "file"}))
-    with pytest.raises(InputError, match="p.csv: its first line names no column 'filename' .it begins 'file' and has 6"):
+    with pytest.raises(
+        InputError, match="p.csv: its first line names no column 'filename' .it begins 'file' and has 6"
+    ):
         score(p, t, out)
     table.to_csv(p, sep="\t", header=False)
-    with pytest.raises(InputError, match="p.csv: its first line names no column 'filename' .it begins '0' and has 7 cells"):
+    with pytest.raises(
+        InputError, match="p.csv: its first line names no column 'filename' .it begins '0' and has 7 cells"
+    ):
         score(p, t, out)
     expected = score(*write(tmp_path, truth, table))
     table.to_csv(p, sep="\t")  # an index
@@ -191,7 +197,9 @@ def test_messages_name_what_is_wrong_and_what_to_do(tmp_path, capsys):
     with pytest.raises(InputError, match="p.csv: cannot be read .it is no UTF-8 text"):
         score(p, t, out)
     write(tmp_path, truth, table.assign(filename=table.filename.str.removeprefix("audio/")))
-    with pytest.raises(InputError, match="40 clips are missing: audio/c0.wav, .*; it names c0.wav, which the truth has"):
+    with pytest.raises(
+        InputError, match="40 clips are missing: audio/c0.wav, .*; it names c0.wav, which the truth has"
+    ):
         score(p, t, out)
     write(tmp_path, truth.assign(scene_label=["", *truth.scene_label[1:]]), table)
     with pytest.raises(InputError, match="truth.csv: audio/c0.wav is without a scene_label .1 such"):

@@ -171,7 +171,9 @@ def test_full_disk_is_one_line_and_leaves_nothing(tiny, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(InputError, match=r"ASC_CACHE: .* cannot be written \(No space left on device\); is its disk full\? make room"):
+    with pytest.raises(
+        InputError, match=r"ASC_CACHE: .* cannot be written \(No space left on device\); is its disk full\? make room"
+    ):
         store.open_store(corpus.read(tiny), 44100)
     assert left_behind() == []
 
@@ -182,11 +184,15 @@ def test_a_cache_that_cannot_be_written_is_named(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("ASC_CACHE", str(cache))
     (tiny / "meta.csv").rename(tmp_path / "meta.csv")
     (tiny / "audio").rename(tiny / "bus")
-    with pytest.raises(InputError, match=f"ASC_CACHE: {cache}/own cannot be written, .*Not a directory.; give a folder"):
+    with pytest.raises(
+        InputError, match=f"ASC_CACHE: {cache}/own cannot be written, .*Not a directory.; give a folder"
+    ):
         own.build(tiny)
     (tmp_path / "meta.csv").rename(tiny / "meta.csv")
     (tiny / "bus").rename(tiny / "audio")
-    with pytest.raises(InputError, match=f"ASC_CACHE: {cache}/stores cannot be written, .*Not a directory.; give a folder"):
+    with pytest.raises(
+        InputError, match=f"ASC_CACHE: {cache}/stores cannot be written, .*Not a directory.; give a folder"
+    ):
         store.open_store(corpus.read(tiny), 44100)
     with pytest.raises(InputError, match=f"ASC_CACHE: {cache} cannot be written, .*Not a directory.; give a folder"):
         demo.build(cache / "demo")

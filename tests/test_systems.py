@@ -125,7 +125,9 @@ def test_a_network_of_ones_own_goes_the_whole_way(nets, tiny):
     run = through(nets, "residual", tiny)
     same_scores(run, tiny)
     with safe_open(run.folder / "compact.safetensors", "pt") as handle:
-        assert set(handle.keys()) == {"weights", "order"} and handle.get_tensor("order").tolist() == list(range(9, -1, -1))
+        assert set(handle.keys()) == {"weights", "order"} and handle.get_tensor("order").tolist() == list(
+            range(9, -1, -1)
+        )
     folded = compact.load(run.folder / "compact.safetensors").network
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
 
@@ -169,7 +171,9 @@ def test_the_whole_way_to_onnx_and_the_command_line(nets, tiny, system):
 
 
 def test_a_model_file_imports_no_code_unasked(nets, tiny, monkeypatch):
-    run = train(Run.of(str(write(nets, RECIPE % "plain")), "plain", dataset_root=str(tiny), results_dir=str(nets / "r")))
+    run = train(
+        Run.of(str(write(nets, RECIPE % "plain")), "plain", dataset_root=str(tiny), results_dir=str(nets / "r"))
+    )
     monkeypatch.setattr(network, "TRUSTED", set())
     for name in ("model", "compact"):
         with pytest.raises(InputError, match="is a network of the class nets:Plain.*--allow-code") as caught:
@@ -223,7 +227,9 @@ def test_rows_of_ones_own_are_built_and_counted():
 
 @pytest.mark.parametrize("options", ["{squeeze_excite: false}", "{rows: null, expansion: 6}"])
 def test_options_of_the_reports_network_are_its_settings(nets, options):
-    config = recipes.load(write(nets, f"systems: {{odd: {{network: report, options: {options}}}}}\nsubmissions: [odd]\n")).config("odd")
+    config = recipes.load(
+        write(nets, f"systems: {{odd: {{network: report, options: {options}}}}}\nsubmissions: [odd]\n")
+    ).config("odd")
     assert config.architecture.options == {}
     assert (config.architecture.squeeze_excite, config.architecture.expansion) in ((False, 4), (True, 6))
 
@@ -239,6 +245,6 @@ def test_examples_run(tmp_path, name):
         accuracy = float(re.search(r"accuracy (\d\.\d+)", done.stdout)[1])
         assert accuracy > 0.15  # ten classes; a guess has 0.1
     else:
-        assert re.search(r"^ *small +32 ", done.stdout, re.M) and (next(tmp_path.rglob("small.onnx"))).stat().st_size > 0
-
-
+        assert (
+            re.search(r"^ *small +32 ", done.stdout, re.M) and (next(tmp_path.rglob("small.onnx"))).stat().st_size > 0
+        )

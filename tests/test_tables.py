@@ -149,9 +149,7 @@ def test_the_clips_that_chose_are_those_that_the_split_holds_out():
     def read(file):
         return pd.read_csv(ROOT / "results" / file, sep="\t", dtype=str, keep_default_na=False)
 
-    every, evaluated, chosen = map(
-        read, ("tut2017/truth.tsv", "tut2017_full/truth.tsv", "tut2017/chosen_on.tsv")
-    )
+    every, evaluated, chosen = map(read, ("tut2017/truth.tsv", "tut2017_full/truth.tsv", "tut2017/chosen_on.tsv"))
     training = every[~every.filename.isin(evaluated.filename)].reset_index(drop=True)
     held = corpus.hold_out(training, 0.3, 0)[1]
     assert len(chosen) == 94 and set(chosen.filename) == set(held.filename)

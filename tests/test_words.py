@@ -43,7 +43,7 @@ def test_systems_of_other_clips_or_of_one_place_have_no_interval():
     one = {name: dataclasses.replace(s, seeds={0: s.clips.assign(identifier="p")}) for name, s in both.scored.items()}
     assert "of one place" in words.mel_bins(dataclasses.replace(both, scored=one))
     apart = both.scored | {"4": dataclasses.replace(both.scored["4"], seeds={0: CLIPS.set_index(CLIPS.index + 50)})}
-    assert words.mel_bins(dataclasses.replace(both, scored=apart)) .startswith("4 and 1 have no clip in common")
+    assert words.mel_bins(dataclasses.replace(both, scored=apart)).startswith("4 and 1 have no clip in common")
 
 
 def test_the_setup_is_the_runs_beside_the_reports():

@@ -131,7 +131,9 @@ def test_notebooks_are_tidy(file):
     assert any("assert" in c.source for c in code) and cells[0].source.startswith("# ")
     assert all(len(c.source.splitlines()) <= 25 for c in code if c is not parameters[0])
     done = all(c.execution_count for c in code if c.source)
-    assert done or file.stem == "11_performance", "committed as executed: make golden"  # results/performance has that run
+    assert done or file.stem == "11_performance", (
+        "committed as executed: make golden"
+    )  # results/performance has that run
     assert not any(output.output_type == "error" for c in code for output in c.outputs)
     assert file.stat().st_size < 1_500_000 and "<audio" not in file.read_text()
     kinds = {kind for c in code for output in c.outputs for kind in output.get("data", {})}

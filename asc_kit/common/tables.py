@@ -13,9 +13,7 @@ from asc_kit.common.progress import say
 SEPARATED = {"\t": "TAB", "\t,;": "TAB, comma or semicolon"}
 
 
-def read(
-    file: Path, separators: str = "\t,;", names: Sequence[str] = (), needs: Sequence[str] = ()
-) -> pd.DataFrame:
+def read(file: Path, separators: str = "\t,;", names: Sequence[str] = (), needs: Sequence[str] = ()) -> pd.DataFrame:
     """Text in cells, without blanks around it; the index are the numbers of the lines.
 
     Columns are called as `label` writes what the first line names them; one without a name is left out.
@@ -51,8 +49,10 @@ def read(
         twice = table.columns[table.columns.duplicated()][0]
         raise InputError(f"{file}: its first line names the column {twice} twice (Bus is bus); give each its own name")
     if missing := [name for name in needs if name not in table]:
-        raise InputError(f"{file}: its first line names no column {missing[0]!r} (it begins {first[0]!r} and has "
-                         f"{len(first)} cells); it needs {', '.join(needs)}, {SEPARATED[separators]} separated")
+        raise InputError(
+            f"{file}: its first line names no column {missing[0]!r} (it begins {first[0]!r} and has "
+            f"{len(first)} cells); it needs {', '.join(needs)}, {SEPARATED[separators]} separated"
+        )
     if needs and table.empty:
         raise InputError(f"{file}: has no rows; give one a file")
     return table

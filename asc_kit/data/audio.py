@@ -51,9 +51,7 @@ def read(file: Path) -> Sound:
     return next(pieces(file))
 
 
-def pieces(
-    file: Path, seconds: float | None = None, start: float = 0.0, end: float = float("inf")
-) -> Iterator[Sound]:
+def pieces(file: Path, seconds: float | None = None, start: float = 0.0, end: float = float("inf")) -> Iterator[Sound]:
     """Decode a file piece by piece, in the memory of one piece; the last may be shorter.
 
     Parameters

@@ -107,7 +107,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for cell in book.cells:
             if "parameters" in cell.metadata.get("tags", []):
                 cell.source = cell.source.replace('"results"', repr(str(results)))
-                cell.source = cell.source.replace("config/tau2022.yaml", "config/demo.yaml").replace('"tau2022"', "None")
+                cell.source = cell.source.replace("config/tau2022.yaml", "config/demo.yaml").replace(
+                    '"tau2022"', "None"
+                )
                 cell.source = cell.source.replace("audio: str = None", f"audio: str = {str(home / 'noise.wav')!r}")
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
