@@ -179,3 +179,14 @@ def test_the_streams_are_those_of_the_benchmark():
         ]
         assert f"| {bins[submission]} | {cells[0]} | {cells[1]} |" in text
     assert table.submission.nunique() == 4
+
+
+def test_the_rehearsal_is_the_reports_experiment_at_its_size():
+    table = pd.read_csv(ROOT / "results/performance/rehearsal.csv").set_index("step")
+    trained = table[table.index.str.startswith("train_")]
+    assert table.clips["store"] == 13962 + 2968 and table.clips["package"] == 4 * 7920 and len(trained) == 5
+    for name in ("README.md", "docs/data.md", "docs/claims.md"):
+        assert f"some {round(trained.hours.sum(), -1):.0f} hours of a core" in (ROOT / name).read_text()
+    assert f"up to {trained.peak_memory_mb.max() / 1000:.1f} GB" in " ".join(
+        (ROOT / "docs/data.md").read_text().split()
+    )

@@ -27,8 +27,9 @@ CARD = jinja2.Template((Path(__file__).parent / "card.md").read_text())
 def write(plan: Plan) -> tuple[str, str]:
     """Write ``report.html`` and a folder for each model; the better system, and the verdict for people.
 
-    ``best`` leads to the better one's. A model's folder has ``model.safetensors``, ``compact.safetensors``, ``model.onnx``, ``temperature.json`` and
-    ``MODEL_CARD.md``; it was trained on all clips, and the scores are those of the folds.
+    ``best`` leads to the better one's. A model's folder has ``model.safetensors``, ``compact.safetensors``,
+    ``model.onnx``, ``temperature.json`` and ``MODEL_CARD.md``; it was trained on all clips, and the scores are those of
+    the folds.
     """
     results = evaluation.load(plan.out / "held_out", plan.recipe)
     best, lines = judge(results, "recording" if plan.recipe.split == "recording" else "place")
