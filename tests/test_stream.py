@@ -374,9 +374,7 @@ def test_a_pipe_that_stops_is_said_once_and_heard_again(monkeypatch, capsys):
 def started(model_file):
     """The command in a process, which has said one line of four seconds and waits for more sound."""
     command = [sys.executable, "-m", "asc_kit", "listen", str(model_file), "--stdin", "--rate", "44100", "--json"]
-    usual = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background job hands on that it is ignored
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

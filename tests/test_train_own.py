@@ -1,6 +1,7 @@
 """asc-kit train: recordings of one's own, from a folder to a verdict and models."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from asc_kit.config import Features
 from asc_kit.data import corpus
 from asc_kit.deploy import compact
 from asc_kit.features import LogMel
+from asc_kit.report import verdict
 from asc_kit.run import floors, own
 from benchmarks import own_rule
 
@@ -266,3 +268,15 @@ def test_too_few_minutes_and_a_folder_in_use_are_said(tmp_path):
 def test_all_clips_are_trained_on_and_none_is_scored(tiny):
     training, evaluation = corpus.read(tiny, "all").split(1, 5)
     assert len(training) == 12 and evaluation.empty
+
+
+def test_a_disk_without_links_has_the_better_models_folder(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    for name in ("logistic", "network"):  # the second takes the first's place
+        assert verdict._link(tmp_path / "best", name) == tmp_path / "best"
+        assert os.readlink(tmp_path / "best") == name
+    monkeypatch.setattr(os, "symlink", refuse)
+    assert verdict._link(tmp_path / "best", "logistic") == tmp_path / "logistic"
+    assert [file.name for file in tmp_path.iterdir()] == ["best"]

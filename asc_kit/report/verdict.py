@@ -27,19 +27,19 @@ CARD = jinja2.Template((Path(__file__).parent / "card.md").read_text())
 def write(plan: Plan) -> tuple[str, str]:
     """Write ``report.html`` and a folder for each model; the better system, and the verdict for people.
 
-    ``best`` leads to the better one's. A model's folder has ``model.safetensors``, ``compact.safetensors``,
-    ``model.onnx``, ``temperature.json`` and ``MODEL_CARD.md``; it was trained on all clips, and the scores are those of
-    the folds.
+    ``best`` leads to the better one's, where the disk has links. A model's folder has ``model.safetensors``,
+    ``compact.safetensors``, ``model.onnx``, ``temperature.json`` and ``MODEL_CARD.md``; it was trained on all clips,
+    and the scores are those of the folds.
     """
     results = evaluation.load(plan.out / "held_out", plan.recipe)
     best, lines = judge(results, "recording" if plan.recipe.split == "recording" else "place")
     for system in SYSTEMS:
         _take_away(plan, results.scored[system], system, lines)
-    _link(plan.out / "best", best)
     write_file(plan.out / "report.html", _page(plan, results, best, lines))
-    model = plan.out / "best" / "model.safetensors"
+    home = _link(plan.out / "best", best)
+    model = home / "model.safetensors"
     ways = [f"Hear and see it:   {plan.out / 'report.html'}", f"Classify a file:   asc-kit predict {model} FILE",
-            f"Take it with you:  {plan.out / 'best' / 'model.onnx'} (and MODEL_CARD.md beside it)"]  # fmt: skip
+            f"Take it with you:  {home / 'model.onnx'} (and MODEL_CARD.md beside it)"]  # fmt: skip
     return best, "\n".join([*lines, "", *ways])
 
 
@@ -135,10 +135,16 @@ def _take_away(plan: Plan, scored: Scored, system: str, lines: list[str]) -> Non
     write_file(folder / "MODEL_CARD.md", text)
 
 
-def _link(link: Path, name: str) -> None:
+def _link(link: Path, name: str) -> Path:
+    """The link to a folder beside it; the folder where the disk takes no links, as a memory card does."""
     part = link.with_name(f".{link.name}.{os.getpid()}.part")
-    part.symlink_to(name)
-    os.replace(part, link)
+    try:
+        part.symlink_to(name)
+        os.replace(part, link)
+    except OSError:
+        part.unlink(missing_ok=True)
+        return link.with_name(name)
+    return link
 
 
 def _export(model: compact.Model, file: Path) -> str:
