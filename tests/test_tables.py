@@ -317,6 +317,9 @@ def test_every_link_of_a_committed_page_leads_somewhere():
         links = re.findall(r'href="([^"#][^"]*)"', (home / "index.html").read_text())
         paths = [link for link in links if not link.startswith("data:")]
         assert len(paths) > 50 and all((home / link).exists() for link in paths), home.name
+        assert not [link for link in paths if re.match(r"(?!\.\./).*\.ipynb", link)], (
+            "executed copies are not committed"
+        )
 
 
 def test_the_page_says_what_its_tables_show(tmp_path):
