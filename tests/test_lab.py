@@ -409,6 +409,30 @@ def test_a_batch_that_takes_too_long_names_its_cell(tmp_path, monkeypatch):
         batch.execute(tmp_path / "slow.ipynb", tmp_path / "out.ipynb", {})
 
 
+def test_kernels_of_a_batch_share_no_ports(tmp_path):
+    """Two that start at once could choose the same, and wait for each other's answers."""
+    cell = nbformat.v4.new_code_cell(
+        "import json\n\nfrom ipykernel import get_connection_info\n\n"
+        'info = json.loads(get_connection_info())\n(info["transport"], info["ip"])'
+    )
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "who.ipynb")
+    told = set()
+    for name in ("a.ipynb", "b.ipynb"):
+        batch.execute(tmp_path / "who.ipynb", tmp_path / name, {})
+        told.add(nbformat.read(tmp_path / name, as_version=4).cells[0].outputs[0].data["text/plain"])
+    assert len(told) == 2 and all(text.startswith("('ipc', '/") for text in told)
+
+
+def test_a_kernel_that_does_not_start_is_one_line(tmp_path, monkeypatch):
+    def silent(*_, **__):
+        raise RuntimeError("Kernel didn't respond in 60 seconds")
+
+    monkeypatch.setattr(batch.papermill, "execute_notebook", silent)
+    with pytest.raises(InputError, match=r"out.ipynb: Kernel didn't respond in 60 seconds$"):
+        batch.execute("notebooks/04_architecture.ipynb", tmp_path / "out.ipynb", {})
+
+
 def test_cells_that_a_batch_leaves_out_keep_their_names(tmp_path):
     batch.execute("notebooks/04_architecture.ipynb", tmp_path / "out.ipynb", {})
     cells = {cell.id: cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells}

@@ -5,13 +5,14 @@ one line that names the notebook to open, and the executed notebook holds no tim
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
 import papermill
 from jupyter_client.kernelspec import NoSuchKernel
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from asc_kit import config
 from asc_kit.common import InputError, write_file
@@ -53,17 +54,20 @@ def execute(notebook: str | Path, output: str | Path, parameters: dict[str, Any]
     output.parent.mkdir(parents=True, exist_ok=True)
     limit = 3600 * CELL_HOURS if notebook.name.startswith(LONG) else CELL_SECONDS
     try:
-        papermill.execute_notebook(
-            str(notebook), str(output), parameters, progress_bar=False, cwd=str(config.ROOT),
-            kernel_name=KERNEL["name"], language=KERNEL["language"], execution_timeout=limit,
-            extra_arguments=["--log-level=50"],  # what the kernel says of its transport and its end is not the user's
-        )  # fmt: skip
+        with TemporaryDirectory(prefix="kernel-") as own:
+            # Kernels that start at once may choose the same ports, and get each other's messages; not so with files.
+            sockets = Config({"KernelManager": {"transport": "ipc", "connection_file": f"{own}/kernel.json"}})
+            papermill.execute_notebook(
+                str(notebook), str(output), parameters, progress_bar=False, cwd=str(config.ROOT), config=sockets,
+                kernel_name=KERNEL["name"], language=KERNEL["language"], execution_timeout=limit,
+                extra_arguments=["--log-level=50"],  # what the kernel says of its end is not the user's
+            )  # fmt: skip
     except PapermillExecutionError as error:
         raise InputError(f"{output}: cell {error.exec_count} failed: {error.ename}: {_line(error.evalue)}") from None
     except NoSuchKernel:
         raise InputError(f"{KERNEL['name']}: this environment has no such Jupyter kernel; make setup, or pip install "
                          "'.[train]' in asc_kit's repository") from None  # fmt: skip
-    except (CellTimeoutError, DeadKernelError, OSError) as error:
+    except (RuntimeError, OSError) as error:  # a kernel that died or did not start; a cell's limit, a full disk
         raise InputError(f"{output}: {_line(str(error))}") from None
     _strip_times(output)
 
