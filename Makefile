@@ -28,9 +28,22 @@ $(STAMP): requirements.lock pyproject.toml
 # Not from the environment, where NAME may be the machine's.
 CALLED = $(if $(filter command,$(origin NAME)),$(NAME))
 
+SNAKEMAKE = $(RUN)snakemake --cores $(CORES) --resources mem_mb=$(MEMORY) --configfile
+
+ifeq ($(EXPERIMENT),own)
+# asc-kit train splits the recordings and chooses the settings; the folds are a workflow's jobs; it judges them.
+OWN = results/$(or $(CALLED),own)
+TRAIN = $(RUN)asc-kit train "$(DATA)" --out "$(OWN)" --workers $(CORES) $(if $(SEEDS),--seeds $(SEEDS))
+reproduce: setup
+	@test -n "$(DATA)" || { echo "EXPERIMENT=own needs recordings: give DATA=folder" >&2; exit 1; }
+	$(TRAIN) --plan
+	$(SNAKEMAKE) "$(OWN)/recipe.yaml"
+	$(TRAIN)
+else
 reproduce: setup  ## train and report an experiment: [EXPERIMENT=demo] [DATA=folder] [RESPONSES=folder] [NAME=mine] [CORES=4]
-	$(RUN)snakemake --cores $(CORES) --resources mem_mb=$(MEMORY) --configfile config/$(EXPERIMENT).yaml \
+	$(SNAKEMAKE) config/$(EXPERIMENT).yaml \
 	  $(if $(DATA)$(RESPONSES)$(CALLED),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") $(if $(CALLED),"name=$(CALLED)")$(if $(RESPONSES), "responses=$(shell realpath -ms -- "$(RESPONSES)")")
+endif
 
 # The report's experiment at its full size, with one epoch a system: an hour or more, and 24 GB in build/rehearsal.
 rehearsal: setup  ## try the report's experiment on SYNTHETIC clips: [LISTS=folder] [WORK=folder] [SHARE=0.02] [CORES=4]

@@ -116,6 +116,8 @@ def train(
     minutes: Annotated[float | None, typer.Option(min=0.1, help="that it may take; else as the clips want")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="trainings at a time; else one a core")] = None,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="leave out what cannot be read")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="trainings of each fold; the scores are their means")] = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="write recipe.yaml and split.csv, and train nothing")] = False,
     parameter: Parameters = [],
 ) -> None:
     """Train on recordings of your own, score it at places it never heard, and write models to take away."""
@@ -123,9 +125,11 @@ def train(
     from asc_kit.run import own, parameters
 
     changes = parameters.resolve({"changes": dict}, parameters.typed(parameter)).get("changes", {})
-    plan = own.plan(folder, out or Path(f"{folder.resolve().name}-model"), minutes, workers, skip_broken, **changes)
-    own.train(plan)
-    print(verdict.write(plan)[1])
+    out = out or Path(f"{folder.resolve().name}-model")
+    made = own.plan(folder, out, minutes, workers, skip_broken, seeds, **changes)
+    if not plan:
+        own.train(made)
+        print(verdict.write(made)[1])
 
 
 @app.command()

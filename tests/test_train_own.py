@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from conftest import ROOT
 
 from asc_kit import metrics, network
 from asc_kit.common import InputError
@@ -125,6 +127,31 @@ def test_the_same_command_again_trains_nothing_and_another_is_refused(trained):
     assert times == {file: file.stat().st_mtime_ns for file in out.glob("*/*/*/run.json")}
     other = subprocess.run([*COMMAND, folder, "--out", out, "-p", "epochs=3"], capture_output=True, text=True)
     assert other.returncode == 1 and "holds another training (settings:" in other.stderr.splitlines()[-1]
+
+
+def test_the_recipe_it_writes_is_the_same_folds_for_snakemake(trained, tmp_path):
+    folder, out, _ = trained
+    shutil.copytree(out, tmp_path / "out", symlinks=True)
+
+    def wanted():
+        command = ("snakemake", "-n", "--cores", "1", "--configfile", tmp_path / "out" / "recipe.yaml")
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        return sorted(set(re.findall(r"rule (\w+):", done.stdout)))
+
+    assert wanted() == []
+    shutil.rmtree(tmp_path / "out" / "held_out" / "submission_network" / "seed_0_fold_2")
+    assert wanted() == ["all", "train_network_seed_0_fold_2"]
+
+
+def test_seeds_are_trainings_of_every_fold_and_one_model(tmp_path):
+    command = [*COMMAND, machines(tmp_path / "machines"), "--out", tmp_path / "out", "--seeds", "2", "--plan"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "" and "the network is trained 7 times" in done.stderr
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["command.json", "recipe.yaml", "split.csv"]
+    made = own.plan(tmp_path / "machines", tmp_path / "out", seeds=2)
+    assert [(run.config.seed, run.config.fold) for run in made.runs("network")] == [
+        (0, 1), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]  # fmt: skip
 
 
 @pytest.mark.long
@@ -253,6 +280,14 @@ def test_broken_files_are_left_out_where_that_is_asked_for(tmp_path, capsys):
     a_broken_file(tmp_path / "mine")
     plan = own.plan(tmp_path / "mine", tmp_path / "out", skip_broken=True, epochs=1)
     assert len(plan.corpus.table) == 18 and "left out: " in capsys.readouterr().err
+
+
+def test_broken_files_of_a_listed_data_set_too(tiny, tmp_path, capsys):
+    names = sorted(file.name for file in (tiny / "audio").iterdir())
+    (tiny / "audio" / names[0]).write_bytes(b"RIFF" + bytes(100))
+    plan = own.plan(tiny, tmp_path / "out", skip_broken=True, epochs=1)
+    assert f"left out: {tiny / 'audio' / names[0]}" in capsys.readouterr().err
+    assert sorted(plan.split().filename) == [f"audio/{name}" for name in names[1:]]
 
 
 def test_too_few_minutes_and_a_folder_in_use_are_said(tmp_path):

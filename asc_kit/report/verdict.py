@@ -53,7 +53,8 @@ def judge(results: Results, kind: str) -> tuple[str, list[str]]:
     rows = {name: results.scored[name].row() for name in SYSTEMS}
     places = results.scored[SYSTEMS[0]].clips.identifier.nunique()
     best, other = sorted(SYSTEMS, key=lambda name: rows[name]["log_loss"])
-    lines = [f"Take {NAMES[best]}: {_cell(rows[best])} of {rows[best]['n']} clips from {kind}s it never heard; "
+    seeds = f" (mean of {rows[best]['seeds']} seeds)" * (rows[best]["seeds"] > 1)
+    lines = [f"Take {NAMES[best]}: {_cell(rows[best])} of {rows[best]['n']} clips from {kind}s it never heard{seeds}; "
              f"{NAMES[other]} has {_cell(rows[other])}."]  # fmt: skip
     apart = evaluation.difference(results.scored[best], results.scored[other])
     if not apart["log_loss_difference_high"] < 0:

@@ -93,10 +93,10 @@ class Plan:
         return Run(whole, whole.config(system), self.out / "all_clips")
 
     def runs(self, system: str) -> list[Run]:
-        """One of all clips, then one a fold."""
-        held_out = self.out / "held_out"
-        return [self.final(system), *(Run(self.recipe, self.recipe.config(system, 0, k), held_out)
-                                      for k in self.recipe.fold)]  # fmt: skip
+        """One of all clips, then one a seed and fold."""
+        folds = [(seed, fold) for seed in self.recipe.seeds for fold in self.recipe.fold]
+        held_out = [Run(self.recipe, self.recipe.config(system, *one), self.out / "held_out") for one in folds]
+        return [self.final(system), *held_out]
 
     def steps(self, run: Run) -> int:
         """Of the network's run of a fold, or of all clips."""
@@ -117,7 +117,7 @@ class Plan:
 
 def plan(
     folder: Path, out: Path, minutes: float | None = None, workers: int | None = None, skip_broken: bool = False,
-    **changes: Any,
+    seeds: int = 1, **changes: Any,
 ) -> Plan:  # fmt: skip
     """Read and split a folder, choose settings, measure a few steps, and say it all; a plan that is there is kept.
 
@@ -127,6 +127,7 @@ def plan(
     minutes : that it may take; None: as many as `rule` wants
     workers : None: as many as there are cores
     skip_broken : leave out, and name, recordings that cannot be read
+    seeds : of each fold's trainings; scores are their means, and the model to take is of the first
     changes : any of `SETTINGS`, in place of the rule's
 
     Raises
@@ -136,9 +137,11 @@ def plan(
     known(changes, SETTINGS, "parameters")
     folder, workers = folder.resolve(), workers or len(os.sched_getaffinity(0))
     file, kept = out / "recipe.yaml", out / "command.json"
-    command = {"folder": str(folder), "minutes": minutes, "skip_broken": skip_broken, "settings": changes}
+    command = {"folder": str(folder), "minutes": minutes, "skip_broken": skip_broken, "seeds": seeds,
+               "settings": changes}  # fmt: skip
     _refuse_other(out, kept, command)
-    data = corpus.read(folder, skip_broken=skip_broken)
+    listed = corpus.meta_file(folder) if skip_broken and folder.is_dir() else None  # its rows are recordings, too
+    data = corpus.read(listed or folder, skip_broken=skip_broken)
     if kept.exists():
         recipe = recipes.load(file)
         if Path(recipe.dataset_root).name != data.root.name:
@@ -150,7 +153,7 @@ def plan(
         _check(folder, data)
         split, hides = _split(folder, data)
         recipe = Recipe(out.name, hides, dataset_root=str(data.root), submissions=SYSTEMS, features=_features(data),
-                        fold=tuple(range(1, split["folds"] + 1)), **split)  # fmt: skip
+                        seeds=tuple(range(seeds)), fold=tuple(range(1, split["folds"] + 1)), **split)  # fmt: skip
         made = _fitted(Plan(folder, out, corpus.read(data.root, recipe.split), recipe, 0, workers), minutes, changes)
         write_file(out / "split.csv", made.split().to_csv(index=False))
         write_file(file, _yaml(made.recipe))
