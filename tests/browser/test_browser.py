@@ -22,6 +22,7 @@ import pytest
 import soundfile
 from conftest import ROOT
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from test_train_own import machines
 
 from asc_kit.run import batch
 
@@ -102,7 +103,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "notebooks" / "pictures", home / "pictures")
     noise = 0.1 * np.random.default_rng(0).standard_normal(2 * 44100)
     soundfile.write(home / "noise.wav", noise, 44100)  # for 10_your_recording
-    for name in ("00_start_here", "10_your_recording", *EXPLORERS):
+    for name in ("00_start_here", "10_your_recording", "15_your_data", *EXPLORERS):
         book = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
         for cell in book.cells:
             if "parameters" in cell.metadata.get("tags", []):
@@ -111,6 +112,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     '"tau2022"', "None"
                 )
                 cell.source = cell.source.replace("audio: str = None", f"audio: str = {str(home / 'noise.wav')!r}")
+                cell.source = cell.source.replace("changes: dict = {}", "changes: dict = {'epochs': 2}")
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         nbformat.write(book, home / f"{name}.ipynb")
@@ -169,12 +171,12 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-def run_all(page: Page, file: Path) -> None:
-    """Run > Run All Cells, until every cell was run and saved without an error."""
+def run_all(page: Page, file: Path, command: str = "runmenu:run-all", cells: slice = slice(None)) -> None:
+    """Run > Run All Cells, or another command there, until these cells were run and saved without an error."""
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=2 * MINUTES)
     page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for(timeout=2 * MINUTES)  # the kernel is there
     page.locator(".lm-MenuBar-item", has_text="Run").first.click()
-    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+    page.locator(f'.lm-Menu-item[data-command="{command}"]').click()
 
     def ended() -> bool:
         page.keyboard.press("Control+s")
@@ -182,10 +184,10 @@ def run_all(page: Page, file: Path) -> None:
             book = nbformat.read(file, as_version=4)
         except nbformat.reader.NotJSONError:  # being written
             return False
-        cells = [cell for cell in book.cells if cell.cell_type == "code"]
-        faults = [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+        run = [cell for cell in book.cells[cells] if cell.cell_type == "code"]
+        faults = [output for cell in run for output in cell.outputs if output.output_type == "error"]
         assert not faults, faults[0].evalue
-        return all(cell.execution_count for cell in cells)
+        return all(cell.execution_count for cell in run)
 
     try:
         wait_for(ended, 300, lambda: f"{file.name} did not end")
@@ -240,6 +242,35 @@ def test_your_recording(lab: str, home: Path, browser: Browser, tmp_path: Path) 
     page.wait_for_function("() => [...document.querySelectorAll('audio')].some(s => Math.abs(s.duration - 3) < 0.1)")
     assert "mine.wav" in picture.get_attribute("alt")
     explorer.screenshot(path=SHOTS / "10_your_recording.png")
+    page.close()
+
+
+def test_your_data(lab: str, home: Path, browser: Browser) -> None:
+    """A folder is chosen, heard, trained on and judged, and a file classified, as the notebook says."""
+    mine = machines(home / "my sounds")
+    book = nbformat.read(home / "15_your_data.ipynb", as_version=4)
+    (after,) = [number for number, cell in enumerate(book.cells) if cell.source.startswith("folder = chosen.folder")]
+    page = browser.new_page(viewport={"width": 1300, "height": 6000})
+    page.set_default_timeout(MINUTES)
+    page.goto(lab.format("15_your_data.ipynb"))
+    cell = page.locator(".jp-Notebook .jp-Cell").nth(after)
+    cell.locator(".jp-InputPrompt").click()
+    run_all(page, home / "15_your_data.ipynb", "notebook:run-all-above", slice(after))
+    box = page.locator(".jp-OutputArea-output > .widget-vbox").first
+    box.locator("audio").nth(9).wait_for(state="attached")  # a clip of each of the example's ten classes
+    control(page, "folder").locator("input").fill(str(mine))
+    control(page, "folder").locator("input").press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('.widget-vbox audio').length == 3")
+    page.wait_for_function("() => [...document.querySelectorAll('.widget-vbox audio')].every(s => s.duration > 0.4)")
+    assert control(page, "go to").locator("option").all_text_contents()[2:] == [
+        f"machine\N{NO-BREAK SPACE}{n}" for n in (1, 2, 3)
+    ]
+    cell.locator(".jp-InputPrompt").click()
+    run_all(page, home / "15_your_data.ipynb", "notebook:run-all-below", slice(None))
+    text = page.locator(".jp-Notebook").inner_text()
+    assert "of 18 clips from places it never heard" in text and "model.onnx" in text
+    assert (home / "my sounds-model" / "best" / "model.onnx").is_file()
+    page.screenshot(path=SHOTS / "15_your_data.png")
     page.close()
 
 
