@@ -83,7 +83,7 @@ site: build/.venv-site/.installed  ## the documentation as web pages, in build/s
 	cp -r LICENSE CITATION.cff CONTRIBUTING.md CHANGELOG.md docs notebooks results $(SITE)
 	sed 's/^# asc_kit$$/# asc_kit\n\n```{toctree}\n:hidden:\ndocs\/contents\n```/' README.md > $(SITE)/index.md
 	build/.venv-site/bin/sphinx-build -q -c $(SITE)/docs $(SITE) build/site
-	cp -r notebooks/pictures build/site/notebooks/
+	tar -c --exclude='*.safetensors' --exclude=checkpoint results notebooks | tar -x -C build/site  # what pages link to
 	@echo build/site/index.html
 
 build/.venv-site/.installed: docs/requirements.txt
