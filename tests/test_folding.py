@@ -107,13 +107,13 @@ def test_origin_stands_inside_and_equal_models_are_equal_bytes(tmp_path):
     net, settings = trained("1")
     compact.save(net, settings, CLASSES, tmp_path / "m")
     origin = compact.origin({"run": "submission_1/seed_0", "hash": settings.hash, "code": "c",
-                             "data": {"fingerprint": "f", "synthetic": True}})  # fmt: skip
+                             "data": {"fingerprint": "f", "synthetic": True, "length": 4000, "sample_rate": 8000}})  # fmt: skip
     model = dataclasses.replace(compact.load(tmp_path / "m"), origin=origin)
     for name in ("a", "b"):
         compact.save_folded(model, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     inside = compact.load(tmp_path / "a").origin
-    assert inside == origin and inside["hash"] == settings.hash and "synthetic" in inside["licence"]
+    assert inside == origin and inside["seconds"] == 0.5 and "synthetic" in inside["licence"]
 
 
 def test_fifteen_classes_fit_too(tmp_path):

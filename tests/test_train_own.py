@@ -101,7 +101,7 @@ def test_both_models_can_be_taken_away(trained):
     for system in own.SYSTEMS:
         home = out / system
         assert {f.name for f in home.iterdir()} == {"model.safetensors", "compact.safetensors", "model.onnx",
-                                                    "temperature.json", "MODEL_CARD.md"}  # fmt: skip
+                                                    "temperature.json", "MODEL_CARD.md", "run.json"}  # fmt: skip
         model = compact.load(home / "model.safetensors")
         expected = model.probabilities(wave)
         assert model.config.split == "all" and model.config.features.sample_rate == 8000
@@ -113,8 +113,10 @@ def test_both_models_can_be_taken_away(trained):
         )
         command = [sys.executable, "-m", "asc_kit", "predict", home / "model.safetensors", file, "--json",
                    "--temperature", "fitted"]  # fmt: skip
-        said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        said = json.loads(done.stdout)
         assert set(said[0]["probabilities"]) == {"machine 1", "machine 2", "machine 3"}
+        assert "the network was made for" not in done.stdout + done.stderr  # it is as long as the training clips
         card = (home / "MODEL_CARD.md").read_text()
         assert "18 clips from 3 places" in card and "8000 Hz" in card and "machine 2" in card
 

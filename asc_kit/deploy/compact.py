@@ -186,8 +186,9 @@ def _beside(file: Path) -> dict[str, Any]:
 def origin(about: dict[str, Any]) -> dict[str, Any]:
     """What a compact file tells of its run, from the contents of ``run.json``."""
     data = about["data"]
+    seconds = round(data["length"] / data["sample_rate"], 3)  # of a clip
     return {"run": about["run"], "hash": about["hash"], "code": about["code"], "data": data["fingerprint"],
-            "asc_kit": version("asc_kit"), "licence": LICENCE[bool(data["synthetic"])]}  # fmt: skip
+            "seconds": seconds, "asc_kit": version("asc_kit"), "licence": LICENCE[bool(data["synthetic"])]}  # fmt: skip
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -26,7 +26,7 @@ from asc_kit.deploy.compact import Model
 
 WINDOW = 10.0  # seconds, as the clips of the challenge
 WINDOWS = (1.0, 60.0)  # what may be asked for instead
-SHORT = 1.0  # seconds; below them nothing was trained or measured
+SHORT = 1.0  # seconds; below them, and below its training clips, nothing was measured of a network
 SILENT = 0.25  # of a recording; pauses are shorter
 UNSURE = 0.5  # by its own count the network is then rather wrong than right
 
@@ -109,7 +109,7 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
         raise InputError(f"{file}: is silent; there is nothing to classify")
     lengths = np.array([part.end - part.start for part in segments])
     mean = np.average([part.probabilities for part in segments], axis=0, weights=lengths)
-    doubts = _doubts(source.rate, model.config.features.f_max, lengths, np.array(silence))
+    doubts = _doubts(model, source.rate, lengths, np.array(silence))
     return Scored(file, mean, tuple(segments), tuple(source.notes), tuple(doubts))
 
 
@@ -119,11 +119,12 @@ def narrow(rate: float, f_max: float) -> list[str]:
     return [cut] if rate < 2 * f_max else []
 
 
-def _doubts(rate: int, f_max: float, lengths: np.ndarray, silence: np.ndarray) -> list[str]:
+def _doubts(model: Model, rate: int, lengths: np.ndarray, silence: np.ndarray) -> list[str]:
     """``lengths`` in seconds and ``silence``, a share, of every window."""
-    doubts, seconds, silent = narrow(rate, f_max), lengths.sum(), (lengths * silence).sum()
-    if seconds < SHORT:
-        doubts.append(f"lasts {seconds:.2f} s; the network was made for {SHORT:g} s and more")
+    short = min(SHORT, model.origin.get("seconds", SHORT))
+    doubts, seconds, silent = narrow(rate, model.config.features.f_max), lengths.sum(), (lengths * silence).sum()
+    if seconds < short:
+        doubts.append(f"lasts {seconds:.2f} s; the network was made for {short:g} s and more")
     if silence.max() == 1 or silent > SILENT * seconds:
         doubts.append(f"is silent for {silent:.1f} of {seconds:.1f} s")
     return doubts

@@ -27,9 +27,9 @@ CARD = jinja2.Template((Path(__file__).parent / "card.md").read_text())
 def write(plan: Plan) -> tuple[str, str]:
     """Write ``report.html`` and a folder for each model; the better system, and the verdict for people.
 
-    ``best`` leads to the better one's, where the disk has links. A model's folder has ``model.safetensors``,
-    ``compact.safetensors``, ``model.onnx``, ``temperature.json`` and ``MODEL_CARD.md``; it was trained on all clips,
-    and the scores are those of the folds.
+    ``best`` leads to the better one's, where the disk has links. A model's folder has ``model.safetensors`` and its
+    ``run.json``, ``compact.safetensors``, ``model.onnx``, ``temperature.json`` and ``MODEL_CARD.md``; it was trained on
+    all clips, and the scores are those of the folds.
     """
     results = evaluation.load(plan.out / "held_out", plan.recipe)
     best, lines = judge(results, "recording" if plan.recipe.split == "recording" else "place")
@@ -125,9 +125,9 @@ def _page(plan: Plan, results: Results, best: str, lines: list[str]) -> str:
 def _take_away(plan: Plan, scored: Scored, system: str, lines: list[str]) -> None:
     run, folder = plan.final(system), plan.out / system
     folder.mkdir(exist_ok=True)
-    for name in ("model.safetensors", "compact.safetensors"):
+    for name in ("model.safetensors", "compact.safetensors", "run.json"):  # the last tells the first's origin
         shutil.copyfile(run.folder / name, folder / name)
-    model = compact.load(run.folder / "model.safetensors")  # beside its run.json, which tells its origin
+    model = compact.load(folder / "model.safetensors")
     _calibrate(plan, scored, model, folder)
     onnx = _export(model, folder / "model.onnx")
     row, table = scored.row(), plan.corpus.table
