@@ -33,9 +33,11 @@ SNAKEMAKE = $(RUN)snakemake --cores $(CORES) --resources mem_mb=$(MEMORY) --conf
 ifeq ($(EXPERIMENT),own)
 # asc-kit train splits the recordings and chooses the settings; the folds are a workflow's jobs; it judges them.
 OWN = results/$(or $(CALLED),own)
-TRAIN = $(RUN)asc-kit train "$(DATA)" --out "$(OWN)" --workers $(CORES) $(if $(SEEDS),--seeds $(SEEDS))
+TRAIN = $(RUN)asc-kit train "$(DATA)" --out "$(OWN)" $(if $(filter-out all,$(CORES)),--workers $(CORES)) \
+  $(if $(filter command,$(origin SEEDS)),--seeds $(SEEDS))
 reproduce: setup
 	@test -n "$(DATA)" || { echo "EXPERIMENT=own needs recordings: give DATA=folder" >&2; exit 1; }
+	@test -z "$(RESPONSES)" || { echo "EXPERIMENT=own takes no RESPONSES" >&2; exit 1; }
 	$(TRAIN) --plan
 	$(SNAKEMAKE) "$(OWN)/recipe.yaml"
 	$(TRAIN)
@@ -80,10 +82,11 @@ golden: setup  ## execute all notebooks, and keep their outputs
 SITE = build/site-source
 site: build/.venv-site/.installed  ## the documentation as web pages, in build/site
 	rm -rf build/site $(SITE) && mkdir -p $(SITE)
-	cp -r LICENSE CITATION.cff CONTRIBUTING.md CHANGELOG.md docs notebooks results $(SITE)
+	git ls-files -z LICENSE CITATION.cff CONTRIBUTING.md CHANGELOG.md docs notebooks results > build/site-files
+	tar -c --null -T build/site-files | tar -x -C $(SITE)
 	sed 's/^# asc_kit$$/# asc_kit\n\n```{toctree}\n:hidden:\ndocs\/contents\n```/' README.md > $(SITE)/index.md
 	build/.venv-site/bin/sphinx-build -q -c $(SITE)/docs $(SITE) build/site
-	tar -c --exclude='*.safetensors' --exclude=checkpoint results notebooks | tar -x -C build/site  # what pages link to
+	cd $(SITE) && tar -c --exclude='*.safetensors' results notebooks | tar -x -C ../site  # what pages link to
 	@echo build/site/index.html
 
 build/.venv-site/.installed: docs/requirements.txt

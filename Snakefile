@@ -41,6 +41,8 @@ try:
     recipe = recipes.load(RECIPE, **CHOSEN)
     DATA = given.get("dataset_root") or recipe.dataset_root or ""
     OWN = kit.path(RECIPE).with_name("command.json").exists()  # of asc-kit train, which judges the folds itself
+    if OWN and (chosen := sorted(given.keys() & {"submissions", "seeds", "name", "results_dir"})):
+        raise InputError(f"--config: {chosen[0]}: {RECIPE} is of asc-kit train, which chooses it; see its --help")
     NAME = given.get("name") or ("held_out" if OWN else recipe.name)
     RESULTS = kit.path(given.get("results_dir") or (kit.path(RECIPE).parent if OWN else "results"))
     HOME = RESULTS / NAME

@@ -144,6 +144,9 @@ def test_the_recipe_it_writes_is_the_same_folds_for_snakemake(trained, tmp_path)
     assert wanted() == []
     shutil.rmtree(tmp_path / "out" / "held_out" / "submission_network" / "seed_0_fold_2")
     assert wanted() == ["all", "train_network_seed_0_fold_2"]
+    command = ("snakemake", "-n", "--configfile", tmp_path / "out" / "recipe.yaml", "--config", "seeds=[0,1]")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1 and "is of asc-kit train, which chooses it" in done.stderr
 
 
 def test_seeds_are_trainings_of_every_fold_and_one_model(tmp_path):
@@ -151,6 +154,12 @@ def test_seeds_are_trainings_of_every_fold_and_one_model(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout == "" and "the network is trained 7 times" in done.stderr
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["command.json", "recipe.yaml", "split.csv"]
+    kept = json.loads((tmp_path / "out" / "command.json").read_text())
+    assert kept.pop("seeds") == 2
+    (tmp_path / "out" / "command.json").write_text(json.dumps(kept))  # as older ones are: of one seed
+    with pytest.raises(InputError, match=r"another training \(seeds: 1 there, 2 here\)"):
+        own.plan(tmp_path / "machines", tmp_path / "out", seeds=2)
+    (tmp_path / "out" / "command.json").write_text(json.dumps(kept | {"seeds": 2}))
     made = own.plan(tmp_path / "machines", tmp_path / "out", seeds=2)
     assert [(run.config.seed, run.config.fold) for run in made.runs("network")] == [
         (0, 1), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]  # fmt: skip
@@ -285,11 +294,23 @@ def test_broken_files_are_left_out_where_that_is_asked_for(tmp_path, capsys):
 
 
 def test_broken_files_of_a_listed_data_set_too(tiny, tmp_path, capsys):
-    names = sorted(file.name for file in (tiny / "audio").iterdir())
-    (tiny / "audio" / names[0]).write_bytes(b"RIFF" + bytes(100))
-    plan = own.plan(tiny, tmp_path / "out", skip_broken=True, epochs=1)
-    assert f"left out: {tiny / 'audio' / names[0]}" in capsys.readouterr().err
-    assert sorted(plan.split().filename) == [f"audio/{name}" for name in names[1:]]
+    """As an archive unpacks, in a folder of its own; places are those that the names tell."""
+    listed = pd.read_csv(tiny / "meta.csv", sep="\t").drop(columns="identifier")
+    listed.to_csv(tiny / "meta.csv", sep="\t", index=False)
+    above = tmp_path / "above"
+    above.mkdir()
+    shutil.move(tiny, above / "tiny")
+    names = sorted(file.name for file in (above / "tiny" / "audio").iterdir())
+    broken = above / "tiny" / "audio" / names[0]
+    broken.write_bytes(b"RIFF" + bytes(100))
+    plan = own.plan(above, tmp_path / "out", skip_broken=True, epochs=1)
+    assert f"left out: {broken}" in capsys.readouterr().err
+    split = plan.split()
+    assert sorted(split.filename) == [f"tiny/audio/{name}" for name in names[1:]]
+    assert set(split.identifier) == {f"oslo-{number}" for number in range(6)} and set(split.scene_label) == {
+        "bus",
+        "park",
+    }
 
 
 def test_too_few_minutes_and_a_folder_in_use_are_said(tmp_path):

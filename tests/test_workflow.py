@@ -8,8 +8,10 @@ import sys
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import yaml
 from conftest import ROOT, write_corpus
 
@@ -112,6 +114,16 @@ def test_data_notebooks_take_a_corpus_without_devices(tmp_path, name):
     if name == "01_corpus":
         values |= {"results_dir": str(tmp_path / "r"), "experiment": "plain"}
     batch.execute(f"notebooks/{name}.ipynb", tmp_path / "out.ipynb", values)
+
+
+def test_the_corpus_notebook_takes_recordings_of_many_clips(tmp_path):
+    for number in range(12):  # two classes of six recordings, each of two clips and a half
+        file = tmp_path / "mine" / ("bus", "park")[number % 2] / f"place{number // 2}" / "r.wav"
+        file.parent.mkdir(parents=True)
+        soundfile.write(file, 0.1 * np.random.default_rng(number).standard_normal(25 * 8000), 8000)
+    values = {"dataset_root": str(tmp_path / "mine"), "results_dir": str(tmp_path / "r"), "experiment": "mine"}
+    batch.execute("notebooks/01_corpus.ipynb", tmp_path / "out.ipynb", values)
+    assert len(pd.read_csv(tmp_path / "r" / "mine" / "truth.tsv", sep="\t")) >= 2
 
 
 def test_parameters_cells_say_type_default_and_meaning_in_15_lines():

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common import InputError, say, tables
+from asc_kit import config
+from asc_kit.common import InputError, say, tables, write_file
 from asc_kit.data import own
 
 COLUMNS = ["filename", "scene_label", "identifier", "source_label"]
@@ -155,7 +156,8 @@ def read(root: str | Path, split: str = "given", skip_broken: bool = False) -> C
         which `asc_kit.data.own` makes a data set of: a folder of folders named by class, or a CSV file
     split : "drawn" leaves the data set's own lists aside, so that folds of all clips are drawn; "recording" draws them
         so that no recording stands on both sides, where a place may; "all" trains on all clips and scores none
-    skip_broken : as `own.build` takes it
+    skip_broken : leave out, and name, recordings that cannot be read to their end; a data set with lists of its own
+        then becomes recordings of one's own
 
     Raises
     ------
@@ -179,6 +181,8 @@ def read(root: str | Path, split: str = "given", skip_broken: bool = False) -> C
     own.check_classes(file, sorted(set(table.scene_label)) if labelled else [])
     table["identifier"] = _places(table.identifier)
     table = pd.DataFrame({"recording": table.filename, "start": ""}).assign(**table)  # what a clip was cut from
+    if skip_broken and not root.is_relative_to(config.cache() / "own"):
+        return read(own.build(_as_recordings(root, table), skip_broken=True), split)
     if split == "recording":
         table["identifier"] = table.recording
     table = table[[*COLUMNS, "city", "segment", "recording", "start"]].reset_index(drop=True)
@@ -186,6 +190,14 @@ def read(root: str | Path, split: str = "given", skip_broken: bool = False) -> C
     if labelled and split == "given":
         lists = _lists(root, dict(zip(table.filename, table.scene_label)))
     return Corpus(root, table, lists)
+
+
+def _as_recordings(root: Path, table: pd.DataFrame) -> Path:
+    """A data set's rows in a file such as `own.build` takes."""
+    file = config.cache() / "own" / f"{root.resolve().name}-{config.digest(str(root.resolve()))}.csv"
+    rows = table.assign(filename=[str(root.resolve() / name) for name in table.filename])
+    write_file(file, rows[COLUMNS].to_csv(index=False))
+    return file
 
 
 def meta_file(root: Path) -> Path | None:

@@ -123,7 +123,7 @@ def _doubts(model: Model, rate: int, lengths: np.ndarray, silence: np.ndarray) -
     """``lengths`` in seconds and ``silence``, a share, of every window."""
     short = min(SHORT, model.origin.get("seconds", SHORT))
     doubts, seconds, silent = narrow(rate, model.config.features.f_max), lengths.sum(), (lengths * silence).sum()
-    if seconds < short:
+    if round(seconds, 3) < short:
         doubts.append(f"lasts {seconds:.2f} s; the network was made for {short:g} s and more")
     if silence.max() == 1 or silent > SILENT * seconds:
         doubts.append(f"is silent for {silent:.1f} of {seconds:.1f} s")

@@ -53,9 +53,10 @@ def judge(results: Results, kind: str) -> tuple[str, list[str]]:
     rows = {name: results.scored[name].row() for name in SYSTEMS}
     places = results.scored[SYSTEMS[0]].clips.identifier.nunique()
     best, other = sorted(SYSTEMS, key=lambda name: rows[name]["log_loss"])
-    seeds = f" (mean of {rows[best]['seeds']} seeds)" * (rows[best]["seeds"] > 1)
-    lines = [f"Take {NAMES[best]}: {_cell(rows[best])} of {rows[best]['n']} clips from {kind}s it never heard{seeds}; "
+    lines = [f"Take {NAMES[best]}: {_cell(rows[best])} of {rows[best]['n']} clips from {kind}s it never heard; "
              f"{NAMES[other]} has {_cell(rows[other])}."]  # fmt: skip
+    if (seeds := rows["network"]["seeds"]) > 1:
+        lines.append(f"The network's scores are means of {seeds} seeds.")
     apart = evaluation.difference(results.scored[best], results.scored[other])
     if not apart["log_loss_difference_high"] < 0:
         lines.append(f"These {kind}s cannot tell the two apart: others might turn them round.")

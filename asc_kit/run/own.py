@@ -140,13 +140,14 @@ def plan(
     command = {"folder": str(folder), "minutes": minutes, "skip_broken": skip_broken, "seeds": seeds,
                "settings": changes}  # fmt: skip
     _refuse_other(out, kept, command)
-    listed = corpus.meta_file(folder) if skip_broken and folder.is_dir() else None  # its rows are recordings, too
-    data = corpus.read(listed or folder, skip_broken=skip_broken)
+    data = corpus.read(folder, skip_broken=skip_broken)
     if kept.exists():
         recipe = recipes.load(file)
         if Path(recipe.dataset_root).name != data.root.name:
             raise InputError(f"{out}: was begun with other recordings in {folder}; name another with --out")
-        recipe = replace(recipe, dataset_root=str(data.root))  # the cache may have moved
+        if recipe.dataset_root != str(data.root):  # the cache has moved
+            recipe = replace(recipe, dataset_root=str(data.root))
+            write_file(file, _yaml(recipe))
         made = Plan(folder, out, corpus.read(data.root, recipe.split), recipe, 0, workers)
         made = replace(made, minutes=_minutes(made, _step_seconds(made)))
     else:
@@ -165,13 +166,15 @@ def plan(
 def _refuse_other(out: Path, kept: Path, command: dict[str, Any]) -> None:
     if not kept.exists():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out}: is there, and holds no training of this command; name another with --out")
+            raise InputError(
+                f"{out}: is there, and holds no training of this command; name another with --out (make: NAME)"
+            )
         return
-    there = json.loads(kept.read_text())
+    there = {"seeds": 1} | json.loads(kept.read_text())  # which older folders do not name
     if differ := [name for name in command if there.get(name) != command[name]]:
         name = differ[0]
         raise InputError(f"{out}: holds another training ({name}: {there.get(name)!r} there, {command[name]!r} here); "
-                         "name another with --out, or delete it")  # fmt: skip
+                         "name another with --out (make: NAME), or delete it")  # fmt: skip
 
 
 def _check(folder: Path, data: Corpus) -> None:
@@ -274,7 +277,7 @@ def _tell(made: Plan) -> None:
 
 
 def _yaml(recipe: Recipe) -> str:
-    """A recipe as config/ has it, which Snakemake takes, for more seeds or on a cluster."""
+    """A recipe as config/ has it, which Snakemake takes, for a cluster."""
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()
               if value != getattr(Recipe(""), name)}  # fmt: skip
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
