@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pandas as pd
 from conftest import ROOT
@@ -70,11 +71,15 @@ def test_what_it_says_of_the_robust_system_is_in_its_predictions():
     text = " ".join(page.PAGE.read_text().split())
     scored = evaluation.load(ROOT / "results/tau2022", recipes.load("config/tau2022.yaml")).scored
     unseen = ("source_label", "s4", "s5", "s6")
-    for one, two in ((scored["robust"], scored["2"]), (scored["robust"].where(*unseen), scored["2"].where(*unseen))):
-        found = evaluation.difference(one, two)
-        numbers = (-found[f"log_loss_difference{part}"] for part in ("", "_high", "_low"))
-        assert "by {:.3f} [{:.3f}, {:.3f}] on".format(*numbers) in text
-        assert found["accuracy_difference_low"] < 0 < found["accuracy_difference_high"]
+    assert set(scored["robust"].seeds) == set(scored["2"].seeds) == {0, 1, 2}
+    for seeds, ends in (((0, 1, 2), " on"), ((0,), "")):
+        pair = [replace(scored[name], seeds={k: scored[name].seeds[k] for k in seeds}) for name in ("robust", "2")]
+        for one, two in (pair, [side.where(*unseen) for side in pair]):
+            found = evaluation.difference(one, two)
+            numbers = [found[f"log_loss_difference{part}"] for part in ("", "_low", "_high")]
+            assert "{:+.3f} [{:+.3f}, {:+.3f}]".format(*numbers) + ends in text
+            assert (numbers[2] > 0) == (len(seeds) == 3)
+            assert found["accuracy_difference_low"] < 0 < found["accuracy_difference_high"]
 
 
 def test_what_it_says_of_all_745_clips_is_in_their_tables():
@@ -129,7 +134,20 @@ def test_what_it_says_of_devices_and_floors_is_in_the_tables():
     floors = pd.read_csv(tables / "floors.csv", dtype={"submission": str}).query("against == 'logistic'")
     floors = floors.set_index("submission")
     assert (floors.accuracy_difference_low < 0).all() and (floors.log_loss_difference_high > 0).all()
-    assert (floors.loc[["baseline", "1", "2", "3", "4"]].log_loss_difference_low > 0).all()
+    assert (floors.loc[["baseline", "1", "2", "3", "4", "robust"]].log_loss_difference_low > 0).all()
+    assert set(floors.index[floors.accuracy_difference_high < 0]) == {"3", "robust"}
+
+
+def test_what_it_says_of_the_baseline_is_in_the_predictions():
+    found = {}
+    for name in ("tut2017_full", "tau2022"):
+        scored = evaluation.load(ROOT / "results" / name, recipes.load(f"config/{name}.yaml")).scored
+        found[name] = pd.DataFrame({n: evaluation.difference(scored[n], scored["baseline"]) for n in "1234"}).T
+        assert (found[name].log_loss_difference_high < 0).all()
+    points = 100 * found["tut2017_full"].accuracy_difference[1:]
+    assert f"by {points.min():.0f} to {points.max():.0f} points" in (ROOT / "README.md").read_text()
+    assert (found["tut2017_full"].accuracy_difference_low > 0).tolist() == [False, True, True, True]
+    assert (found["tau2022"].accuracy_difference_high < 0).tolist() == [False, False, True, False]
 
 
 def test_the_readme_is_short_and_what_it_says_is_in_the_tables():
@@ -149,7 +167,9 @@ def test_the_readme_is_short_and_what_it_says_is_in_the_tables():
     groups = pd.read_csv(home / "tau2022/tables/device_groups.csv", dtype={"submission": str})
     off = groups[(groups.against == "a") & groups.submission.isin(list("1234"))]
     assert f"{off.log_loss_difference.min():.2f} to {off.log_loss_difference.max():.2f} higher off device a" in text
-    assert (off.log_loss_difference_low > 0).all() and (off.accuracy_difference_high > 0).all()
+    off = off.set_index("submission")
+    assert (off.log_loss_difference_low > 0).all() and set(off.index[off.accuracy_difference_high < 0]) == {"4"}
+    assert f"for system 4 alone, by {-100 * off.accuracy_difference['4']:.0f} points" in text
     for name, worse in (("tau2022", True), ("tut2017", False)):
         floors = pd.read_csv(home / name / "tables/floors.csv", dtype={"submission": str}).query(
             "against == 'logistic'"

@@ -21,7 +21,7 @@ MARKS = ("<!-- results: written by python -m tools.results -->", "<!-- end of re
 EXPERIMENTS = {
     "tut2017_full": "TUT 2017, one fold, three seeds",
     "tut2017": "TUT 2017, five folds",
-    "tau2022": "TAU 2022, clips of 1 s, official split",
+    "tau2022": "TAU 2022, clips of 1 s, official split, three seeds",
 }
 SHOWN = ("baseline", *NETWORKS, "robust")
 
