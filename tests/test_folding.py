@@ -168,7 +168,7 @@ def test_committed_models_keep_the_probabilities_of_real_clips():
     files = [real("tau2022") / name for name in names]
     waves = torch.from_numpy(np.stack([soundfile.read(file, dtype="float32")[0] for file in files]))
     moves, changed = [], 0
-    for named in sorted((ROOT / "results/tau2022").glob("submission_*/seed_0*/model.safetensors")):
+    for named in sorted((ROOT / "results/tau2022").glob("submission_[!l]*/seed_0*/model.safetensors")):
         was = compact.load(named).probabilities(waves)
         now = compact.load(named.parent / "compact.safetensors").probabilities(waves)
         moves.append(np.abs(was - now).max())
