@@ -59,7 +59,7 @@ def main() -> None:
         rows = pd.read_csv(FILE) if FILE.exists() else pd.DataFrame(columns=["clips", "seconds"])
         others = rows[(rows.clips != clips) | (rows.seconds != given.seconds)]
         rows = pd.concat([others, pd.DataFrame([timed(clips, given.seconds)])])
-        rows.sort_values(["seconds", "clips"]).to_csv(FILE, index=False)
+        rows.convert_dtypes().sort_values(["seconds", "clips"]).to_csv(FILE, index=False)
         print(rows.to_string(index=False), flush=True)
 
 

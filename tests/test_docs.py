@@ -210,3 +210,10 @@ def test_the_rehearsal_is_the_reports_experiment_at_its_size():
     assert f"up to {trained.peak_memory_mb.max() / 1000:.1f} GB" in " ".join(
         (ROOT / "docs/data.md").read_text().split()
     )
+
+
+def test_what_trainings_of_ones_own_take_is_in_the_record():
+    table = pd.read_csv(ROOT / "results/performance/own_time.csv").set_index(["clips", "seconds"])
+    said = "{:.0f} for 100 clips of 10 s, {:.0f} for 100 of 1 s".format(*table.minutes[[(100, 10.0), (100, 1.0)]])
+    assert said in " ".join((ROOT / "docs/your_data.md").read_text().split())
+    assert ((table.minutes_said / table.minutes).between(1 / 1.6, 1.6)).all()
