@@ -323,6 +323,21 @@ def test_too_few_minutes_and_a_folder_in_use_are_said(tmp_path):
         own.plan(folder, tmp_path / "out")
 
 
+def test_few_minutes_are_enough_for_small_batches(tmp_path, monkeypatch):
+    """A step takes a second for 32 clips: three rounds of 200 are ten minutes and more, of 16 clips five."""
+    monkeypatch.setattr(own, "_step_seconds", lambda made: made.runs("network")[0].config.training.batch_size / 32)
+    folder = machines(tmp_path / "machines", rooms=5, clips=16, seconds=0.1)  # 240 clips, five folds
+    found = {}
+    for minutes in (None, 20, 8):
+        plan = own.plan(folder, tmp_path / f"out{minutes}", minutes, workers=2)
+        run = plan.runs("network")[1]
+        found[minutes] = run.config.training.batch_size, plan.steps(run), minutes is None or plan.minutes <= minutes
+    assert [batch for batch, *_ in found.values()] == [32, 32, 16] and all(fits for *_, fits in found.values())
+    assert found[None][1] > found[20][1] >= 200 and found[8][1] >= 200
+    with pytest.raises(InputError, match="minutes: 8 are too few for 200 steps a training; give 1"):
+        own.plan(folder, tmp_path / "out", 8, 2, batch_size=32)
+
+
 def test_all_clips_are_trained_on_and_none_is_scored(tiny):
     training, evaluation = corpus.read(tiny, "all").split(1, 5)
     assert len(training) == 12 and evaluation.empty

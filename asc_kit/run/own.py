@@ -34,6 +34,7 @@ from asc_kit.trainer import Trainer, computes_bfloat16
 SYSTEMS = ("network", "logistic")
 FOLDS, SEEDS = 5, 20  # folds at most; splits tried until every fold is trained on every class
 STEPS = (200, 1500)  # least and most, of a training
+BATCHES = (16, 32)
 CROP = 1.0  # seconds, at least; a fifth of a clip
 RATES = (8000, 48000)  # Hz; recordings of one rate between them are trained on as they are
 SHARED = 1.15  # a step takes so much longer beside another worker's
@@ -50,7 +51,7 @@ def example() -> tuple[Path, dict[str, Any]]:
 
 def rule(clips: int) -> dict[str, Any]:
     """Settings that fit a number of training clips; docs/your_data.md has what they were chosen by."""
-    batch = min(clips, 32 if clips >= 160 else 16)
+    batch = min(clips, BATCHES[clips >= 160])
     steps = min(max(2 * clips, STEPS[0]), STEPS[1])
     return {"batch_size": batch, "epochs": math.ceil(steps / _an_epoch(clips, batch)), "ema_decay": 0.99,
             "selection": "none"}  # fmt: skip
@@ -208,7 +209,8 @@ def _features(data: Corpus) -> dict[str, Any]:
 
 
 def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
-    """With settings that fit the clips, and as many epochs as the minutes allow."""
+    """With settings that fit the clips, and as many epochs as the minutes allow; few minutes take small batches."""
+    asked = made
     training, seconds = len(made.corpus.table) * (made.recipe.folds - 1) // made.recipe.folds, _seconds(made)
     precision = "bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32"
     crop = max(seconds / 5, CROP)
@@ -219,6 +221,8 @@ def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
     aside, needed, steps = _minutes(made, 0), _minutes(made, step), made.steps(made.runs("network")[1])
     if minutes is not None and needed > minutes:
         share = (minutes - aside) / (needed - aside)
+        if share * steps < STEPS[0] and settings["batch_size"] > BATCHES[0] and "batch_size" not in changes:
+            return _fitted(asked, minutes, {**changes, "batch_size": BATCHES[0]})
         if share * steps < STEPS[0]:
             least = math.ceil(aside + (needed - aside) * STEPS[0] / steps)
             raise InputError(f"minutes: {minutes:g} are too few for {STEPS[0]} steps a training; give {least}")
