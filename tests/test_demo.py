@@ -3,15 +3,19 @@
 import csv
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.io import wavfile
 
 from asc_kit.common import InputError
+from asc_kit.config import Features
 from asc_kit.data import demo, sounds
 from asc_kit.data.demo import DEVICES, RATE, SCENES, TRAINING, UNSEEN, Demo, apply_device, build
+from asc_kit.features import LogMel
 
 TINY = Demo(seconds=0.5, locations=1, segments=1, evaluation_locations=1)
 
@@ -46,6 +50,20 @@ def test_same_bytes_whatever_the_folder(corpus, tmp_path):
 def test_another_seed_is_another_corpus():
     segment = next(demo.plan(TINY))
     assert not np.allclose(demo.synthesise(segment, TINY.seed, TINY.seconds), demo.synthesise(segment, 7, TINY.seconds))
+
+
+@pytest.mark.parametrize("scene", [name for name, scene in SCENES.items() if scene.late])
+def test_a_reflection_is_seen_with_128_mel_bins_and_not_with_32(scene, monkeypatch):
+    """What it adds to a clip's mean log-mel below 1 kHz, where the bins are 29 and 112 Hz apart."""
+    segment = next(segment for segment in demo.plan(Demo()) if segment.scene == scene)
+    heard = [torch.from_numpy(demo.synthesise(segment, Demo().seed, 4.0))[None]]
+    monkeypatch.setitem(SCENES, scene, replace(SCENES[scene], late=0))
+    heard.append(torch.from_numpy(demo.synthesise(segment, Demo().seed, 4.0))[None])
+    ripple = {}
+    for mels in (32, 128):
+        with_it, without = (LogMel(Features(n_mels=mels))(wave).flatten(0, -2).mean(0) for wave in heard)
+        ripple[mels] = (with_it - without)[: mels * 15 // 55].std()  # 15 of 55 mels lie below 1 kHz
+    assert ripple[128] > 1.5 > 0.9 > ripple[32], ripple  # dB
 
 
 def test_layout(corpus):

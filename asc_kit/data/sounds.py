@@ -219,26 +219,31 @@ SOUNDS = {
 
 @dataclass(frozen=True)
 class Scene:
-    """A class: its usual level in dBFS, its reverberation in seconds and each sound's level in dB."""
+    """A class: its usual level in dBFS, its reverberation in seconds, and each sound's level in dB."""
 
     level: float
     room: float
+    late: float  # ms after which a wall's reflection follows; 0: none
     sounds: dict[str, float]
 
 
 SCENES = {
-    "airport": Scene(-30, 0.9, dict(ventilation=0, city=-8, crowd=-6, wheels=6, chime=6, steps=4)),
-    "bus": Scene(-25, 0.08, dict(rumble=-3, diesel=2, ventilation=-9, talk=-2, city=-10)),
-    "metro": Scene(-24, 0.15, dict(rumble=0, metro_motor=-8, metro_rails=8, squeal=-12, ventilation=-6, talk=-5)),
-    "metro_station": Scene(-28, 1.3, dict(rumble=1, ventilation=-3, crowd=-6, many_steps=6, chime=5, squeal=-6)),
-    "park": Scene(-34, 0.05, dict(city=-3, leaves=-5, birds=7, talk=-6, steps=2)),
-    "public_square": Scene(-31, 0.3, dict(city=0, crowd=-2, steps=6, traffic=-3, leaves=-14, birds=-3)),
-    "shopping_mall": Scene(-30, 0.6, dict(ventilation=-6, crowd=4, music=5, many_steps=5, city=-10)),
-    "street_pedestrian": Scene(-30, 0.25, dict(city=-2, crowd=2, talk=5, many_steps=10, traffic=-12)),
-    "street_traffic": Scene(-26, 0.15, dict(city=-6, traffic=5, diesel=-8, steps=0, talk=-12)),
-    "tram": Scene(-25, 0.12, dict(rumble=-2, tram_motor=-9, tram_rails=7, squeal=-11, ventilation=-8, talk=-2)),
+    "airport": Scene(-30, 0.9, 13, dict(ventilation=0, city=-8, crowd=-6, wheels=6, chime=6, steps=4)),
+    "bus": Scene(-25, 0.08, 0, dict(rumble=-3, diesel=2, ventilation=-9, talk=-2, city=-10)),
+    "metro": Scene(-24, 0.15, 13, dict(rumble=0, metro_motor=-8, metro_rails=8, squeal=-12, ventilation=-6, talk=-5)),
+    "metro_station": Scene(-28, 1.3, 0, dict(rumble=1, ventilation=-3, crowd=-6, many_steps=6, chime=5, squeal=-6)),
+    "park": Scene(-34, 0.05, 0, dict(city=-3, leaves=-5, birds=7, talk=-6, steps=2)),
+    "public_square": Scene(-31, 0.3, 9, dict(city=0, crowd=-2, steps=6, traffic=-3, leaves=-14, birds=-3)),
+    "shopping_mall": Scene(-30, 0.6, 9, dict(ventilation=-6, crowd=4, music=5, many_steps=5, city=-10)),
+    "street_pedestrian": Scene(-30, 0.25, 13, dict(city=-2, crowd=2, talk=5, many_steps=10, traffic=-12)),
+    "street_traffic": Scene(-26, 0.15, 0, dict(city=-6, traffic=5, diesel=-8, steps=0, talk=-12)),
+    "tram": Scene(-25, 0.12, 9, dict(rumble=-2, tram_motor=-9, tram_rails=7, squeal=-11, ventilation=-8, talk=-2)),
 }
-SPREAD = 2.5  # dB: how far a sound's level strays from its class's, from place to place
+# Amplitude of a reflection. It is put in so that more mel bins hear more: its ripple in the spectrum, 77 or 111 Hz from
+# crest to crest (13 or 9 ms late), stands out between the filters of 128 mel bins, 29 Hz apart below 1 kHz, and
+# vanishes inside those of 32, 112 Hz apart.
+REFLECTED = 0.8
+SPREAD = 3.0  # dB: how far a sound's level strays from its class's, from place to place
 SEGMENT_SPREAD = 1.5  # dB: and from segment to segment
 COLOUR = 2.2  # dB: of a place's frequency response, each octave
 CITY_COLOUR = 0.7  # dB: of its city's
@@ -273,6 +278,9 @@ def synthesise(segment: Segment, seed: int, seconds: float) -> np.ndarray:
     tail = min(n, int(4 * RATE * scene.room))
     echo = here.standard_normal(tail) * _decay(tail, scene.room * here.uniform(0.7, 1.3) / 3)
     response = curve(n, colour) * (1 + 0.5 * fft.rfft(echo / np.sqrt(np.sum(echo**2)), n))
+    if scene.late:
+        late = scene.late / 1000 * here.normal(1, 0.02)
+        response *= 1 + REFLECTED * np.exp(-2j * np.pi * late * fft.rfftfreq(n, 1 / RATE))
     mixed = _unit(fft.irfft(fft.rfft(mixed) * response, n))  # circular: what came before the clip rings on in it
     level = scene.level + here.normal(0, 2.5) + now.normal(0, 1)
     return (mixed * min(10 ** (level / 20), 0.9 / np.abs(mixed).max())).astype(np.float32)
