@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 from conftest import ROOT
 
-from asc_kit.report import evaluation
+from asc_kit.report import ablation, evaluation, words
 from asc_kit.run import recipes
 from tools import results as page
 
@@ -54,6 +54,21 @@ def test_what_it_says_of_the_demo_is_in_the_record():
         for row in (here, there)
     ]
     assert all(part in text for part in said), said
+
+
+def test_what_it_says_of_the_control_is_what_the_words_say():
+    """Each built-in effect's differences and intervals; the third is not shown, though every seed has its sign."""
+    results = evaluation.open_results("config/control.yaml")
+    rows = [row for row in page.PAGE.read_text().splitlines() if row.startswith("| ")][-3:]
+    for row, said in zip(rows, words.built_in(results).split(words.BREAK), strict=True):
+        numbers = re.findall(r"[-+]\d+\.\d+", said)
+        assert numbers and re.findall(r"[-+]\d+\.\d+", row) == numbers, said
+        assert ("**not shown**" in row) == ("these clips cannot tell" in said)
+    variants = ablation.scores(results.home, results.recipe)
+    with_it, without = (
+        [rows.correct.mean() for rows in variants[name].seeds.values()] for name in ("the recipe", "standard_mixup")
+    )
+    assert len(with_it) == 3 and all(one > two for one, two in zip(with_it, without, strict=True))
 
 
 def test_what_it_says_of_more_epochs_is_in_the_tables():

@@ -300,7 +300,11 @@ def test_page_is_whole_and_needs_no_network(tmp_path):
     measured = {"table_2", "table_3", "table_4", "table_7", "floors", "device_groups", "beyond"}
     assert said == measured | {"ablation"}
     assert set(made[3].note) == {"synthetic data"}
-    assert "Synthetic data." in text and text.count("<svg") == 4 and text.count('<svg role="img" aria-label') == 4
+    assert (
+        "Synthetic data: a positive control." in text
+        and text.count("<svg") == 4
+        and text.count('<svg role="img" aria-label') == 4
+    )
     assert "http" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", "").replace("https://matplotlib.org", "")  # fmt: skip
     assert "62,346" in text or "62346" in text
@@ -327,7 +331,9 @@ def test_the_page_says_what_its_tables_show(tmp_path):
     results = evaluation.load(tmp_path, RECIPE)
     made = tables.write(results)
     text = page.render(results, made)
-    assert re.search(r"<p>4 against logistic, paired by clip: accuracy [-+]\d+\.\d points \[", text)
+    assert re.search(
+        r"<p>The most accurate network here: 4 against logistic, paired by clip: accuracy [-+]\d+\.\d points \[", text
+    )
     assert re.search(r"<p>Against <b>logistic</b>\. Accuracy: .*\bfor 4\.", text) and "**" not in text
     assert page._html("a **b** < c  \nd") == "a <b>b</b> &lt; c<br>d"
 

@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from asc_kit.report import tables, words
+from asc_kit.report import evaluation, tables, words
 from asc_kit.report.evaluation import Results, Scored
 from asc_kit.run.recipes import Recipe
 
@@ -22,20 +22,48 @@ def systems(**right):
 
 def test_the_fewest_and_the_most_mel_bins_are_paired():
     assert words.mel_bins(systems(_1=20, _2=3, _4=15)).startswith(
-        "4 against 1, paired by clip: accuracy -25.0 points [-45.0, -5.0], which leaves out 0"
+        "4 against 1, paired by clip: accuracy -25.0 points [-45.0, -5.0], worse; log loss +0.000"
     )
     same = words.mel_bins(systems(_1=20, _3=20))
-    assert same.startswith("3 against 1, paired by clip: accuracy +0.0 points") and "includes 0" in same
+    assert same.startswith("3 against 1, paired by clip: accuracy +0.0 points")
+    assert same.count("these clips cannot tell") == 2
     assert words.mel_bins(systems(_1=20)) == words.mel_bins(NOTHING) == ""
 
 
 def test_the_best_network_is_held_against_the_baseline_and_without_it_against_the_best_floor():
     text = words.submissions(systems(logistic=19, baseline=15, _1=20, _2=10))
-    assert text.startswith("1 against baseline, paired by clip: accuracy +25.0 points") and "leaves out 0" in text
+    assert text.startswith(
+        "The most accurate network here: 1 against baseline, paired by clip: accuracy +25.0 points ["
+    )
+    assert "], better; log loss" in text
     text = words.submissions(systems(logistic=12, svm=15, _1=8, mine=20))
-    assert text.startswith("mine against svm, paired by clip: accuracy +25.0 points")
+    assert text.startswith("The most accurate network here: mine against svm, paired by clip: accuracy +25.0 points")
     assert words.submissions(systems(logistic=12, svm=15)) == words.submissions(NOTHING) == ""
-    assert words.submissions(systems(logistic=12, baseline=15)).startswith("baseline against logistic")
+    assert words.submissions(systems(logistic=12, baseline=15)).startswith(
+        "The most accurate network here: baseline against logistic"
+    )
+
+
+def test_a_lower_log_loss_is_better():
+    both = systems(_1=10, _4=10)
+    lower = dataclasses.replace(both.scored["4"], seeds={0: both.scored["4"].clips.assign(loss=0.05)})
+    said = words.mel_bins(dataclasses.replace(both, scored=both.scored | {"4": lower}))
+    assert said.endswith("log loss -0.050 [-0.050, -0.050], better.")
+
+
+def test_what_the_control_says_is_what_its_tables_show():
+    results = evaluation.open_results("config/control.yaml")
+    bins, devices, mixup = words.built_in(results).split(words.BREAK)
+    accuracy = pd.read_csv(results.home / "tables/table_2.csv").set_index("mel_bins").accuracy
+    assert f"3 against 1, paired by clip: accuracy {100 * (accuracy[128] - accuracy[32]):+.1f} points [" in bins
+    assert accuracy[128] - accuracy[32] >= 0.08 and "], better; log loss" in bins
+    groups = pd.read_csv(results.home / "tables/device_groups.csv", dtype={"submission": str})
+    for row in groups[groups.devices == "s4, s5, s6"].itertuples():
+        assert row.accuracy_difference_high < 0 < row.log_loss_difference_low, row
+    assert "3 on s4, s5, s6 against s1, s2, s3: accuracy -" in devices and "], worse; log loss +" in devices
+    variant = pd.read_csv(results.home / "tables/ablation.csv").set_index("variant").loc["standard_mixup"]
+    assert f"accuracy {-100 * variant.accuracy_difference:+.1f} points" in mixup
+    assert words.built_in(evaluation.open_results("config/tau2022.yaml")) == ""
 
 
 def test_systems_of_other_clips_or_of_one_place_have_no_interval():
@@ -43,7 +71,9 @@ def test_systems_of_other_clips_or_of_one_place_have_no_interval():
     one = {name: dataclasses.replace(s, seeds={0: s.clips.assign(identifier="p")}) for name, s in both.scored.items()}
     assert "of one place" in words.mel_bins(dataclasses.replace(both, scored=one))
     apart = both.scored | {"4": dataclasses.replace(both.scored["4"], seeds={0: CLIPS.set_index(CLIPS.index + 50)})}
-    assert words.mel_bins(dataclasses.replace(both, scored=apart)).startswith("4 and 1 have no clip in common")
+    assert words.mel_bins(dataclasses.replace(both, scored=apart)).startswith(
+        "4 against 1, paired by clip: no clip in common"
+    )
 
 
 def test_the_setup_is_the_runs_beside_the_reports():

@@ -68,6 +68,7 @@ def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
     """The page's text, from the tables just made and the figures in ``figures``."""
     home, recipe, abouts, more = results.home, results.recipe, _abouts(results.home), _more(results.home)
     sentences = words.of_tables(results) | {name: SENTENCES[name](more[name]) for name in SENTENCES.keys() & more}
+    sentences["built_in"] = words.built_in(results)
     return TEMPLATE.render(
         results=results,
         recipe=recipe,

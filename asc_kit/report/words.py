@@ -7,8 +7,9 @@ import pandas as pd
 from asc_kit.common import InputError
 from asc_kit.config import Config
 from asc_kit.data import corpus as corpora
+from asc_kit.report import ablation as ablations
 from asc_kit.report.evaluation import NETWORKS, Results, difference
-from asc_kit.report.tables import PUBLISHED
+from asc_kit.report.tables import PUBLISHED, device_groups
 from asc_kit.run.experiment import open_corpus
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import flat
@@ -36,16 +37,20 @@ def at_hand(recipe: Recipe, dataset_root: str | Path | None) -> corpora.Corpus |
 
 
 def compared(results: Results, one: str, two: str) -> str:
-    """The paired difference of two systems' accuracies, and whether its interval leaves out 0."""
-    found = difference(results.scored[one], results.scored[two])
-    value, low, high = (100 * found[f"accuracy_difference{end}"] for end in ("", "_low", "_high"))
-    if pd.isna(low):
-        return f"{one} and {two} have no clip in common, or clips of one place alone: there is no interval."
-    text = f"{one} against {two}, paired by clip: accuracy {value:+.1f} points"
-    verdict = "leaves out 0: more than the choice of locations explains"
-    if low <= 0 <= high:
-        verdict = "includes 0: these clips cannot tell"
-    return f"{text} [{low:+.1f}, {high:+.1f}], which {verdict}."
+    """The paired differences of two systems, and whether these clips show them."""
+    return _told(f"{one} against {two}, paired by clip", difference(results.scored[one], results.scored[two]))
+
+
+def _told(what: str, found: dict[str, float]) -> str:
+    parts = []
+    for name, sign, scale, style in (("accuracy", 1, 100, "{:+.1f} points [{:+.1f}, {:+.1f}]"),
+                                     ("log_loss", -1, 1, "{:+.3f} [{:+.3f}, {:+.3f}]")):  # fmt: skip
+        value, low, high = (scale * found[f"{name}_difference{end}"] for end in ("", "_low", "_high"))
+        if pd.isna(low):
+            return f"{what}: no clip in common, or clips of one place alone, so there is no interval."
+        verdict = "these clips cannot tell" if low <= 0 <= high else "better" if sign * value > 0 else "worse"
+        parts.append(f"{name.replace('_', ' ')} {style.format(value, low, high)}, {verdict}")
+    return f"{what}: {'; '.join(parts)}."
 
 
 def mel_bins(results: Results) -> str:
@@ -55,10 +60,30 @@ def mel_bins(results: Results) -> str:
 
 
 def submissions(results: Results) -> str:
-    """The best network against the baseline or, without it, against the best floor."""
+    """The most accurate network against the baseline or, without it, against the most accurate floor."""
     accuracy = {name: scored.row()["accuracy"] for name, scored in results.scored.items()}
     best = [max(ran, key=accuracy.get) for kind in ("network", "baseline", "floor") if (ran := results.ran(kind))]
-    return compared(results, *best[:2]) if len(best) > 1 else ""
+    return f"The most accurate network here: {compared(results, *best[:2])}" if len(best) > 1 else ""
+
+
+def built_in(results: Results) -> str:
+    """What the synthetic clips were made to show, and what these runs show of it; of recordings nothing."""
+    if not results.synthetic:
+        return ""
+    parts = []
+    if {"1", "3"} <= results.scored.keys():
+        parts.append(f"**A ripple of the spectrum that 128 mel bins (3) resolve and 32 (1) do not.** Found: "
+                     f"{compared(results, '3', '1')}")  # fmt: skip
+    if rows := device_groups(results).query("submission == @results.best").to_dict("records"):
+        what = f"{results.best} on {rows[0]['devices']} against {rows[0]['against']}"
+        parts.append(f"**Devices s4 to s6, in no training clip, differ from a by more than s1 to s3 do.** Found: "
+                     f"{_told(what, rows[0])}")  # fmt: skip
+    mixups = ablations.scores(results.home, results.recipe) if "standard_mixup" in results.recipe.ablation else {}
+    if len(mixups) > 1:
+        found = difference(mixups[ablations.AS_IT_STANDS], mixups["standard_mixup"])
+        parts.append(f"**Clips differ in level, which the report's mixup takes into account.** Found: "
+                     f"{_told('that mixup against the standard one, paired by clip', found)}")  # fmt: skip
+    return BREAK.join(parts)
 
 
 def floors(table: pd.DataFrame) -> str:
