@@ -58,6 +58,10 @@ def judge(results: Results, kind: str) -> tuple[str, list[str]]:
     if (seeds := rows["network"]["seeds"]) > 1:
         lines.append(f"The network's scores are means of {seeds} seeds.")
     apart = evaluation.difference(results.scored[best], results.scored[other])
+    value, low, high = (apart[f"log_loss_difference{end}"] for end in ("", "_low", "_high"))
+    between = "" if np.isnan(low) else f", a difference of {value:+.2f} [{low:+.2f}, {high:+.2f}]"
+    losses = " against ".join(f"{rows[name]['log_loss']:.2f}" for name in (best, other))
+    lines.append(f"The lower log loss decides: {losses}{between}.")
     if not apart["log_loss_difference_high"] < 0:
         lines.append(f"These {kind}s cannot tell the two apart: others might turn them round.")
     if rows[best]["accuracy"] == 1:
@@ -88,7 +92,7 @@ def advice(scored: Scored) -> list[str]:
     lines = [line for _, line in sorted(found)[:3]]
     if share[true, taken] >= 0.2:
         lines.append(f"{scored.classes[true]} is taken for {scored.classes[taken]} in {share[true, taken]:.0%} of its "
-                     "clips: hear them below; are their labels right?")  # fmt: skip
+                     "clips: hear them in report.html; are their labels right?")  # fmt: skip
     return [line.replace("%", " %") for line in lines]
 
 
