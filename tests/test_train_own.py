@@ -73,6 +73,8 @@ def test_the_verdict_is_what_the_held_out_predictions_say(trained):
     said = re.fullmatch(r"Take the logistic regression: (\d+) % \[\d+, \d+\] of 18 clips from places it never heard; "
                         r"the network has (\d+) % \[\d+, \d+\]\.", first)  # fmt: skip
     assert [int(said[1]), int(said[2])] == [scores["logistic"][1], scores["network"][1]]
+    losses = [f"{scores[system][0]:.2f}" for system in ("logistic", "network")]
+    assert f"\nThe lower log loss decides: {' against '.join(losses)}, a difference of -" in done.stdout
     page = (out / "report.html").read_text()
     assert first in page and "70.5" not in page  # none of the report's numbers
     assert page.count("<audio") == round(18 * (1 - scores["logistic"][1] / 100))
