@@ -190,9 +190,6 @@ rule corpus:
 
 for run in RUNS:
     own = f"{run.folder.parent.name.removeprefix('submission_')}_{run.folder.name}"
-    files = ["predictions.tsv", "run.json"]
-    if run.config.architecture.network not in kit.FLOORS:
-        files += ["model.safetensors", "compact.safetensors", "history.csv"]
 
     rule:
         name:
@@ -200,7 +197,9 @@ for run in RUNS:
         input:
             ancient(f"{HOME}/truth.tsv"),  # another fold's clips may come in; other data shows in the identity
         output:
-            [f"{run.folder}/{name}" for name in files],
+            # and models, of which committed runs have those of seed 0 alone
+            f"{run.folder}/predictions.tsv",
+            f"{run.folder}/run.json",
         log:
             f"{run.folder}/05_train.ipynb",
         params:  # no names of recipe or data folder: another spelling of them is no reason to train again

@@ -181,7 +181,10 @@ def test_the_readme_is_short_and_what_it_says_is_in_the_tables():
     assert f"{low} to {high} % against {base} %" in text and table.n["4"] == 275
     groups = pd.read_csv(home / "tau2022/tables/device_groups.csv", dtype={"submission": str})
     off = groups[(groups.against == "a") & groups.submission.isin(list("1234"))]
-    assert f"{off.log_loss_difference.min():.2f} to {off.log_loss_difference.max():.2f} higher** on other devices than a" in text
+    assert (
+        f"{off.log_loss_difference.min():.2f} to {off.log_loss_difference.max():.2f} higher** on other devices than a"
+        in text
+    )
     off = off.set_index("submission")
     assert (off.log_loss_difference_low > 0).all() and set(off.index[off.accuracy_difference_high < 0]) == {"4"}
     assert f"only for 160 mel bins, by {-100 * off.accuracy_difference['4']:.0f} points" in text

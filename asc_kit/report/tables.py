@@ -206,7 +206,9 @@ def write_one(table: pd.DataFrame, home: Path, name: str, title: str) -> None:
     if table.empty:
         csv.unlink(missing_ok=True), md.unlink(missing_ok=True)
         return
-    write_file(csv, table.to_csv(index=False, float_format="%.10g"))
+    # Ten digits, in columns with empty cells, too: the last of sixteen differs from processor to processor.
+    rounded = table.map(lambda x: f"{x:.10g}" if isinstance(x, float) and pd.notna(x) else x)
+    write_file(csv, rounded.to_csv(index=False))
     write_file(md, f"{title}\n\n{markdown(pretty(table))}\n")
 
 
