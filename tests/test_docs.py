@@ -223,6 +223,13 @@ def test_the_rehearsal_is_the_reports_experiment_at_its_size():
     table = pd.read_csv(ROOT / "results/performance/rehearsal.csv").set_index("step")
     trained = table[table.index.str.startswith("train_")]
     assert table.clips["store"] == 13962 + 2968 and table.clips["package"] == 4 * 7920 and len(trained) == 5
+    hours = [f"{trained.hours[f'train_{name}_seed_0']:.0f}" for name in ("baseline", "1", "2", "3", "4")]
+    data = " ".join((ROOT / "docs/data.md").read_text().split())
+    assert f"(baseline {hours[0]}, submissions 1 to 4: {', '.join(hours[1:])})" in data
+    assert (
+        f"(20.8 clips/s: one training, bfloat16), submission 4 would take {500 * 11868 / 20.8 / 3600:.0f} hours" in data
+    )
+    assert "| 20.8 clips/s (" in (ROOT / "docs/speed.md").read_text()
     for name in ("README.md", "docs/data.md", "docs/claims.md"):
         assert f"some {round(trained.hours.sum(), -1):.0f} hours of a core" in (ROOT / name).read_text()
     assert f"up to {trained.peak_memory_mb.max() / 1000:.1f} GB" in " ".join(
