@@ -12,6 +12,7 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 autoapi_dirs = [str(Path(__file__).resolve().parents[3] / "asc_kit")]  # the repository's, from build/site-source/docs
 autoapi_root = "api"
+napoleon_use_ivar = True  # attributes are described once, by autoapi
 autoapi_options = ["members", "undoc-members", "show-module-summary"]
 autoapi_keep_files = False
 autoapi_add_toctree_entry = False
