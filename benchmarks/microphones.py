@@ -1,0 +1,188 @@
+"""The recipe of config/small.yaml at places and through microphones that training never heard: five folds of both.
+
+    python -m benchmarks.microphones TUT2017 RESPONSES [--folds 1 2]
+
+A fold's network hears the measured microphones of other makers than those it is scored through, so that every clip is
+scored once by the recorder itself, and every microphone once by clips of unheard places. A run that is there is left as
+it is; once all folds are, ``microphones.tsv`` has every clip through every microphone of its fold, and the tables that
+follow from it are written. The plain recipe's networks are those of ``results/tut2017``.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.signal import oaconvolve
+from sklearn.model_selection import GroupKFold
+
+from asc_kit import metrics
+from asc_kit.common import cached, write_file
+from asc_kit.config import ROOT, cache
+from asc_kit.data import responses
+from asc_kit.data.simulate import maker
+from asc_kit.deploy import compact
+from asc_kit.deploy.predict import scores
+from asc_kit.report import tables
+from asc_kit.report.predictions import read_truth, score_file
+from asc_kit.run import experiment
+from asc_kit.run.runs import Run
+
+FOLDS = 5
+HOME = ROOT / "results" / "small_folds"
+# system -> experiment and submission
+SYSTEMS = {"small": (HOME, "2"), "plain": (ROOT / "results" / "tut2017", "2"),
+           "logistic": (HOME, "logistic")}  # fmt: skip
+CLEAN = "the recorder itself"
+
+
+def unheard(files: tuple[Path, ...]) -> dict[int, list[Path]]:
+    """Fold -> the microphones that it is scored through; no maker is in two."""
+    parts = GroupKFold(FOLDS).split(files, groups=list(map(maker, files)))
+    return {fold: [files[i] for i in rows] for fold, (_, rows) in enumerate(parts, start=1)}
+
+
+def heard(files: tuple[Path, ...], fold: int) -> Path:
+    """A folder of the microphones that a fold's network hears."""
+    folder = cache() / "microphones" / f"unlike_fold_{fold}"
+    with cached(folder) as part:
+        shutil.rmtree(folder, ignore_errors=True)
+        for file in sorted(set(files) - set(unheard(files)[fold])):
+            shutil.copyfile(file, part / file.name)
+    return folder
+
+
+def train(data: Path, files: tuple[Path, ...], fold: int) -> None:
+    """The logistic regression and the network of a fold by config/small.yaml."""
+    place = fold, str(data), HOME.name, str(HOME.parent)
+    experiment.finish(experiment.train(Run.of("config/small.yaml", "logistic", 0, *place)))
+    network = Run.of("config/small.yaml", "2", 0, *place, responses=str(heard(files, fold)))
+    experiment.finish(experiment.train(network))
+
+
+def through(data: Path, files: tuple[Path, ...], fold: int) -> pd.DataFrame:
+    """Every clip of a fold through every microphone that it is scored through, by every system.
+
+    Returns
+    -------
+    filename, microphone; for each of `SYSTEMS` its label, and the probability of the true class, in four digits
+    """
+    run = Run.of("config/small.yaml", "2", 0, fold, str(data), HOME.name, str(HOME.parent))
+    corpus = experiment.open_corpus(run.recipe, data)
+    _, rows = corpus.split(fold, run.recipe.folds, run.recipe.split_seed)
+    models = {name: compact.load(_folder(*place, fold) / "model.safetensors") for name, place in SYSTEMS.items()}
+    rate = models["small"].config.features.sample_rate
+    store, found = experiment.open_store(corpus, rate), []
+    measured = dict(zip(files, responses.read(files[0].parent, rate).numpy()))
+    for file in unheard(files)[fold]:
+        table = pd.DataFrame({"filename": rows.filename, "microphone": file.name})
+        for name, model in models.items():
+
+            def way(waves: torch.Tensor, model: compact.Model = model, response: np.ndarray = measured[file]):
+                recorded = oaconvolve(waves.numpy(), response[None], axes=1)[:, : waves.shape[1]]
+                return model.probabilities(torch.from_numpy(recorded).float())
+
+            likely = scores(model, store, rows, torch.device("cpu"), way)
+            true = [model.classes.index(label) for label in rows.scene_label]
+            table[f"{name}_label"] = np.array(model.classes)[likely.argmax(1)]
+            table[f"{name}_true"] = [f"{p:.4g}" for p in likely[np.arange(len(rows)), true]]
+        found.append(table)
+    return pd.concat(found)
+
+
+def _folder(home: Path, submission: str, fold: int) -> Path:
+    return home / f"submission_{submission}" / (f"seed_0_fold_{fold}" if fold > 1 else "seed_0")
+
+
+def clips(truth: pd.DataFrame, microphones: pd.DataFrame, system: str) -> pd.DataFrame:
+    """A row a clip and microphone, `CLEAN` included: filename, microphone, correct, loss, label, identifier."""
+    folds = [score_file(_folder(*SYSTEMS[system], fold) / "predictions.tsv", truth)[0] for fold in range(1, FOLDS + 1)]
+    clean = pd.concat(folds).assign(microphone=CLEAN).reset_index()
+    other = microphones.join(truth, on="filename")
+    other["correct"] = other[f"{system}_label"].eq(other.scene_label).astype(float)
+    other["loss"] = -np.log(other[f"{system}_true"].astype(float).clip(lower=metrics.SMALLEST))
+    numbers = dict(zip(clean.scene_label, clean.label))
+    rows = pd.concat([clean, other.assign(label=other.scene_label.map(numbers))], ignore_index=True)
+    return rows[["filename", "microphone", "correct", "loss", "label", "identifier"]]
+
+
+def table(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
+    """The systems by the recorder itself and through unheard microphones, and what each has over plain.
+
+    Returns
+    -------
+    system, through, accuracy and log loss with intervals from resampled places, least (accuracy, through one
+    microphone), n, differences from plain
+    """
+    made = []
+    for kind in (CLEAN, "unheard microphones"):
+        found = {}
+        for system in SYSTEMS:
+            rows = clips(truth, microphones, system)
+            rows = rows[rows.microphone.eq(CLEAN) == (kind == CLEAN)]
+            mean = rows.groupby("filename")[["correct", "loss"]].mean()
+            found[system] = rows.drop_duplicates("filename").set_index("filename").assign(**mean)
+            least = rows.groupby("microphone")[["correct", "label"]].apply(_macro).min()
+            row = {"system": system, "through": kind} | _named(_score(found[system]))
+            made.append(row | {"least": "" if kind == CLEAN else least, "n": len(found[system])})
+        for row in made[-len(SYSTEMS) :]:
+            if row["system"] != "plain":
+                both = found[row["system"]], found["plain"]
+                off = both[0].assign(**{name: both[0][name] - both[1][name] for name in ("correct", "loss")})
+                row |= _named(_score(off, differences=True), "_difference")
+    return pd.DataFrame(made)
+
+
+def by_microphone(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
+    """microphone, maker, n, and each system's accuracy and log loss, the worst for small first."""
+    found = {}
+    for system in SYSTEMS:
+        groups = clips(truth, microphones, system).query("microphone != @CLEAN").groupby("microphone")
+        found |= {f"{system}_accuracy": groups[["correct", "label"]].apply(_macro),
+                  f"{system}_log_loss": groups.loss.mean(), "n": groups.size()}  # fmt: skip
+    made = pd.DataFrame(found).sort_values("small_accuracy").reset_index()
+    made.insert(1, "maker", made.microphone.map(maker))
+    return made
+
+
+def _macro(rows: pd.DataFrame) -> float:
+    return rows.correct.groupby(rows.label).mean().mean()
+
+
+def _score(rows: pd.DataFrame, differences: bool = False) -> dict[str, metrics.Score]:
+    columns = (rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier"))
+    return metrics.score(*columns, differences=differences)
+
+
+def _named(score: dict[str, metrics.Score], more: str = "") -> dict[str, float]:
+    return {f"{name}{more}{end}": getattr(score[name], end.removeprefix("_") or "value")
+            for name in ("accuracy", "log_loss") for end in ("", "_low", "_high")}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("responses", type=Path)
+    parser.add_argument("--folds", type=int, nargs="+", default=list(range(1, FOLDS + 1)), help="to train")
+    given = parser.parse_args()
+    data, files = given.data.resolve(), responses.files(given.responses.resolve())
+    for fold in given.folds:
+        train(data, files, fold)
+    if all((_folder(*SYSTEMS["small"], fold) / "run.json").exists() for fold in range(1, FOLDS + 1)):
+        torch.set_num_threads(1)
+        found = pd.concat([through(data, files, fold) for fold in range(1, FOLDS + 1)])
+        write_file(HOME / "microphones.tsv", found.to_csv(sep="\t", index=False))
+        write()
+
+
+def write() -> None:
+    """The tables, from what is committed alone."""
+    truth, found = read_truth(HOME / "truth.tsv"), pd.read_csv(HOME / "microphones.tsv", sep="\t", dtype=str)
+    tables.write_one(table(truth, found), HOME, "microphones", "Places and microphones that training never heard.")
+    tables.write_one(by_microphone(truth, found), HOME, "by_microphone", "Through each unheard microphone.")
+
+
+if __name__ == "__main__":
+    main()
