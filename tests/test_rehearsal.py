@@ -1,7 +1,12 @@
 """The rehearsal of the report's experiment, at a tiny share: its tree of names, its meter and its table."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -136,3 +141,48 @@ def test_the_recipe_is_the_reports_with_one_epoch():
     assert rehearsed.submissions == report.submissions and rehearsed.name == "rehearsal"
     for name in report.submissions:
         assert rehearsed.config(name) == report.config(name, epochs=1)
+
+
+RECIPE = """
+submissions: ["1"]
+augmentation: {crop_seconds: 0.5}
+training: {epochs: 4, batch_size: 4, selection: none}
+"""
+# where a start is killed: what then lies in its folder, and what does not yet
+MOMENTS = {"store": ("cache/stores/*/samples.i16", "cache/stores/*/store.json"),
+           "training": ("results/small/*/seed_0/checkpoint/last.pt", "results/small/*/seed_0/model.safetensors"),
+           "evaluation": ("results/small/*/seed_0/run.json", "results/small/*/seed_0/06_evaluate.ipynb")}  # fmt: skip
+
+
+def there(work: Path, pattern: str) -> bool:
+    return any(work.glob(pattern))
+
+
+@pytest.mark.long
+def test_killed_in_the_store_a_training_and_an_evaluation_it_makes_the_same_tables(lists, tmp_path):
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(RECIPE)
+
+    def start(work):
+        command = [sys.executable, "-m", "benchmarks.rehearsal", "--lists", lists, "--work", work, "--share", "0.02",
+                   "--seconds", "1", "--recipe", recipe]  # fmt: skip
+        return subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, text=True)
+
+    def made(work):
+        home = work / "results" / "small"
+        kept = [*home.glob("tables/*.csv"), *home.glob("*/seed_0/predictions.tsv"), home / "truth.tsv"]
+        assert len(kept) > 7
+        return {file.relative_to(home): file.read_bytes() for file in kept}
+
+    unbroken, killed = start(tmp_path / "unbroken"), tmp_path / "killed"
+    assert "SYNTHETIC clips: scores mean nothing." in unbroken.communicate()[0] and unbroken.returncode == 0
+    for moment, (begun, whole) in MOMENTS.items():
+        process = start(killed)
+        while not there(killed, begun) and process.poll() is None:
+            time.sleep(0.01)
+        missed = there(killed, whole)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL and not missed, moment
+    last = start(killed)
+    assert last.communicate() and last.returncode == 0
+    assert made(killed) == made(tmp_path / "unbroken")
