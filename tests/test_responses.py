@@ -79,11 +79,12 @@ def test_compression_divides_differences_of_level():
 
 
 def test_identity_is_of_the_contents_not_of_the_place(folder, tmp_path):
-    moved = tmp_path / "elsewhere" / "mics"
+    before, moved = responses.identity(folder), tmp_path / "elsewhere" / "by another name"
     moved.parent.mkdir()
     folder.rename(moved)
     (moved / "delayed.wav").rename(moved / "other.wav")
     name = responses.identity(moved)
+    assert name == before
     recipe = recipes.Recipe("x", responses=str(moved))
     settings = recipe.config("2", device_response=0.5)
     assert settings.augmentation.responses == name == responses.identity(name)

@@ -31,7 +31,7 @@ def files(folder: Path) -> tuple[Path, ...]:
 
 
 def identity(folder: str | Path) -> str:
-    """A folder's name and a digest of what its files hold, whatever they are called and wherever it lies.
+    """A digest of what a folder's files hold, whatever they and it are called and wherever it lies.
 
     An identity gives itself: it may be named where the folder is not at hand.
 
@@ -43,7 +43,7 @@ def identity(folder: str | Path) -> str:
         return str(folder)
     place = config.path(folder)
     contents = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files(place))
-    name = f"{place.resolve().name}-{config.digest(*contents)}"
+    name = f"mic_responses-{config.digest(*contents)}"
     FOLDERS[name] = place
     return name
 
