@@ -20,7 +20,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11: name another with make PYTHON=python3.11" >&2; exit 1; }
 	test -x $(RUN)python || $(PYTHON) -m venv .venv
-	@echo "installing the locked packages into .venv (about 5 GB); this takes a few minutes"
+	@echo "installing the locked packages into .venv (about 8 GB); this takes a few minutes"
 	$(RUN)python -m pip install -qq --no-deps -r requirements.lock
 	$(RUN)python -m pip install -qq --no-deps --no-build-isolation -e .
 	touch $(STAMP)
@@ -47,7 +47,7 @@ reproduce: setup  ## train and report an experiment: [EXPERIMENT=demo] [DATA=fol
 	  $(if $(DATA)$(RESPONSES)$(CALLED),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") $(if $(CALLED),"name=$(CALLED)")$(if $(RESPONSES), "responses=$(shell realpath -ms -- "$(RESPONSES)")")
 endif
 
-# The report's experiment at its full size, with one epoch a system: an hour or more, and 24 GB in build/rehearsal.
+# The report's experiment at its full size, with one epoch a system: some hours, and 24 GB in build/rehearsal.
 rehearsal: setup  ## try the report's experiment on SYNTHETIC clips: [LISTS=folder] [WORK=folder] [SHARE=0.02] [CORES=4]
 	$(RUN)python -m benchmarks.rehearsal --cores $(CORES) $(if $(LISTS),--lists "$(LISTS)") \
 	  $(if $(WORK),--work "$(WORK)") $(if $(SHARE),--share $(SHARE))

@@ -135,10 +135,10 @@ def summary() -> None:
     for run in RUNS:
         title = f"{run.folder.parent.name.replace('_', ' ', 1)}, seed {run.config.seed}, fold {run.config.fold}"
         steps[title] = (run.folder / "run.json", run.folder / "05_train.ipynb")
-        steps[f"{title}, evaluation"] = (run.folder / "06_evaluate.ipynb", run.folder / "06_evaluate.ipynb")
-    steps["page"] = (HOME / "index.html", HOME / "12_report.ipynb")
-    if OWN:
-        steps = {title: step for title, step in steps.items() if not title.endswith(("evaluation", "page"))}
+        if not OWN:
+            steps[f"{title}, evaluation"] = (run.folder / "06_evaluate.ipynb", run.folder / "06_evaluate.ipynb")
+    if not OWN:
+        steps["page"] = (HOME / "index.html", HOME / "12_report.ipynb")
     print(f"{NAME}:", file=sys.stderr)
     for title, (made, notebook) in steps.items():
         state = "done" if made.exists() else f"FAILED; open {notebook}" if notebook.exists() else "not made"

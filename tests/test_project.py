@@ -51,3 +51,10 @@ def test_a_claim_is_what_its_command_prints(row, tmp_path):
     expected = re.findall(r"`([^`]+)`", row[3])
     assert done.returncode == 0, done.stderr
     assert expected and all(text in printed for text in expected), printed
+
+
+def test_the_notice_names_every_folder_of_results():
+    notice = (ROOT / "results" / "NOTICE.md").read_text()
+    committed = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True).stdout
+    named = {line.split("/")[1] for line in committed.splitlines() if line.count("/") > 1}
+    assert len(named) > 7 and {name for name in named if f"`{name}`" not in notice} == set()

@@ -282,7 +282,11 @@ def test_a_doubtful_result_is_given_and_said_to_be(tmp_path, model_file, capsys,
     soundfile.write(tmp_path / "a.wav", wave, change.get("rate", RATE))
     assert command(model_file, tmp_path / "a.wav") == 0
     out, err = capsys.readouterr()
-    assert len(out.splitlines()) == 2 and f"warning: {tmp_path / 'a.wav'}: {what}" in err
+    assert len(out.splitlines()) == 2 and out.rstrip("\n").endswith("doubtful")
+    assert f"warning: {tmp_path / 'a.wav'}: {what}" in err
+    assert command(model_file, tmp_path / "a.wav", "--json") == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert [f"{doubt}: doubtful" for doubt in entry["doubts"] if doubt.startswith(what.removesuffix(": doubtful"))]
 
 
 QUIETLY = {

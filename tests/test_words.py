@@ -25,26 +25,23 @@ def systems(**right):
 
 def test_the_fewest_and_the_most_mel_bins_are_paired():
     assert words.mel_bins(systems(_1=20, _2=3, _4=15)).startswith(
-        "4 against 1, paired by clip: accuracy -25.0 points [-45.0, -5.0], worse; log loss +0.000"
+        "160 mel bins against 32, paired by clip: accuracy -25.0 points [-45.0, -5.0], worse; log loss +0.000"
     )
     same = words.mel_bins(systems(_1=20, _3=20))
-    assert same.startswith("3 against 1, paired by clip: accuracy +0.0 points")
+    assert same.startswith("128 mel bins against 32, paired by clip: accuracy +0.0 points")
     assert same.count("these clips cannot tell") == 2
     assert words.mel_bins(systems(_1=20)) == words.mel_bins(NOTHING) == ""
 
 
 def test_the_best_network_is_held_against_the_baseline_and_without_it_against_the_best_floor():
     text = words.submissions(systems(logistic=19, baseline=15, _1=20, _2=10))
-    assert text.startswith(
-        "The most accurate network here: 1 against baseline, paired by clip: accuracy +25.0 points ["
-    )
+    lead = "The most accurate network, the baseline aside: "
+    assert text.startswith(f"{lead}1 against baseline, paired by clip: accuracy +25.0 points [")
     assert "], better; log loss" in text
     text = words.submissions(systems(logistic=12, svm=15, _1=8, mine=20))
-    assert text.startswith("The most accurate network here: mine against svm, paired by clip: accuracy +25.0 points")
+    assert text.startswith(f"{lead}mine against svm, paired by clip: accuracy +25.0 points")
     assert words.submissions(systems(logistic=12, svm=15)) == words.submissions(NOTHING) == ""
-    assert words.submissions(systems(logistic=12, baseline=15)).startswith(
-        "The most accurate network here: baseline against logistic"
-    )
+    assert words.submissions(systems(logistic=12, baseline=15)).startswith("baseline against logistic")
 
 
 def test_a_lower_log_loss_is_better():
@@ -85,7 +82,7 @@ def test_systems_of_other_clips_or_of_one_place_have_no_interval():
     assert "of one place" in words.mel_bins(dataclasses.replace(both, scored=one))
     apart = both.scored | {"4": dataclasses.replace(both.scored["4"], seeds={0: CLIPS.set_index(CLIPS.index + 50)})}
     assert words.mel_bins(dataclasses.replace(both, scored=apart)).startswith(
-        "4 against 1, paired by clip: no clip in common"
+        "160 mel bins against 32, paired by clip: no clip in common"
     )
 
 

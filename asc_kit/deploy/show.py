@@ -80,14 +80,17 @@ class Session:
                 cells = [str(result.file).translate(ESCAPED), *(f"{getattr(part, name):.2f}" for name in span)]
                 for label, probability in self._best(part.probabilities, count):
                     cells += [label, f"{probability:.4f}"]
-                _put("\t".join([*cells, "unsure" if recordings.unsure(part.probabilities) else ""]))
+                remarks = ["unsure"] * recordings.unsure(part.probabilities) + ["doubtful"] * bool(result.doubts)
+                _put("\t".join([*cells, ", ".join(remarks)]))
 
     def show_json(self, files: list[Path]) -> None:
-        """A list on standard output, whole whatever happens: file, label, probabilities and, if asked for, timeline."""
+        """A list on standard output, whole whatever happens: file, label, probabilities and, where there are any, doubts and timeline."""
         mark = "["
         try:
             for _, result in self.scored(files):
                 entry = {"file": str(result.file), **self._entry(result.probabilities)}
+                if result.doubts:
+                    entry["doubts"] = list(result.doubts)
                 if self.segments:
                     entry["timeline"] = [{"start": round(part.start, 3), "end": round(part.end, 3),
                                           **self._entry(part.probabilities)} for part in result.segments]  # fmt: skip

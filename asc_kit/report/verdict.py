@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from asc_kit.common import write_file
+from asc_kit.config import CHECKOUT
 from asc_kit.deploy import calibration, compact, predict
 from asc_kit.report import evaluation
 from asc_kit.report.evaluation import Results, Scored
@@ -38,8 +39,9 @@ def write(plan: Plan) -> tuple[str, str]:
     write_file(plan.out / "report.html", _page(plan, results, best, lines))
     home = _link(plan.out / "best", best)
     model = home / "model.safetensors"
-    ways = [f"Hear and see it:   {plan.out / 'report.html'}", f"Classify a file:   asc-kit predict {model} FILE",
-            f"Take it with you:  {home / 'model.onnx'} (and MODEL_CARD.md beside it)"]  # fmt: skip
+    program, onnx = ".venv/bin/asc-kit" if CHECKOUT else "asc-kit", home / "model.onnx"
+    ways = [f"Hear and see it:   {plan.out / 'report.html'}", f"Classify a file:   {program} predict {model} FILE",
+            f"Take it with you:  {onnx if onnx.exists() else model} (and MODEL_CARD.md beside it)"]  # fmt: skip
     return best, "\n".join([*lines, "", *ways])
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from asc_kit.common import InputError
-from asc_kit.config import Config
+from asc_kit.config import SYSTEMS, Config
 from asc_kit.data import corpus as corpora
 from asc_kit.report import ablation as ablations
 from asc_kit.report.evaluation import NETWORKS, Results, difference
@@ -36,9 +36,10 @@ def at_hand(recipe: Recipe, dataset_root: str | Path | None) -> corpora.Corpus |
         return None
 
 
-def compared(results: Results, one: str, two: str) -> str:
-    """The paired differences of two systems, and whether these clips show them."""
-    return _told(f"{one} against {two}, paired by clip", difference(results.scored[one], results.scored[two]))
+def compared(results: Results, one: str, two: str, what: str = "") -> str:
+    """The paired differences of two systems, called ``what``, and whether these clips show them."""
+    what = what or f"{one} against {two}"
+    return _told(f"{what}, paired by clip", difference(results.scored[one], results.scored[two]))
 
 
 def _told(what: str, found: dict[str, float]) -> str:
@@ -56,14 +57,18 @@ def _told(what: str, found: dict[str, float]) -> str:
 def mel_bins(results: Results) -> str:
     """Of the report's networks that ran: the most mel bins against the fewest."""
     ran = [name for name in NETWORKS if name in results.scored]
-    return compared(results, ran[-1], ran[0]) if len(ran) > 1 else ""
+    if len(ran) < 2:
+        return ""
+    most, fewest = (SYSTEMS[name]["n_mels"] for name in (ran[-1], ran[0]))
+    return compared(results, ran[-1], ran[0], f"{most} mel bins against {fewest}")
 
 
 def submissions(results: Results) -> str:
-    """The most accurate network against the baseline or, without it, against the most accurate floor."""
+    """The most accurate network, the baseline aside, against the baseline or else the most accurate floor."""
     accuracy = {name: scored.row()["accuracy"] for name, scored in results.scored.items()}
     best = [max(ran, key=accuracy.get) for kind in ("network", "baseline", "floor") if (ran := results.ran(kind))]
-    return f"The most accurate network here: {compared(results, *best[:2])}" if len(best) > 1 else ""
+    lead = "The most accurate network, the baseline aside: " if results.ran("network") else ""
+    return lead + compared(results, *best[:2]) if len(best) > 1 else ""
 
 
 def built_in(results: Results) -> str:
@@ -72,16 +77,16 @@ def built_in(results: Results) -> str:
         return ""
     parts = []
     if {"1", "3"} <= results.scored.keys():
-        parts.append(f"**A ripple of the spectrum that 128 mel bins (3) resolve and 32 (1) do not.** Found: "
+        parts.append("**A ripple of the spectrum that 128 mel bins (3) resolve and 32 (1) do not.** Measured: "
                      f"{compared(results, '3', '1')}")  # fmt: skip
     if rows := device_groups(results).query("submission == @results.best").to_dict("records"):
         what = f"{results.best} on {rows[0]['devices']} against {rows[0]['against']}"
-        parts.append(f"**Devices s4 to s6, in no training clip, differ from a by more than s1 to s3 do.** Found: "
+        parts.append("**Devices s4 to s6, in no training clip, differ from a by more than s1 to s3 do.** Measured: "
                      f"{_told(what, rows[0])}")  # fmt: skip
     mixups = ablations.scores(results.home, results.recipe) if "standard_mixup" in results.recipe.ablation else {}
     if len(mixups) > 1:
         found = difference(mixups[ablations.AS_IT_STANDS], mixups["standard_mixup"])
-        parts.append(f"**Clips differ in level, which the report's mixup takes into account.** Found: "
+        parts.append("**Clips differ in level, which the report's mixup takes into account.** Measured: "
                      f"{_told('that mixup against the standard one, paired by clip', found)}")  # fmt: skip
     return BREAK.join(parts)
 
