@@ -84,7 +84,7 @@ class Session:
                 _put("\t".join([*cells, ", ".join(remarks)]))
 
     def show_json(self, files: list[Path]) -> None:
-        """A list on standard output, whole whatever happens: file, label, probabilities and, where there are any, doubts and timeline."""
+        """A list on standard output, whole whatever happens: file, label, probabilities; doubts and timeline if any."""
         mark = "["
         try:
             for _, result in self.scored(files):
