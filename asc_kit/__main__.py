@@ -16,7 +16,7 @@ from asc_kit.common import InputError, say
 
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="import the network's class that the model file names")]
 ModelFile = Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")]
-Parameters = Annotated[list[str], typer.Option("-p", help="NAME=VALUE, any number of times; asc_kit/config.py")]
+Parameters = Annotated[list[str], typer.Option("-p", help="NAME=VALUE, a setting of asc_kit/config.py; repeat it")]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
 
 
@@ -111,7 +111,7 @@ def simulate(
 
 @app.command()
 def train(
-    folder: Annotated[Path, typer.Argument(help="CLASS/PLACE/recording, places where known; a CSV file; or a data set")],
+    folder: Annotated[Path, typer.Argument(help="CLASS/PLACE/recording or CLASS/recording; a CSV file; a data set")],
     out: Annotated[Path | None, typer.Option(help="folder for all that is made; else FOLDER-model here")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.1, help="that it may take; else as the clips want")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="trainings at a time; else one a core")] = None,

@@ -331,9 +331,8 @@ def test_the_page_says_what_its_tables_show(tmp_path):
     results = evaluation.load(tmp_path, RECIPE)
     made = tables.write(results)
     text = page.render(results, made)
-    assert re.search(
-        r"<p>The most accurate network, the baseline aside: 4 against logistic, paired by clip: accuracy [-+]\d+\.\d points \[", text
-    )
+    lead = "<p>The most accurate network, the baseline aside: 4 against logistic, paired by clip: "
+    assert re.search(lead + r"accuracy [-+]\d+\.\d points \[", text)
     assert re.search(r"<p>Against <b>logistic</b>\. Accuracy: .*\bfor 4\.", text) and "**" not in text
     assert page._html("a **b** < c  \nd") == "a <b>b</b> &lt; c<br>d"
 
