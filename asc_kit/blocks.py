@@ -39,7 +39,7 @@ class Depthwise(nn.Conv2d):
 
 
 class InvertedBottleneck(nn.Module):
-    """What both blocks share: expand -> squeeze-excite -> reduce, and the shortcut.
+    """What both blocks share: expand -> squeeze-excite -> reduce, and the shortcut; `expanded` is each block's own.
 
     Parameters
     ----------
@@ -61,9 +61,6 @@ class InvertedBottleneck(nn.Module):
         self.reduce = nn.Conv2d(self.wide, outputs, 1, bias=False)
         self.reduce_norm = nn.BatchNorm2d(outputs)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
-
-    def expanded(self, x: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, I, time, mel) to (batch, O, ceil(time / stride), ceil(mel / stride))."""

@@ -1,4 +1,4 @@
-"""What makes training fast on a CPU: three operations of the blocks, and memory that is kept.
+"""What makes training fast on a CPU: three operations of the blocks, bfloat16, and memory that is kept.
 
 The operations' results and gradients equal plain PyTorch's; only the way to the gradients is another.
 
@@ -73,6 +73,30 @@ def gate(means: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
     with torch.autocast(means.device.type, enabled=False):  # (batch, C) numbers: 16 bits would save nothing
         squeezed = nn.functional.silu(nn.functional.linear(means.to(weights[0].dtype), *weights[:2]))  # batch, R
         return nn.functional.linear(squeezed, *weights[2:]).sigmoid()  # batch, C
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bfloat16 for convolutions and products where asked for; everything else stays float32.
+
+    >>> with autocast(torch.device("cpu"), "float32"):
+    ...     (torch.ones(2, 3) @ torch.ones(3, 4)).dtype
+    torch.float32
+    """
+    enabled = precision == "bfloat16" and computes_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device has bfloat16 arithmetic; a processor without it takes many times as long.
+
+    >>> isinstance(computes_bfloat16(torch.device("cpu")), bool)
+    True
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if platform.machine() in ("x86_64", "AMD64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def batched(device: torch.device) -> bool:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.fx
-from torch import nn
+from torch import fx, nn
 
 from asc_kit.blocks import ACTIVATIONS, FusedMBConv4, MBConv4
 from asc_kit.common import InputError
@@ -109,13 +108,13 @@ class Network(nn.Module):
         return self.classifier(x)
 
 
-@torch.fx.wrap  # a trace takes it as one operation, whatever the length
+@fx.wrap  # a trace takes it as one operation, whatever the length
 def pool_5(x: torch.Tensor) -> torch.Tensor:
     """Maxima of 5 x 5; of what there is where a clip has fewer than five frames."""
     return nn.functional.max_pool2d(x, 5, ceil_mode=bool(x.shape[3] < 5))
 
 
-@torch.fx.wrap
+@fx.wrap
 def pool_time(x: torch.Tensor) -> torch.Tensor:
     """Maxima of 4 mel bins and all frames; without gradients in two steps, which ONNX can have for any length."""
     if x.requires_grad:

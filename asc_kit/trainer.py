@@ -6,7 +6,6 @@ that was broken off and goes on (`asc_kit.run.checkpoint`) ends with the same bi
 
 import copy
 import math
-import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -163,7 +162,7 @@ class Trainer:
         NotFinite : the loss became NaN or infinite; on a CPU nothing is changed, on a GPU it may
             be that of one of the last steps
         """
-        with autocast(inputs.device, self.training.precision):
+        with kernels.autocast(inputs.device, self.training.precision):
             logits = self.network(inputs)
         smoothing = self.training.label_smoothing
         loss = nn.functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
@@ -216,27 +215,3 @@ class Trainer:
             return False
         waited = self.state.epoch - max(self.state.best_epoch, self.training.best_after)
         return waited >= self.training.patience
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """bfloat16 for convolutions and products where asked for; everything else stays float32.
-
-    >>> with autocast(torch.device("cpu"), "float32"):
-    ...     (torch.ones(2, 3) @ torch.ones(3, 4)).dtype
-    torch.float32
-    """
-    enabled = precision == "bfloat16" and computes_bfloat16(device)
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether a device has bfloat16 arithmetic; a processor without it takes twelve times as long.
-
-    >>> isinstance(computes_bfloat16(torch.device("cpu")), bool)
-    True
-    """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if platform.machine() in ("x86_64", "AMD64"):
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -23,7 +23,7 @@ from asc_kit.data import corpus as corpora
 from asc_kit.data.store import Store, open_store
 from asc_kit.run import experiment
 from asc_kit.run.recipes import Recipe
-from asc_kit.trainer import Trainer, autocast, computes_bfloat16
+from asc_kit.trainer import Trainer
 
 RATE = 44100
 FILES = 64  # different ones; all other names are links to them, so that a corpus of any size costs little disk
@@ -205,7 +205,7 @@ def floor(submission: str, batch_size: int, seconds: float) -> dict[str, float]:
     operations, kept = work_of_step(config, 10, batch_size, seconds)
     moved = 4 * kept
     side, block = torch.randn(2048, 2048), torch.empty(2**28, dtype=torch.uint8)
-    if computes_bfloat16(side.device):
+    if kernels.computes_bfloat16(side.device):
         side = side.bfloat16()
     product = _least(lambda: side @ side)
     copy = _least(lambda: block[: 2**27].copy_(block[2**27 :]))
@@ -232,7 +232,7 @@ def work_of_step(config: Config, classes: int, batch_size: int, seconds: float) 
     frames = config.features.frames(round(seconds * config.features.sample_rate))
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        autocast(torch.device("cpu"), config.training.precision),
+        kernels.autocast(torch.device("cpu"), config.training.precision),
     ):
         net(torch.zeros(batch_size, 1, frames, config.features.n_mels))
     return 3 * 2 * batch_size * complexity.multiply_accumulates(net, config.features, seconds), sum(kept.values())

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from asc_kit import blocks, kernels, network
-from asc_kit.trainer import computes_bfloat16
 
 STRIDES = [(1, 1), (2, 1), (1, 2), (2, 2), (3, 2)]
 
@@ -105,7 +104,9 @@ def test_the_whole_network_learns_the_same():
     assert (fast - reference).norm() < 1e-3 * reference.norm()
 
 
-@pytest.mark.skipif(not computes_bfloat16(torch.device("cpu")), reason="this processor has no bfloat16 arithmetic")
+@pytest.mark.skipif(
+    not kernels.computes_bfloat16(torch.device("cpu")), reason="this processor has no bfloat16 arithmetic"
+)
 def test_in_bfloat16_it_is_no_further_from_that_than_plain_bfloat16():
     reference = gradients(True, "float32", torch.contiguous_format)
     fast, plain = (

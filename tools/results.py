@@ -24,6 +24,11 @@ EXPERIMENTS = {
     "tau2022": "TAU 2022, clips of 1 s, official split, three seeds",
 }
 SHOWN = ("baseline", *NETWORKS, "robust")
+DEVICES = {
+    "a, the recorder": ("a",),
+    "s1 to s3, in training": ("s1", "s2", "s3"),
+    "s4 to s6, unheard": ("s4", "s5", "s6"),
+}
 
 
 def results(home: Path) -> str:
@@ -39,7 +44,7 @@ def results(home: Path) -> str:
     parts = [_systems(read, classes), "Differences from the logistic regression, paired by clip; **bold** where the "
              "interval leaves out 0; *floors* has those from an even guess and the SVM:",
              _over_floor(floors), *_unseen(home), "From the baseline:", _over_baseline(home),
-             _league(home)]  # fmt: skip
+             _league(home), _microphones(home), _devices(home)]  # fmt: skip
     for name, title in EXPERIMENTS.items():
         if (home / name / "tables" / "ablation.csv").exists():
             table = _read(home, name, "ablation")
@@ -109,9 +114,36 @@ def _league(home: Path) -> str:
     shown = tables.pretty(table)
     for index, row in table.iterrows():
         rows.append({_link("league", "league", "TAU 2022, official split, one seed"): _system(row.submission),
-                     "parameters": _count(row.parameters), "MACs of a clip of 1 s": _count(row.macs),
+                     "parameters": _count(row.parameters), "multiply-accumulates, 1 s": _count(row.macs),
                      "accuracy; log loss": f"{shown.accuracy[index]}; {shown['log loss'][index]}",
-                     "less 2": "–" if row.submission == "2" else _difference(row)})  # fmt: skip
+                     "difference from 2": "–" if row.submission == "2" else _difference(row)})  # fmt: skip
+    return tables.markdown(pd.DataFrame(rows))
+
+
+def _microphones(home: Path) -> str:
+    """The recipe for few clips at places, and through microphones, that training never heard."""
+    table, rows = _read(home, "small_folds", "microphones"), []
+    shown = tables.pretty(table)
+    for index, row in table.iterrows():
+        least = "" if pd.isna(row.least) else f" (least {row.least:.1%})"
+        rows.append({_link("small_folds", "microphones", "TUT 2017, five folds of places and of makers, one seed"):
+                     f"{row.system}, by {row.through}",
+                     "accuracy; log loss": f"{shown.accuracy[index]}{least}; {shown['log loss'][index]}",
+                     "difference from plain": "–" if row.system == "plain" else _difference(row)})  # fmt: skip
+    return tables.markdown(pd.DataFrame(rows))
+
+
+def _devices(home: Path) -> str:
+    """TUT 2017 through simulated devices: each system on the recorder, and on devices seen and unseen in training."""
+    scored = evaluation.load(home / "tut2017_devices", recipes.load("config/tut2017_devices.yaml")).scored
+    rows = []
+    for name, system in scored.items():
+        head = _link("tut2017_devices", "table_7", "TUT 2017 through SIMULATED devices, one fold, one seed")
+        row = {head: _system(name)}
+        for title, devices in DEVICES.items():
+            part = tables.pretty(pd.DataFrame([system.where("source_label", *devices).row()]))
+            row[title] = f"{part.accuracy[0]}; {part['log loss'][0]}"
+        rows.append(row)
     return tables.markdown(pd.DataFrame(rows))
 
 

@@ -36,7 +36,7 @@ from asc_kit.run import floors, truth
 from asc_kit.run.checkpoint import AfterStep, Checkpoints
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import Run
-from asc_kit.trainer import NotFinite, Trainer, autocast, computes_bfloat16
+from asc_kit.trainer import NotFinite, Trainer
 
 DRAWS = ("recorder", "mixup", "mixstyle", "spec_augment")  # each from a generator of its own
 FEW = 200  # steps, below which that is said
@@ -205,7 +205,7 @@ class RunData:
         training = config.training
         self.device = processing_device(training.device)
         self.precision = training.precision
-        if self.precision == "bfloat16" and not computes_bfloat16(self.device):
+        if self.precision == "bfloat16" and not kernels.computes_bfloat16(self.device):
             self.precision = "float32"
             say("precision: this processor has no bfloat16 arithmetic; float32 is used, which is faster here")
         self.training, self.evaluation = corpus.split(config.fold, config.folds, config.split_seed)
@@ -309,7 +309,7 @@ class RunData:
         """Scores of the watched rows, whole clips, in the training's precision."""
         logits = []
         for waves in self.clips(self.watched, "validation"):
-            with autocast(self.device, self.config.training.precision):
+            with kernels.autocast(self.device, self.config.training.precision):
                 logits.append(net(self.features(waves)).float())
         probabilities, labels = metrics.softmax(torch.cat(logits).cpu().numpy()), self.labels(self.watched)
         return {name: getattr(metrics, name)(probabilities, labels) for name in ("accuracy", "log_loss")}

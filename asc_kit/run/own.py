@@ -29,7 +29,7 @@ from asc_kit.data.corpus import Corpus
 from asc_kit.run import experiment, recipes
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import Run
-from asc_kit.trainer import Trainer, computes_bfloat16
+from asc_kit.trainer import Trainer
 
 SYSTEMS = ("network", "logistic")
 FOLDS, SEEDS = 5, 20  # folds at most; splits tried until every fold is trained on every class
@@ -212,7 +212,7 @@ def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
     """With settings that fit the clips, and as many epochs as the minutes allow; few minutes take small batches."""
     asked = made
     training, seconds = len(made.corpus.table) * (made.recipe.folds - 1) // made.recipe.folds, _seconds(made)
-    precision = "bfloat16" if computes_bfloat16(torch.device("cpu")) else "float32"
+    precision = "bfloat16" if kernels.computes_bfloat16(torch.device("cpu")) else "float32"
     crop = max(seconds / 5, CROP)
     settings = {"n_mels": 64, "precision": precision, **rule(training),
                 "crop_seconds": crop if crop < seconds else "off", **changes}  # fmt: skip

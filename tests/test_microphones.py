@@ -1,0 +1,66 @@
+"""The recommended recipe at places and through microphones that training never heard: benchmarks/microphones.py."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from asc_kit.data.simulate import maker
+from asc_kit.report import tables
+from asc_kit.report.predictions import read_truth
+from benchmarks import microphones
+
+FILES = tuple(map(Path, pd.read_csv(ROOT / "results/mic_responses.tsv", sep="\t").file))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return pd.read_csv(microphones.HOME / "microphones.tsv", sep="\t", dtype=str)
+
+
+def test_no_maker_is_in_two_folds_and_every_microphone_in_one():
+    parts = microphones.unheard(FILES)
+    assert sorted(file for part in parts.values() for file in part) == sorted(FILES) and len(parts) == 5
+    makers = [set(map(maker, part)) for part in parts.values()]
+    assert sum(map(len, makers)) == len(set.union(*makers)) == 14
+
+
+def test_every_clip_went_through_the_microphones_of_its_own_fold_alone(found):
+    parts = {fold: {file.name for file in part} for fold, part in microphones.unheard(FILES).items()}
+    scored = []
+    for fold in parts:
+        home = microphones._folder(microphones.HOME, "2", fold)
+        clips = pd.read_csv(home / "predictions.tsv", sep="\t").filename
+        rows = found[found.filename.isin(clips)]
+        assert set(rows.microphone) == parts[fold] and len(rows) == len(clips) * len(parts[fold])
+        about = json.loads((home / "run.json").read_text())
+        assert about["config"]["fold"] == fold and about["config"]["augmentation"]["device_response"] == 0.8
+        scored += list(clips)
+    assert sorted(scored) == sorted(read_truth(microphones.HOME / "truth.tsv").index) and len(scored) == 392
+
+
+def test_the_tables_follow_from_the_predictions(found, tmp_path):
+    truth = read_truth(microphones.HOME / "truth.tsv")
+    tables.write_one(microphones.table(truth, found), tmp_path, "microphones", "")
+    tables.write_one(microphones.by_microphone(truth, found), tmp_path, "by_microphone", "")
+    for name in ("microphones.csv", "by_microphone.csv"):
+        assert (tmp_path / "tables" / name).read_text() == (microphones.HOME / "tables" / name).read_text()
+
+
+def test_its_numbers_by_other_means(found):
+    """The plain recipe's clean scores are tut2017's own; a microphone's accuracy is the mean of its classes' recalls."""
+    made = pd.read_csv(microphones.HOME / "tables/microphones.csv").set_index(["through", "system"])
+    usual = pd.read_csv(ROOT / "results/tut2017/tables/table_7.csv").set_index("submission").loc["2"]
+    plain = made.loc[(microphones.CLEAN, "plain")]
+    assert plain[["accuracy", "log_loss"]].to_list() == pytest.approx(usual[["accuracy", "log_loss"]].to_list())
+    truth = read_truth(microphones.HOME / "truth.tsv")
+    each = pd.read_csv(microphones.HOME / "tables/by_microphone.csv").set_index("microphone")
+    for name, rows in found.groupby("microphone"):
+        true = truth.loc[rows.filename].scene_label.to_numpy()
+        right = pd.Series(rows.small_label.to_numpy() == true).groupby(true).mean().mean()
+        loss = -np.log(rows.small_true.astype(float)).mean()
+        assert (right, loss) == pytest.approx(tuple(each.loc[name, ["small_accuracy", "small_log_loss"]]))
+    assert each.small_accuracy.min() == pytest.approx(made.loc[("unheard microphones", "small")].least)
