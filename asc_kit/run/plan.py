@@ -1,11 +1,8 @@
 """What an experiment will take before its data is there: steps, disk, and the hours of its trainings.
 
 Counts and bytes follow from the recipe and from what it says of its data set (``expected``), hours from the rates of
-the rehearsal or, without it, of committed runs.
+the rehearsal.
 """
-
-import json
-from statistics import median
 
 import pandas as pd
 
@@ -16,7 +13,6 @@ from asc_kit.data import fetch
 from asc_kit.run.recipes import Recipe
 
 REHEARSAL = "results/performance/rehearsal.csv"  # tells the rates; benchmarks/rehearsal.py writes it
-MEASURED = "results/tut2017_full"  # whose runs tell them where there is none
 GPU = "results/performance/gpu.csv"  # of benchmarks/gpu.py, where it was run
 
 
@@ -74,18 +70,11 @@ def trainings(recipe: Recipe) -> pd.DataFrame:
 
 
 def measured(submission: str) -> float | None:
-    """Clips a second of a training: of the rehearsal's epoch with its validation, or the median of committed runs.
-
-    Both had another training beside them; the committed runs are counted from nothing to predictions.
-    """
-    if (file := configuration.path(REHEARSAL)).exists():
-        rows = pd.read_csv(file).set_index("step").reindex([f"train_{submission}_seed_0"]).iloc[0]
-        return None if pd.isna(rows.epoch_seconds) else rows.clips / rows.epoch_seconds
-    rates = []
-    for file in configuration.path(MEASURED).glob(f"submission_{submission}/seed_*/run.json"):
-        about = json.loads(file.read_text())
-        rates.append(about["epochs"] * about["data"]["training"] / about["seconds"])
-    return median(rates) if rates else None
+    """Clips a second of a training beside another: of the rehearsal's epoch with its validation."""
+    if not (file := configuration.path(REHEARSAL)).exists():
+        return None
+    row = pd.read_csv(file).set_index("step").reindex([f"train_{submission}_seed_0"]).iloc[0]
+    return None if pd.isna(row.epoch_seconds) else row.clips / row.epoch_seconds
 
 
 def text(recipe: Recipe) -> str:
@@ -98,8 +87,6 @@ def text(recipe: Recipe) -> str:
     if not recipe.expected:
         raise InputError(f"{recipe.name}: says nothing of its data set (expected: ...); give dataset_root")
     work, space = trainings(recipe), disk(recipe)
-    of_runs = f"measured rates of {MEASURED} (bfloat16, other clips), scaled to this many clips."
-    rehearsed = f"rates of one epoch in {REHEARSAL} (float32, as many SYNTHETIC clips)."
     parts = [
         f"Plan of {recipe.name}: {recipe.title}",
         "Steps, in order",
@@ -108,6 +95,6 @@ def text(recipe: Recipe) -> str:
         space.to_string(index=False, float_format="{:.2f}".format),
         "Training, at its whole length (early stopping ends it sooner)",
         work.to_string(index=False, float_format="{:.3g}".format) if len(work) else "floors: seconds",
-        f"Hours on a core: {rehearsed if configuration.path(REHEARSAL).exists() else of_runs}",
+        f"Hours on a core: rates of one epoch in {REHEARSAL} (float32, as many SYNTHETIC clips).",
     ]
     return "\n\n".join(parts)
