@@ -161,16 +161,16 @@ def _resampled(
     _, scene = np.unique(labels, return_inverse=True)
     shape = (len(places), scene.max() + 1)
     each = np.ones(len(labels)), correct, losses
-    sums = [_sums(place, scene, values, shape) for values in each]  # locations, classes
-    random = np.random.default_rng(0)
-    drawn = random.multinomial(len(sums[0]), np.full(len(sums[0]), 1 / len(sums[0])), size=RESAMPLES)
-    weights = np.vstack([np.ones(len(sums[0])), drawn])  # the first row is the data as they are
+    cell, size = place * shape[1] + scene, shape[0] * shape[1]
+    sums = [np.bincount(cell, values, size).reshape(shape) for values in each]  # locations, classes
+    drawn = np.random.default_rng(0).multinomial(shape[0], np.full(shape[0], 1 / shape[0]), RESAMPLES)
+    weights = np.vstack([np.ones(shape[0]), drawn])  # the first row is the data as they are
     count, right, loss = (weights @ table for table in sums)  # resamples, classes
     with np.errstate(invalid="ignore"):  # a class whose locations were not drawn does not count
         return {
-            "accuracy": _mean(right / count),
+            "accuracy": np.nanmean(right / count, axis=1),
             "log_loss": loss.sum(axis=1) / count.sum(axis=1),
-            "log_loss_macro": _mean(loss / count),
+            "log_loss_macro": np.nanmean(loss / count, axis=1),
         }
 
 
@@ -178,16 +178,6 @@ def _unanimous(value: float, locations: int) -> Score:
     """All right or all wrong at every location."""
     far = ((1 - LEVEL) / 2) ** (1 / locations)
     return Score(value, far, 1.0) if value else Score(value, 0.0, 1 - far)
-
-
-def _sums(place: np.ndarray, scene: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    flat = np.bincount(place * shape[1] + scene, weights=values, minlength=shape[0] * shape[1])
-    return flat.reshape(shape)
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    there = ~np.isnan(values)
-    return np.where(there, values, 0).sum(axis=1) / there.sum(axis=1)
 
 
 def _interval(series: np.ndarray) -> Score:

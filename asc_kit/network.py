@@ -184,7 +184,22 @@ class Logistic(nn.Module):
         return self.classifier((x - self.mean) / self.deviation)
 
 
-NETWORKS = {"report": Network, "baseline": Baseline, "logistic": Logistic}
+class Both(nn.Module):
+    """The report's network and a logistic regression as one: the mean of their log probabilities, as logits.
+
+    Each is trained by itself; `asc_kit.report.verdict` puts them together. ``style`` is the network's.
+    """
+
+    def __init__(self, n_mels: int, n_classes: int, **style: float | str):
+        super().__init__()
+        self.network, self.logistic = Network(n_mels, n_classes, **style), Logistic(n_mels, n_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, 1, time, mel) to (batch, classes)."""
+        return (self.network(x).log_softmax(1) + self.logistic(x).log_softmax(1)) / 2
+
+
+NETWORKS = {"report": Network, "baseline": Baseline, "logistic": Logistic, "both": Both}
 PLACES: list[Path] = [ROOT]  # where a module of someone else's is looked for, before what is installed
 TRUSTED: set[str] = set()  # "package.module:Class" that a recipe at work names
 

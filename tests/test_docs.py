@@ -97,6 +97,22 @@ def test_what_it_says_of_the_robust_system_is_in_its_predictions():
             assert found["accuracy_difference_low"] < 0 < found["accuracy_difference_high"]
 
 
+def test_both_together_are_better_than_either_over_all_clips_of_both_data_sets():
+    """Four differences in a row, bold where an interval leaves out 0; by other means, of a clip at hand."""
+    tut, folds, split = page._together(ROOT / "results").splitlines()[2:]
+    assert tut.count("**") == folds.count("**") == 8 and split.count("**") == 4
+    assert "are better than either** over all clips of both" in (ROOT / "README.md").read_text()
+    home = ROOT / "results/tut2017"
+    parts = [pd.read_csv(home / f"submission_{name}/seed_0/predictions.tsv", sep="\t") for name in ("2", "logistic")]
+    assert all(parts[0].filename == parts[1].filename)
+    truth = pd.read_csv(home / "truth.tsv", sep="\t").set_index("filename").scene_label
+    scored, losses = evaluation.load(home, recipes.load("config/tut2017.yaml")).scored["2"].clips, []
+    for one, two in zip(*(part.set_index("filename").drop(columns="scene_label").iterrows() for part in parts)):
+        product = (one[1] * two[1]) ** 0.5
+        losses.append(-math.log(product[truth[one[0]]] / product.sum()))
+    assert sum(losses) / len(losses) < scored.loc[parts[0].filename].loss.mean()  # of the first fold
+
+
 def test_what_it_says_of_all_745_clips_is_in_their_tables():
     text = " ".join(page.PAGE.read_text().split())
     home = ROOT / "results/tau2022_folds"

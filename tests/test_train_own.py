@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,13 @@ from conftest import ROOT
 from asc_kit import metrics, network
 from asc_kit.common import InputError
 from asc_kit.config import Features
+from asc_kit.config import Network as Architecture
 from asc_kit.data import corpus
 from asc_kit.deploy import compact
 from asc_kit.features import LogMel
 from asc_kit.report import verdict
 from asc_kit.run import floors, own
+from asc_kit.run.recipes import Recipe
 from benchmarks import own_rule
 
 BANDS = ((100, 300), (300, 700), (700, 1500), (1500, 2800), (2800, 4500), (4500, 7000))
@@ -60,7 +63,7 @@ def test_the_verdict_is_what_the_held_out_predictions_say(trained):
     _, out, done = trained
     truth = pd.read_csv(out / "held_out" / "truth.tsv", sep="\t").set_index("filename")
     scores = {}
-    for system in own.SYSTEMS:
+    for system in verdict.NAMES:
         files = sorted((out / "held_out" / f"submission_{system}").glob("*/predictions.tsv"))
         rows = pd.concat([pd.read_csv(file, sep="\t") for file in files]).set_index("filename")
         assert len(files) == 3 and sorted(rows.index) == sorted(truth.index)  # every clip once
@@ -68,12 +71,13 @@ def test_the_verdict_is_what_the_held_out_predictions_say(trained):
         labels = truth.scene_label.loc[rows.index].map(classes.index).to_numpy()
         p = rows[classes].to_numpy()
         scores[system] = metrics.log_loss(p, labels), round(100 * metrics.accuracy(p, labels))
-    assert scores["logistic"] < scores["network"]  # two epochs teach a network nothing
+    order = sorted(scores, key=scores.get)
+    assert order == ["logistic", "both", "network"]  # two epochs teach a network nothing
     first = done.stdout.splitlines()[0]
     said = re.fullmatch(r"Take the logistic regression: (\d+) % \[\d+, \d+\] of 18 clips from places it never heard; "
-                        r"the network has (\d+) % \[\d+, \d+\]\.", first)  # fmt: skip
-    assert [int(said[1]), int(said[2])] == [scores["logistic"][1], scores["network"][1]]
-    losses = [f"{scores[system][0]:.2f}" for system in ("logistic", "network")]
+                        r"the mean of both has (\d+) % \[\d+, \d+\], the network has (\d+) % \[\d+, \d+\]\.", first)  # fmt: skip
+    assert [int(number) for number in said.groups()] == [scores[system][1] for system in order]
+    losses = [f"{scores[system][0]:.2f}" for system in order]
     assert f"\nThe lower log loss decides: {' against '.join(losses)}, a difference of -" in done.stdout
     page = (out / "report.html").read_text()
     assert first in page and "70.5" not in page  # none of the report's numbers
@@ -93,19 +97,20 @@ def test_the_split_is_by_place_and_said_file_by_file(trained):
         assert len(scored) == len(rows)
 
 
-def test_both_models_can_be_taken_away(trained):
+def test_every_model_can_be_taken_away(trained):
     import onnxruntime
 
     folder, out, _ = trained
     file = folder / "machine 2" / "Räum 1" / "clip 0.wav"
     wave = torch.from_numpy(soundfile.read(file, dtype="float32")[0])[None]
     assert (out / "best").resolve() == (out / "logistic").resolve()
-    for system in own.SYSTEMS:
+    alone = {}
+    for system in verdict.NAMES:
         home = out / system
         assert {f.name for f in home.iterdir()} == {"model.safetensors", "compact.safetensors", "model.onnx",
                                                     "temperature.json", "MODEL_CARD.md", "run.json"}  # fmt: skip
         model = compact.load(home / "model.safetensors")
-        expected = model.probabilities(wave)
+        alone[system] = expected = model.probabilities(wave)
         assert model.config.split == "all" and model.config.features.sample_rate == 8000
         small = compact.load(home / "compact.safetensors")
         np.testing.assert_allclose(small.probabilities(wave), expected, atol=2e-3)
@@ -121,6 +126,21 @@ def test_both_models_can_be_taken_away(trained):
         assert "the network was made for" not in done.stdout + done.stderr  # it is as long as the training clips
         card = (home / "MODEL_CARD.md").read_text()
         assert "18 clips from 3 places" in card and "8000 Hz" in card and "machine 2" in card
+    mean = np.sqrt(alone["network"] * alone["logistic"])
+    np.testing.assert_allclose(alone["both"], mean / mean.sum(1, keepdims=True), atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "style"),
+    [({}, {}), (dict(relative=0.5, activation="relu"), dict(relative=0.5, activation="relu")),
+     (dict(axis_order="frequency_time"), None), (dict(n_mels=32), None), (dict(float16="arithmetic"), None),
+     (dict(rows=[["Conv2d", 1, [1, 1], [5, 3], 6], ["Conv2d", 1, [1, 1], [1, 1], 100]]), None),
+     (dict(network="examples.own_network:OwnNetwork"), None)],
+)  # fmt: skip
+def test_the_mean_is_of_the_reports_network_and_of_equal_features(changes, style):
+    recipe = Recipe("x", systems={"network": {"n_mels": 64, **changes}})
+    made = verdict._both(SimpleNamespace(final=lambda name: SimpleNamespace(config=recipe.config(name))))
+    assert made is None if style is None else made.architecture == Architecture("both", style)
 
 
 def test_the_same_command_again_trains_nothing_and_another_is_refused(trained):

@@ -7,13 +7,16 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from asc_kit import config as configuration
 from asc_kit.common import replacing
 from asc_kit.config import FLOORS, SYSTEMS
+from asc_kit.metrics import SMALLEST
 from asc_kit.report import evaluation, tables, words
 from asc_kit.report.evaluation import EVEN, NETWORKS
+from asc_kit.report.predictions import place, read_probabilities, read_truth, score_table
 from asc_kit.run import recipes
 
 PAGE = configuration.ROOT / "docs" / "results.md"
@@ -23,6 +26,8 @@ EXPERIMENTS = {
     "tut2017": "TUT 2017, five folds",
     "tau2022": "TAU 2022, clips of 1 s, official split, three seeds",
 }
+TOGETHER = {"tut2017": "TUT 2017, five folds, 392 clips", "tau2022_folds": "TAU 2022, five folds, 745 clips",
+            "tau2022": "TAU 2022, official split, three seeds, 275 clips"}  # fmt: skip
 SHOWN = ("baseline", *NETWORKS, "robust")
 DEVICES = {
     "a, the recorder": ("a",),
@@ -44,7 +49,7 @@ def results(home: Path) -> str:
     parts = [_systems(read, classes), "Differences from the logistic regression, paired by clip; **bold** where the "
              "interval leaves out 0; *floors* has those from an even guess and the SVM:",
              _over_floor(floors), *_unseen(home), "From the baseline:", _over_baseline(home),
-             _league(home), _microphones(home), _devices(home)]  # fmt: skip
+             _together(home), _league(home), _microphones(home), _devices(home)]  # fmt: skip
     for name, title in EXPERIMENTS.items():
         if (home / name / "tables" / "ablation.csv").exists():
             table = _read(home, name, "ablation")
@@ -130,6 +135,28 @@ def _microphones(home: Path) -> str:
                      f"{row.system}, by {row.through}",
                      "accuracy; log loss": f"{shown.accuracy[index]}{least}; {shown['log loss'][index]}",
                      "difference from plain": "–" if row.system == "plain" else _difference(row)})  # fmt: skip
+    return tables.markdown(pd.DataFrame(rows))
+
+
+def _together(home: Path) -> str:
+    """The mean of the 64-bin network's and the logistic regression's log probabilities, as `network.Both` gives it."""
+    rows = []
+    for name, title in TOGETHER.items():
+        truth, seeds = read_truth(home / name / "truth.tsv"), {}
+        for file in sorted((home / name / "submission_2").glob("seed_*/predictions.tsv")):
+            other = home / name / "submission_logistic" / file.parent.name / "predictions.tsv"
+            one, two = (read_probabilities(each, truth).clip(lower=SMALLEST) for each in (file, other))
+            mean = np.exp((np.log(one) + np.log(two.loc[one.index])) / 2)
+            rows_of = score_table(mean.div(mean.sum(axis=1), axis=0), truth, file)
+            seeds.setdefault(place(file)[0], []).append(rows_of)
+        both = evaluation.Scored("both", {seed: pd.concat(folds) for seed, folds in seeds.items()})
+        scored = evaluation.load(home / name, recipes.load(f"config/{name}.yaml")).scored
+        shown = tables.pretty(pd.DataFrame([both.row()]))
+        cell = f"{shown.accuracy[0]}; {shown['log loss'][0]}"
+        row = {"both: 2 (64 mel bins) and logistic": title, "accuracy; log loss": cell}
+        for alone in ("2", "logistic"):
+            row[f"both − {alone}"] = _difference(evaluation.difference(both, scored[alone]))
+        rows.append(row)
     return tables.markdown(pd.DataFrame(rows))
 
 

@@ -1,7 +1,9 @@
 """What came of `asc_kit.run.own`: a sentence, a page, and the models to take away."""
 
+import json
 import os
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,18 @@ import numpy as np
 import pandas as pd
 import torch
 
+from asc_kit import metrics, network
 from asc_kit.common import write_file
-from asc_kit.config import CHECKOUT
+from asc_kit.config import CHECKOUT, Config, Network
 from asc_kit.deploy import calibration, compact, predict
 from asc_kit.report import evaluation
 from asc_kit.report.evaluation import Results, Scored
 from asc_kit.run import experiment
 from asc_kit.run.own import SYSTEMS, Plan
+from asc_kit.run.runs import Run
 
-NAMES = {"network": "the network", "logistic": "the logistic regression"}
+BOTH = "both"
+NAMES = {"network": "the network", "logistic": "the logistic regression", BOTH: "the mean of both"}
 FEW = 5  # places of a class; with fewer, more are worth more than anything else
 WRONG = 50  # clips shown
 TEMPLATE = jinja2.Template((Path(__file__).parent / "verdict.html").read_text(), autoescape=True)
@@ -26,15 +31,19 @@ CARD = jinja2.Template((Path(__file__).parent / "card.md").read_text())
 
 
 def write(plan: Plan) -> tuple[str, str]:
-    """Write ``report.html`` and a folder for each model; the better system, and the verdict for people.
+    """Write ``report.html`` and a folder for each model; the best system, and the verdict for people.
 
-    ``best`` leads to the better one's, where the disk has links. A model's folder has ``model.safetensors`` and its
+    ``best`` leads to the best one's, where the disk has links. A model's folder has ``model.safetensors`` and its
     ``run.json``, ``compact.safetensors``, ``model.onnx``, ``temperature.json`` and ``MODEL_CARD.md``; it was trained on
     all clips, and the scores are those of the folds.
     """
+    if config := _both(plan):
+        for one, other in zip(_folds(plan, "network"), _folds(plan, "logistic")):
+            _put_together(one, other)
     results = evaluation.load(plan.out / "held_out", plan.recipe)
     best, lines = judge(results, "recording" if plan.recipe.split == "recording" else "place")
-    for system in SYSTEMS:
+    for system in results.scored:
+        _models(plan, system, config)
         _take_away(plan, results.scored[system], system, lines)
     write_file(plan.out / "report.html", _page(plan, results, best, lines))
     home = _link(plan.out / "best", best)
@@ -52,17 +61,18 @@ def judge(results: Results, kind: str) -> tuple[str, list[str]]:
     ----------
     kind : of what the folds are drawn by, place or recording
     """
-    rows = {name: results.scored[name].row() for name in SYSTEMS}
+    rows = {name: scored.row() for name, scored in results.scored.items()}
     places = results.scored[SYSTEMS[0]].clips.identifier.nunique()
-    best, other = sorted(SYSTEMS, key=lambda name: rows[name]["log_loss"])
-    lines = [f"Take {NAMES[best]}: {_cell(rows[best])} of {rows[best]['n']} clips from {kind}s it never heard; "
-             f"{NAMES[other]} has {_cell(rows[other])}."]  # fmt: skip
+    best, *others = sorted(rows, key=lambda name: rows[name]["log_loss"])
+    have = ", ".join(f"{NAMES[name]} has {_cell(rows[name])}" for name in others)
+    lines = [f"Take {NAMES[best]}: {_cell(rows[best])} of {rows[best]['n']} clips from {kind}s it never heard; {have}."]
     if (seeds := rows["network"]["seeds"]) > 1:
         lines.append(f"The network's scores are means of {seeds} seeds.")
-    apart = evaluation.difference(results.scored[best], results.scored[other])
+    apart = evaluation.difference(results.scored[best], results.scored[others[0]])
     value, low, high = (apart[f"log_loss_difference{end}"] for end in ("", "_low", "_high"))
-    between = "" if np.isnan(low) else f", a difference of {value:+.2f} [{low:+.2f}, {high:+.2f}]"
-    losses = " against ".join(f"{rows[name]['log_loss']:.2f}" for name in (best, other))
+    second = f"[{low:+.2f}, {high:+.2f}] from {NAMES[others[0]]}"
+    between = "" if np.isnan(low) else f", a difference of {value:+.2f} {second}"
+    losses = " against ".join(f"{rows[name]['log_loss']:.2f}" for name in (best, *others))
     lines.append(f"The lower log loss decides: {losses}{between}.")
     if not apart["log_loss_difference_high"] < 0:
         lines.append(f"These {kind}s cannot tell the two apart: others might turn them round.")
@@ -120,7 +130,8 @@ def _wrong(plan: Plan, scored: Scored) -> list[dict[str, Any]]:
 
 def _page(plan: Plan, results: Results, best: str, lines: list[str]) -> str:
     scored = results.scored[best]
-    systems = [{"name": NAMES[name], **results.scored[name].row()} for name in sorted(SYSTEMS, key=lambda n: n != best)]
+    order = sorted(results.scored, key=lambda name: name != best)
+    systems = [{"name": NAMES[name], "folder": name, **results.scored[name].row()} for name in order]
     wrong = int((scored.clips.correct == 0).sum())
     return TEMPLATE.render(
         plan=plan, lines=lines, best=NAMES[best], systems=systems, classes=by(scored, "scene_label"),
@@ -129,11 +140,49 @@ def _page(plan: Plan, results: Results, best: str, lines: list[str]) -> str:
     )  # fmt: skip
 
 
-def _take_away(plan: Plan, scored: Scored, system: str, lines: list[str]) -> None:
-    run, folder = plan.final(system), plan.out / system
+def _folds(plan: Plan, system: str) -> list[Run]:
+    """Where a system's held-out predictions lie, seed by seed and fold by fold."""
+    return [replace(run, config=replace(run.config, submission=system)) for run in plan.runs("network")[1:]]
+
+
+def _both(plan: Plan) -> Config | None:
+    """The configuration of `network.Both`; None where features differ, or the network is not the report's."""
+    one, other = (plan.final(name).config for name in SYSTEMS)
+    style = {name: value for name, value in asdict(one.architecture).items() if value != getattr(Network(), name)}
+    strange = style.keys() & {"network", "options", "rows"} or one.training.float16 != "storage"
+    if strange or one.features != other.features:
+        return None
+    return replace(one, submission=BOTH, architecture=Network(BOTH, style))
+
+
+def _put_together(one: Run, other: Run) -> None:
+    """The held-out predictions of a fold that `network.Both` would give of its two parts."""
+    parts = [run.predictions().set_index("filename").drop(columns="scene_label") for run in (one, other)]
+    with np.errstate(divide="ignore"):  # a class that the other folds have not
+        logits = sum(np.log(part.loc[parts[0].index].to_numpy()) for part in parts) / 2
+    file = replace(one, config=replace(one.config, submission=BOTH)).folder / "predictions.tsv"
+    predict.write_predictions(file, parts[0].reset_index(), metrics.softmax(logits), tuple(parts[0]))
+
+
+def _models(plan: Plan, system: str, config: Config | None) -> None:
+    """The models of a system that has heard all clips, and the ``run.json`` that tells where they come from."""
+    folder, runs = plan.out / system, [plan.final(name) for name in (SYSTEMS if system == BOTH else (system,))]
     folder.mkdir(exist_ok=True)
-    for name in ("model.safetensors", "compact.safetensors", "run.json"):  # the last tells the first's origin
-        shutil.copyfile(run.folder / name, folder / name)
+    if system != BOTH:
+        for name in ("model.safetensors", "compact.safetensors", "run.json"):
+            shutil.copyfile(runs[0].folder / name, folder / name)
+        return
+    parts = [compact.load(run.folder / "model.safetensors") for run in runs]
+    net = network.build(config, len(parts[0].classes))
+    net.network, net.logistic = (part.network for part in parts)
+    about = runs[0].about | {"run": BOTH, "config": config.as_dict(), "hash": config.hash}
+    write_file(folder / "run.json", json.dumps(about, indent=1) + "\n")
+    compact.save(net, config, parts[0].classes, folder / "model.safetensors")
+    compact.save_folded(compact.load(folder / "model.safetensors"), folder / "compact.safetensors")
+
+
+def _take_away(plan: Plan, scored: Scored, system: str, lines: list[str]) -> None:
+    folder = plan.out / system
     model = compact.load(folder / "model.safetensors")
     _calibrate(plan, scored, model, folder)
     onnx = _export(model, folder / "model.onnx")
@@ -168,8 +217,7 @@ def _export(model: compact.Model, file: Path) -> str:
 
 def _calibrate(plan: Plan, scored: Scored, model: compact.Model, folder: Path) -> None:
     """A temperature from the folds' predictions, and the profile of what is unlike all clips."""
-    files = [run.predictions() for run in plan.runs(scored.submission)[1:]]
-    rows = pd.concat(files).set_index("filename")
+    rows = pd.concat([run.predictions() for run in _folds(plan, scored.submission)]).set_index("filename")
     labels = scored.clips.label.loc[rows.index].to_numpy()
     fitted = calibration.fit(rows[list(scored.classes)].to_numpy(), labels)
     store = experiment.open_store(plan.corpus, model.config.features.sample_rate)

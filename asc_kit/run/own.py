@@ -276,7 +276,7 @@ def _tell(made: Plan) -> None:
     crop = config.augmentation.crop_seconds
     say(f"the network is trained {len(runs)} times, {min(made.workers, len(runs))} at a time, in {made.steps(runs[0])} "
         f"steps of {config.training.batch_size} {f'sections of {crop:g} s' if crop else 'clips'}; beside it a logistic "
-        "regression")  # fmt: skip
+        "regression, and the mean of both")  # fmt: skip
     say(f"this takes about {max(made.minutes, 1):.0f} min; Ctrl+C keeps what is done, and the same command goes on")
 
 
