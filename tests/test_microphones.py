@@ -39,11 +39,11 @@ def test_every_clip_went_through_the_microphones_of_its_own_fold_alone(found):
         about = json.loads((home / "run.json").read_text())
         assert about["config"]["fold"] == fold and about["config"]["augmentation"]["device_response"] == 0.8
         scored += list(clips)
-    assert sorted(scored) == sorted(read_truth(microphones.HOME / "truth.tsv").index) and len(scored) == 392
+    assert sorted(scored) == sorted(read_truth(microphones.TRUTH).index) and len(scored) == 392
 
 
 def test_the_tables_follow_from_the_predictions(found, tmp_path):
-    truth = read_truth(microphones.HOME / "truth.tsv")
+    truth = read_truth(microphones.TRUTH)
     tables.write_one(microphones.table(truth, found), tmp_path, "microphones", "")
     tables.write_one(microphones.by_microphone(truth, found), tmp_path, "by_microphone", "")
     for name in ("microphones.csv", "by_microphone.csv"):
@@ -56,7 +56,7 @@ def test_its_numbers_by_other_means(found):
     usual = pd.read_csv(ROOT / "results/tut2017/tables/table_7.csv").set_index("submission").loc["2"]
     plain = made.loc[(microphones.CLEAN, "plain")]
     assert plain[["accuracy", "log_loss"]].to_list() == pytest.approx(usual[["accuracy", "log_loss"]].to_list())
-    truth = read_truth(microphones.HOME / "truth.tsv")
+    truth = read_truth(microphones.TRUTH)
     each = pd.read_csv(microphones.HOME / "tables/by_microphone.csv").set_index("microphone")
     for name, rows in found.groupby("microphone"):
         true = truth.loc[rows.filename].scene_label.to_numpy()
