@@ -60,8 +60,8 @@ def settings(clips: int, seconds: float, change: dict) -> dict:
     return made | ({"mixup": change["mixup"]} if "mixup" in change else {})
 
 
-def trained(data: Corpus, given: dict) -> tuple[float, float, int]:
-    """Macro accuracy and log loss of the network on the other places; steps."""
+def trained(data: Corpus, given: dict) -> tuple[np.ndarray, np.ndarray, int]:
+    """Probabilities of the network at the other places, and the labels there; steps of an epoch."""
     config = RECIPE.config("2", 0, 1, **given)
     run = RunData(config, data)
     torch.manual_seed(generator(0, "weights").initial_seed())
@@ -69,17 +69,17 @@ def trained(data: Corpus, given: dict) -> tuple[float, float, int]:
     averaged = trainer.fit(run.batches)
     with torch.inference_mode():
         logits = [averaged(run.features(wave)) for wave in run.clips(run.evaluation, "")]
-    return *score(metrics.softmax(torch.cat(logits).numpy()), run.labels(run.evaluation)), trainer.steps
+    return metrics.softmax(torch.cat(logits).numpy()), run.labels(run.evaluation), trainer.steps
 
 
-def floor(data: Corpus) -> tuple[float, float]:
-    """The same of the logistic regression."""
+def floor(data: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """The same of the logistic regression, without steps."""
     run = RunData(RECIPE.config("logistic", 0, 1), data)
     part = {name: floors.statistics(run.features(wave) for wave in run.clips(rows, ""))
             for name, rows in (("train", run.training), ("evaluate", run.evaluation))}  # fmt: skip
     model, chosen = floors.fit("logistic", part["train"], run.training, run.classes)
     found = floors.probabilities(model, chosen["temperature"], part["evaluate"], len(run.classes))
-    return score(found, run.labels(run.evaluation))
+    return found, run.labels(run.evaluation)
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -101,20 +101,24 @@ def main() -> None:
         data = subset(given.data, clips)
         training, scored = data.split(1, 1, 0)
         seconds = RunData(RECIPE.config("2", 0, 1), data).store.length / 44100
-        for change in ("logistic", *CHANGES):
-            name = change if change == "logistic" else ", ".join(f"{k} {v}" for k, v in change.items()) or "the rule"
+        for change in ("logistic", "both", *CHANGES):
+            name = change if isinstance(change, str) else ", ".join(f"{k} {v}" for k, v in change.items()) or "the rule"
             if (given.data.name, clips, name) in done or "crop" in change and seconds <= 2 * own.CROP:
                 continue
-            row = {"data": given.data.name, "clips": clips, "clip_seconds": seconds, "changed": name}
+            row = {"data": given.data.name, "clips": clips, "clip_seconds": round(seconds, 3), "changed": name}
             started = time.process_time()
             if change == "logistic":
-                accuracy, loss = floor(data)
+                found, labels = floor(data)
                 row |= {"steps": None, "batch": None, "crop_seconds": None}
             else:
-                made = settings(clips, seconds, change)
-                accuracy, loss, epoch = trained(data, made)
+                made = settings(clips, seconds, {} if change == "both" else change)
+                found, labels, epoch = trained(data, made)
                 row |= {"steps": epoch * made["epochs"], "batch": made["batch_size"]}
-                row["crop_seconds"] = made["crop_seconds"]
+                crop = made["crop_seconds"]
+                row["crop_seconds"] = crop if crop == "off" else round(crop, 3)
+            if change == "both":  # of the rule's network, as network.Both
+                found = metrics.softmax((np.log(found) + np.log(floor(data)[0])) / 2)
+            accuracy, loss = score(found, labels)
             row |= {"scored_clips": len(scored), "accuracy": round(float(accuracy), 4), "log_loss": round(loss, 4),
                     "processor_seconds": round(time.process_time() - started)}  # fmt: skip
             rows.append(row)
