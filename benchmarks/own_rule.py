@@ -123,7 +123,7 @@ def main() -> None:
                     "processor_seconds": round(time.process_time() - started)}  # fmt: skip
             rows.append(row)
             print(row, flush=True)
-            pd.DataFrame(rows).to_csv(given.out, index=False)
+            pd.DataFrame(rows).astype({"steps": "Int64", "batch": "Int64"}).to_csv(given.out, index=False)
 
 
 if __name__ == "__main__":
