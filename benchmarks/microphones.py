@@ -114,7 +114,7 @@ def table(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    system, through, accuracy and log loss with intervals from resampled places, least (accuracy, through one
+    system, through, accuracy and log loss with intervals from resampled places, least_accuracy (through one
     microphone), n, differences from plain
     """
     made = []
@@ -127,7 +127,7 @@ def table(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
             found[system] = rows.drop_duplicates("filename").set_index("filename").assign(**mean)
             least = rows.groupby("microphone")[["correct", "label"]].apply(_macro).min()
             row = {"system": system, "through": kind} | _named(_score(found[system]))
-            made.append(row | {"least": "" if kind == CLEAN else least, "n": len(found[system])})
+            made.append(row | {"least_accuracy": "" if kind == CLEAN else least, "n": len(found[system])})
         for row in made[-len(SYSTEMS) :]:
             if row["system"] != "plain":
                 both = found[row["system"]], found["plain"]

@@ -113,6 +113,49 @@ def test_both_together_are_better_than_either_over_all_clips_of_both_data_sets()
     assert sum(losses) / len(losses) < scored.loc[parts[0].filename].loss.mean()  # of the first fold
 
 
+def test_what_is_said_of_unheard_microphones_is_in_the_tables():
+    """In the results, the model's card, the page of models and the README."""
+    names = ("docs/results.md", "results/small/MODEL_CARD.md", "docs/models.md", "README.md")
+    results, card, models, readme = (" ".join((ROOT / name).read_text().split()) for name in names)
+    table = pd.read_csv(ROOT / "results/small_folds/tables/microphones.csv").set_index(["through", "system"])
+    clean, unheard = table.loc["the recorder itself"], table.loc["unheard microphones"]
+    small = unheard.loc["small"]
+    score = f"{100 * small.accuracy:.1f} % [{100 * small.accuracy_low:.1f}, {100 * small.accuracy_high:.1f}]"
+    worst, plain = f"{100 * small.least_accuracy:.0f} %", f"{100 * unheard.accuracy['plain']:.1f} %"
+    assert f"it has {score} through 30 microphones" in results and f"{worst} through the worst of them" in results
+    assert f"the plain recipe has {plain}: better by {_points(small)}" in results
+    assert f"By the recorder itself it is worse by {_points(-clean.loc['small'])}" in results
+    assert f"| {score} on average, {worst} through the worst; log loss {small.log_loss:.2f} |" in card
+    for name, row in (("a logistic regression", "logistic"), ("(`results/tut2017`)", "plain")):
+        told = f"| {100 * clean.accuracy[row]:.1f} %, {clean.log_loss[row]:.2f}; through those microphones "
+        assert f"{name}, scored alike {told}{100 * unheard.accuracy[row]:.1f} % |" in card
+    low, high = (f"{100 * clean.loc['small'][f'accuracy_{end}']:.1f}" for end in ("low", "high"))
+    assert f"| {100 * clean.accuracy['small']:.1f} % [{low}, {high}] (mean of the classes), log loss" in card
+    rounded = [f"{100 * value:.0f} %" for value in (clean.accuracy["small"], small.accuracy, small.least_accuracy)]
+    assert f"has {rounded[0]} through the original recorder, and {rounded[1]} on average and {rounded[2]} at" in models
+    assert f"falls from {100 * clean.accuracy['plain']:.0f} to {100 * unheard.accuracy['plain']:.0f} %" in readme
+
+
+def _points(row):
+    """A difference in accuracy with its interval, in points; its ends in order."""
+    value, *ends = (100 * row[f"accuracy_difference{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.1f} points [{min(ends):.1f}, {max(ends):.1f}]"
+
+
+def test_what_it_says_of_simulated_devices_is_in_the_predictions():
+    text = " ".join(page.PAGE.read_text().split())
+    scored = evaluation.load(ROOT / "results/tut2017_devices", recipes.load("config/tut2017_devices.yaml")).scored
+    groups = pd.read_csv(ROOT / "results/tut2017_devices/tables/device_groups.csv").set_index("submission").loc["2"]
+    shown = [100 * groups[f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
+    assert "than on those ({:+.1f} points [{:+.1f}, {:+.1f}]), as the report found".format(*shown) in text
+    apart = {name: evaluation.difference(*(scored[who].where("source_label", *devices) for who in ("small", "2")))
+             for name, devices in (("unheard", ("s4", "s5", "s6")), ("recorder", ("a",)))}  # fmt: skip
+    shown = [100 * apart["unheard"][f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
+    assert "s4 to s6 ({:+.1f} points [{:+.1f}, {:+.1f}]), and is".format(*shown) in text and shown[1] < 0 < shown[2]
+    lost = [-100 * apart["recorder"][f"accuracy_difference{end}"] for end in ("", "_high")]
+    assert f"and is {lost[0]:.0f} points worse on the recorder" in text and lost[1] > 0
+
+
 def test_what_it_says_of_all_745_clips_is_in_their_tables():
     text = " ".join(page.PAGE.read_text().split())
     home = ROOT / "results/tau2022_folds"
@@ -187,7 +230,7 @@ def test_the_readme_is_short_and_what_it_says_is_in_the_tables():
     home = ROOT / "results"
     none = pd.read_csv(home / "tut2017_full/tables/ablation.csv").set_index("variant").loc["none"]
     points = [-100 * none[f"accuracy_difference{end}"] for end in ("", "_high", "_low")]
-    assert "without it, {:.1f} points less [{:.1f}, {:.1f}]".format(*points) in text
+    assert "accuracy is {:.1f} points lower [{:.1f}, {:.1f}]".format(*points) in text
     table = pd.read_csv(home / "tau2022/tables/table_7.csv").set_index("submission")
     four = table.loc[["1", "2", "3", "4"]]
     assert f"({four.log_loss.min():.2f} to {four.log_loss.max():.2f} against {table.log_loss['baseline']:.2f}, " in text

@@ -130,7 +130,7 @@ def _microphones(home: Path) -> str:
     table, rows = _read(home, "small_folds", "microphones"), []
     shown = tables.pretty(table)
     for index, row in table.iterrows():
-        least = "" if pd.isna(row.least) else f" (least {row.least:.1%})"
+        least = "" if pd.isna(row.least_accuracy) else f" (least {row.least_accuracy:.1%})"
         rows.append({_link("small_folds", "microphones", "TUT 2017, five folds of places and of makers, one seed"):
                      f"{row.system}, by {row.through}",
                      "accuracy; log loss": f"{shown.accuracy[index]}{least}; {shown['log loss'][index]}",
