@@ -26,6 +26,7 @@ from asc_kit.data.simulate import maker
 from asc_kit.deploy import compact
 from asc_kit.deploy.predict import scores
 from asc_kit.report import tables
+from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored, difference
 from asc_kit.report.predictions import read_truth, score_file
 from asc_kit.run import experiment
 from asc_kit.run.runs import Run
@@ -122,18 +123,14 @@ def table(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
         found = {}
         for system in SYSTEMS:
             rows = clips(truth, microphones, system)
-            rows = rows[rows.microphone.eq(CLEAN) == (kind == CLEAN)]
-            mean = rows.groupby("filename")[["correct", "loss"]].mean()
-            found[system] = rows.drop_duplicates("filename").set_index("filename").assign(**mean)
-            least = rows.groupby("microphone")[["correct", "label"]].apply(_macro).min()
-            row = {"system": system, "through": kind} | _named(_score(found[system]))
-            made.append(row | {"least_accuracy": "" if kind == CLEAN else least, "n": len(found[system])})
+            rows = rows[rows.microphone.eq(CLEAN) == (kind == CLEAN)].set_index("filename")
+            found[system] = Scored(system, {0: rows})  # of a clip the mean over its microphones
+            least = "" if kind == CLEAN else rows.groupby("microphone")[["correct", "label"]].apply(_macro).min()
+            made.append({"system": system, "through": kind, "least_accuracy": least} | found[system].row())
         for row in made[-len(SYSTEMS) :]:
-            if row["system"] != "plain":
-                both = found[row["system"]], found["plain"]
-                off = both[0].assign(**{name: both[0][name] - both[1][name] for name in ("correct", "loss")})
-                row |= _named(_score(off, differences=True), "_difference")
-    return pd.DataFrame(made)
+            row |= difference(found[row["system"]], found["plain"]) if row["system"] != "plain" else {}
+    scores = [name for name in SCORES if not name.endswith("_std")]
+    return pd.DataFrame(made)[["system", "through", *scores, "least_accuracy", "n", *DIFFERENCES]]
 
 
 def by_microphone(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
@@ -150,16 +147,6 @@ def by_microphone(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFram
 
 def _macro(rows: pd.DataFrame) -> float:
     return rows.correct.groupby(rows.label).mean().mean()
-
-
-def _score(rows: pd.DataFrame, differences: bool = False) -> dict[str, metrics.Score]:
-    columns = (rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier"))
-    return metrics.score(*columns, differences=differences)
-
-
-def _named(score: dict[str, metrics.Score], more: str = "") -> dict[str, float]:
-    return {f"{name}{more}{end}": getattr(score[name], end.removeprefix("_") or "value")
-            for name in ("accuracy", "log_loss") for end in ("", "_low", "_high")}  # fmt: skip
 
 
 def main() -> None:

@@ -134,6 +134,7 @@ def test_what_is_said_of_unheard_microphones_is_in_the_tables():
     rounded = [f"{100 * value:.0f} %" for value in (clean.accuracy["small"], small.accuracy, small.least_accuracy)]
     assert f"has {rounded[0]} through the original recorder, and {rounded[1]} on average and {rounded[2]} at" in models
     assert f"falls from {100 * clean.accuracy['plain']:.0f} to {100 * unheard.accuracy['plain']:.0f} %" in readme
+    assert f"ones it has {rounded[1]}, and {rounded[0]} on the recorder itself" in readme
 
 
 def _points(row):

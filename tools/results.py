@@ -7,16 +7,14 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from asc_kit import config as configuration
 from asc_kit.common import replacing
 from asc_kit.config import FLOORS, SYSTEMS
-from asc_kit.metrics import SMALLEST
 from asc_kit.report import evaluation, tables, words
 from asc_kit.report.evaluation import EVEN, NETWORKS
-from asc_kit.report.predictions import place, read_probabilities, read_truth, score_table
+from asc_kit.report.predictions import place, read_probabilities, read_truth, score_table, together
 from asc_kit.run import recipes
 
 PAGE = configuration.ROOT / "docs" / "results.md"
@@ -145,10 +143,8 @@ def _together(home: Path) -> str:
         truth, seeds = read_truth(home / name / "truth.tsv"), {}
         for file in sorted((home / name / "submission_2").glob("seed_*/predictions.tsv")):
             other = home / name / "submission_logistic" / file.parent.name / "predictions.tsv"
-            one, two = (read_probabilities(each, truth).clip(lower=SMALLEST) for each in (file, other))
-            mean = np.exp((np.log(one) + np.log(two.loc[one.index])) / 2)
-            rows_of = score_table(mean.div(mean.sum(axis=1), axis=0), truth, file)
-            seeds.setdefault(place(file)[0], []).append(rows_of)
+            mean = together(*(read_probabilities(each, truth) for each in (file, other)))
+            seeds.setdefault(place(file)[0], []).append(score_table(mean, truth, file))
         both = evaluation.Scored("both", {seed: pd.concat(folds) for seed, folds in seeds.items()})
         scored = evaluation.load(home / name, recipes.load(f"config/{name}.yaml")).scored
         shown = tables.pretty(pd.DataFrame([both.row()]))

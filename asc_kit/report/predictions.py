@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from asc_kit import metrics
@@ -61,6 +62,18 @@ def read_probabilities(file: Path, truth: pd.DataFrame) -> pd.DataFrame:
     except (KeyError, ValueError) as error:
         raise InputError(f"{file}: is no predictions.tsv ({' '.join(str(error).split())})") from None
     return of_classes(table, truth, file)
+
+
+def together(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
+    """The mean of two systems' log probabilities, clip by clip, as `asc_kit.network.Both` gives it; the tables' form.
+
+    Parameters
+    ----------
+    one, two : probabilities of the same clips, a row a clip (its name is the index), a column a class
+    """
+    with np.errstate(divide="ignore"):  # of a class that a fold had no clip of
+        logits = (np.log(one) + np.log(two.loc[one.index, one.columns])) / 2
+    return pd.DataFrame(metrics.softmax(logits.to_numpy()), one.index, one.columns)
 
 
 def of_classes(table: pd.DataFrame, truth: pd.DataFrame, file: Path, named: Iterable[str] = ()) -> pd.DataFrame:

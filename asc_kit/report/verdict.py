@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from asc_kit import metrics, network
+from asc_kit import network
 from asc_kit.common import write_file
 from asc_kit.config import CHECKOUT, Config, Network
 from asc_kit.deploy import calibration, compact, predict
-from asc_kit.report import evaluation
+from asc_kit.report import evaluation, predictions
 from asc_kit.report.evaluation import Results, Scored
 from asc_kit.run import experiment
 from asc_kit.run.own import SYSTEMS, Plan
@@ -158,10 +158,9 @@ def _both(plan: Plan) -> Config | None:
 def _put_together(one: Run, other: Run) -> None:
     """The held-out predictions of a fold that `network.Both` would give of its two parts."""
     parts = [run.predictions().set_index("filename").drop(columns="scene_label") for run in (one, other)]
-    with np.errstate(divide="ignore"):  # a class that the other folds have not
-        logits = sum(np.log(part.loc[parts[0].index].to_numpy()) for part in parts) / 2
+    mean = predictions.together(*parts)
     file = replace(one, config=replace(one.config, submission=BOTH)).folder / "predictions.tsv"
-    predict.write_predictions(file, parts[0].reset_index(), metrics.softmax(logits), tuple(parts[0]))
+    predict.write_predictions(file, mean.reset_index(), mean.to_numpy(), tuple(mean))
 
 
 def _models(plan: Plan, system: str, config: Config | None) -> None:
