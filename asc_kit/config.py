@@ -145,7 +145,7 @@ class Training(Checked):
 class Network(Checked):
     """Section 2.3: the report's network, in what may differ from Table 1; or a class of anyone's."""
 
-    network: str = "report"  # or baseline, logistic, svm, or package.module:Class
+    network: str = "report"  # or baseline, logistic, svm, both, or package.module:Class
     options: dict = field(default_factory=dict)  # what such a class is called with, besides n_mels and n_classes
     rows: list | None = None  # of Table 1, each block, repeats, stride, kernel, channels; None: the report's
     expansion: int = at_least(1, 4)

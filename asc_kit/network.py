@@ -187,7 +187,7 @@ class Logistic(nn.Module):
 class Both(nn.Module):
     """The report's network and a logistic regression as one: the mean of their log probabilities, as logits.
 
-    Each is trained by itself; `asc_kit.report.verdict` puts them together. ``style`` is the network's.
+    Each is trained by itself (`asc_kit.run.experiment`, `asc_kit.report.verdict`). ``style`` is the network's.
     """
 
     def __init__(self, n_mels: int, n_classes: int, **style: float | str):

@@ -27,16 +27,18 @@ from asc_kit.deploy import compact
 from asc_kit.deploy.predict import scores
 from asc_kit.report import tables
 from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored, difference
-from asc_kit.report.predictions import read_truth, score_file
+from asc_kit.report.predictions import read_probabilities, read_truth, score_table, together
 from asc_kit.run import experiment
 from asc_kit.run.runs import Run
 
 FOLDS = 5
+PARTS = ("small", "robust_logistic")  # of "both": the mean of their log probabilities, which network.Both gives
 HOME = ROOT / "results" / "small_folds"
 TRUTH = ROOT / "results" / "tut2017" / "truth.tsv"  # of the same clips
 # system -> experiment and submission
-SYSTEMS = {"small": (HOME, "2"), "plain": (ROOT / "results" / "tut2017", "2"),
-           "logistic": (HOME, "logistic")}  # fmt: skip
+MODELS = {"small": (HOME, "2"), "robust_logistic": (HOME, "robust_logistic"),
+          "plain": (ROOT / "results" / "tut2017", "2"), "logistic": (HOME, "logistic")}  # fmt: skip
+SYSTEMS = ("both", *MODELS)
 CLEAN = "the recorder itself"
 
 
@@ -57,11 +59,11 @@ def heard(files: tuple[Path, ...], fold: int) -> Path:
 
 
 def train(data: Path, files: tuple[Path, ...], fold: int) -> None:
-    """The logistic regression and the network of a fold by config/small.yaml."""
-    place = fold, str(data), HOME.name, str(HOME.parent)
-    experiment.finish(experiment.train(Run.of("config/small.yaml", "logistic", 0, *place)))
-    network = Run.of("config/small.yaml", "2", 0, *place, responses=str(heard(files, fold)))
-    experiment.finish(experiment.train(network))
+    """The network and the logistic regressions of a fold by config/small.yaml."""
+    for system in ("logistic", "robust_logistic", "2"):
+        through = {} if system == "logistic" else {"responses": str(heard(files, fold))}
+        place = fold, str(data), HOME.name, str(HOME.parent)
+        experiment.finish(experiment.train(Run.of("config/small.yaml", system, 0, *place, **through)))
 
 
 def through(data: Path, files: tuple[Path, ...], fold: int) -> pd.DataFrame:
@@ -74,34 +76,45 @@ def through(data: Path, files: tuple[Path, ...], fold: int) -> pd.DataFrame:
     run = Run.of("config/small.yaml", "2", 0, fold, str(data), HOME.name, str(HOME.parent))
     corpus = experiment.open_corpus(run.recipe, data)
     _, rows = corpus.split(fold, run.recipe.folds, run.recipe.split_seed)
-    models = {name: compact.load(_folder(*place, fold) / "model.safetensors") for name, place in SYSTEMS.items()}
+    models = {name: compact.load(_folder(name, fold) / "model.safetensors") for name in MODELS}
     rate = models["small"].config.features.sample_rate
     store, found = experiment.open_store(corpus, rate), []
     measured = dict(zip(files, responses.read(files[0].parent, rate).numpy()))
     for file in unheard(files)[fold]:
         table = pd.DataFrame({"filename": rows.filename, "microphone": file.name})
+        likely = {}
         for name, model in models.items():
 
             def way(waves: torch.Tensor, model: compact.Model = model, response: np.ndarray = measured[file]):
                 recorded = oaconvolve(waves.numpy(), response[None], axes=1)[:, : waves.shape[1]]
                 return model.probabilities(torch.from_numpy(recorded).float())
 
-            likely = scores(model, store, rows, torch.device("cpu"), way)
-            true = [model.classes.index(label) for label in rows.scene_label]
-            table[f"{name}_label"] = np.array(model.classes)[likely.argmax(1)]
-            table[f"{name}_true"] = [f"{p:.4g}" for p in likely[np.arange(len(rows)), true]]
+            likely[name] = pd.DataFrame(scores(model, store, rows, torch.device("cpu"), way), columns=model.classes)
+        likely["both"] = together(*(likely[name] for name in PARTS))
+        for name in SYSTEMS:
+            table[f"{name}_label"] = likely[name].idxmax(axis=1).to_numpy()
+            true = likely[name].columns.get_indexer(rows.scene_label)
+            table[f"{name}_true"] = [f"{p:.4g}" for p in likely[name].to_numpy()[np.arange(len(rows)), true]]
         found.append(table)
     return pd.concat(found)
 
 
-def _folder(home: Path, submission: str, fold: int) -> Path:
+def _folder(model: str, fold: int) -> Path:
+    home, submission = MODELS[model]
     return home / f"submission_{submission}" / (f"seed_0_fold_{fold}" if fold > 1 else "seed_0")
+
+
+def _clean(truth: pd.DataFrame, system: str, fold: int) -> pd.DataFrame:
+    """The clips of a fold as the recorder itself recorded them, scored."""
+    files = [_folder(name, fold) / "predictions.tsv" for name in (PARTS if system == "both" else (system,))]
+    found = [read_probabilities(file, truth) for file in files]
+    return score_table(together(*found) if system == "both" else found[0], truth, files[0])
 
 
 def clips(truth: pd.DataFrame, microphones: pd.DataFrame, system: str) -> pd.DataFrame:
     """A row a clip and microphone, `CLEAN` included: filename, microphone, correct, loss, label, identifier."""
-    folds = [score_file(_folder(*SYSTEMS[system], fold) / "predictions.tsv", truth)[0] for fold in range(1, FOLDS + 1)]
-    clean = pd.concat(folds).assign(microphone=CLEAN).reset_index()
+    clean = pd.concat([_clean(truth, system, fold) for fold in range(1, FOLDS + 1)])
+    clean = clean.assign(microphone=CLEAN).reset_index()
     other = microphones.join(truth, on="filename")
     other["correct"] = other[f"{system}_label"].eq(other.scene_label).astype(float)
     other["loss"] = -np.log(other[f"{system}_true"].astype(float).clip(lower=metrics.SMALLEST))
@@ -134,13 +147,13 @@ def table(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_microphone(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
-    """microphone, maker, n, and each system's accuracy and log loss, the worst for small first."""
+    """microphone, maker, n, and the networks' accuracy and log loss, the worst for both first."""
     found = {}
-    for system in SYSTEMS:
+    for system in ("both", "small", "plain"):
         groups = clips(truth, microphones, system).query("microphone != @CLEAN").groupby("microphone")
         found |= {f"{system}_accuracy": groups[["correct", "label"]].apply(_macro),
                   f"{system}_log_loss": groups.loss.mean(), "n": groups.size()}  # fmt: skip
-    made = pd.DataFrame(found).sort_values("small_accuracy").reset_index()
+    made = pd.DataFrame(found).sort_values("both_accuracy").reset_index()
     made.insert(1, "maker", made.microphone.map(maker))
     return made
 
@@ -158,7 +171,7 @@ def main() -> None:
     data, files = given.data.resolve(), responses.files(given.responses.resolve())
     for fold in given.folds:
         train(data, files, fold)
-    if all((_folder(*SYSTEMS["small"], fold) / "run.json").exists() for fold in range(1, FOLDS + 1)):
+    if all((_folder("small", fold) / "run.json").exists() for fold in range(1, FOLDS + 1)):
         torch.set_num_threads(1)
         found = pd.concat([through(data, files, fold) for fold in range(1, FOLDS + 1)])
         write_file(HOME / "microphones.tsv", found.to_csv(sep="\t", index=False))

@@ -19,6 +19,8 @@ from asc_kit import kernels, metrics, network
 from asc_kit.common import InputError
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
+from asc_kit.report import predictions
+from asc_kit.run import floors
 from asc_kit.run.experiment import RunData, finish, open_corpus, prepare, train
 from asc_kit.run.recipes import Recipe, load
 from asc_kit.run.rescore import predict_other
@@ -29,7 +31,9 @@ TEXT = """
 folds: 3
 augmentation: {crop_seconds: 0.5}
 training: {epochs: 2, batch_size: 4, validation_fraction: 0.5}
-systems: {baseline: {epochs: 2, batch_size: 4, validation_fraction: 0.5, best_after: 0}}
+systems:
+  baseline: {epochs: 2, batch_size: 4, validation_fraction: 0.5, best_after: 0}
+  both: {network: both}
 """
 
 
@@ -252,6 +256,37 @@ def test_the_floors_are_scored_on_the_same_clips(start, kind):
     assert floor.predictions().filename.tolist() == net.predictions().filename.tolist()
     model = {"model.safetensors", "compact.safetensors"} if kind == "logistic" else set()
     assert floor.about["data"]["training"] == 8 and files(floor) == {"predictions.tsv", "run.json"} | model
+
+
+DEVICES = {"n_mels": 32, "selection": "none", "device_response": 0.5}
+
+
+def test_a_floor_hears_other_microphones_where_a_recipe_asks_for_them(start, monkeypatch):
+    """The clips themselves, then copies: each clip's are drawn anew, half of them another device's."""
+    told, fit = [], floors.fit
+    monkeypatch.setattr(floors, "fit", lambda *args: told.append(args) or fit(*args))
+    train(start("logistic", n_mels=32)), train(start("logistic", "devices", **DEVICES))
+    (_, alone, clips, _), (_, heard, rows, _) = told
+    assert len(clips) == 8 and len(heard) == len(rows) == 8 * (1 + floors.COPIES)
+    assert rows.filename.tolist() == clips.filename.tolist() * (1 + floors.COPIES)
+    copies = heard.reshape(-1, *alone.shape)
+    np.testing.assert_array_equal(copies[0], alone)
+    same = (copies[1:] == alone).all(2)  # copy, clip
+    assert 8 < same.sum() < 24 and len(np.unique(copies[1:][~same][:, 0])) == (~same).sum()
+
+
+def test_both_are_what_each_is_alone(start):
+    """A recipe's network and logistic regression as one system, each as it is trained by itself."""
+    net, alone = train(start("2", **DEVICES)), train(start("logistic", **DEVICES))
+    run = train(start("both", "both", **DEVICES))
+    assert (run.about["features"], run.about["epochs"]) == (alone.about["features"], 2)
+    model = compact.load(run.folder / "model.safetensors").network
+    for mine, part in ((model.network, net), (model.logistic, alone)):
+        for name, value in compact.load(part.folder / "model.safetensors").network.state_dict().items():
+            assert torch.equal(mine.state_dict()[name], value), name
+    parts = (part.predictions().set_index("filename").drop(columns="scene_label") for part in (net, alone))
+    mean = predictions.together(*parts)
+    np.testing.assert_allclose(run.predictions()[list(mean)], mean, atol=2e-3)
 
 
 def test_baseline_is_normalised_with_the_training_fold_alone(start, tiny):

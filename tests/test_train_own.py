@@ -143,6 +143,12 @@ def test_the_mean_is_of_the_reports_network_and_of_equal_features(changes, style
     assert made is None if style is None else made.architecture == Architecture("both", style)
 
 
+def test_the_mean_reads_features_as_its_network_does():
+    recipe = Recipe("x", features={"axis_order": "frequency_time"}, systems={"network": {"n_mels": 64}})
+    made = verdict._both(SimpleNamespace(final=lambda name: SimpleNamespace(config=recipe.config(name))))
+    assert network.build(made, 3).network.axis_order == "frequency_time"
+
+
 def test_the_same_command_again_trains_nothing_and_another_is_refused(trained):
     folder, out, done = trained
     times = {file: file.stat().st_mtime_ns for file in out.glob("*/*/*/run.json")}

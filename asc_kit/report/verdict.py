@@ -14,7 +14,7 @@ import torch
 
 from asc_kit import network
 from asc_kit.common import write_file
-from asc_kit.config import CHECKOUT, Config, Network
+from asc_kit.config import CHECKOUT, Config, Features, Network
 from asc_kit.deploy import calibration, compact, predict
 from asc_kit.report import evaluation, predictions
 from asc_kit.report.evaluation import Results, Scored
@@ -149,6 +149,8 @@ def _both(plan: Plan) -> Config | None:
     """The configuration of `network.Both`; None where features differ, or the network is not the report's."""
     one, other = (plan.final(name).config for name in SYSTEMS)
     style = {name: value for name, value in asdict(one.architecture).items() if value != getattr(Network(), name)}
+    if one.features.axis_order != Features().axis_order:  # the network's, which a file of both must tell
+        style["axis_order"] = one.features.axis_order
     strange = style.keys() & {"network", "options", "rows"} or one.training.float16 != "storage"
     if strange or one.features != other.features:
         return None

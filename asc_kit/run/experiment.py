@@ -121,7 +121,8 @@ def _fit_network(run: Run, data: "RunData", origin: dict[str, Any], after_step: 
     net = network.build(config, len(data.classes)).to(data.device)
     if hasattr(net, "standardise"):  # a network may ask for the mean and deviation of every mel bin
         net.standardise(*data.statistics())
-    trainer = Trainer(net, config.training, config.seed, data.steps)
+    both = net if isinstance(net, network.Both) else None  # its logistic regression is fitted, not trained
+    trainer = Trainer(both.network if both else net, config.training, config.seed, data.steps)
     if (total := data.steps * config.training.epochs) < FEW and not data.corpus.synthetic:
         say(f"warning: {total} steps in all, where a network wants some hundred; give more epochs, or a smaller "
             f"batch_size than {config.training.batch_size}")  # fmt: skip
@@ -132,7 +133,11 @@ def _fit_network(run: Run, data: "RunData", origin: dict[str, Any], after_step: 
         batch = data.training.filename.iloc[data.order(error.epoch)[error.step].tolist()]
         raise InputError(f"{error}; the last checkpoint is kept; its batch of {len(batch)} begins with "
                          f"{batch.iloc[0]}") from None  # fmt: skip
-    compact.save(trained, config, data.classes, folder / "model.safetensors")
+    chosen = {}
+    if both:
+        fitted, chosen = _floor("logistic", data)
+        both.network, both.logistic = trained, _as_network(fitted, chosen, data)
+    compact.save(both or trained, config, data.classes, folder / "model.safetensors")
     write_file(folder / "history.csv", pd.DataFrame(trainer.state.history, columns=HISTORY).to_csv(index=False))
     model = compact.load(folder / "model.safetensors")  # scores come from the float16 file
     compact.save_folded(replace(model, origin=origin), folder / "compact.safetensors")
@@ -141,7 +146,7 @@ def _fit_network(run: Run, data: "RunData", origin: dict[str, Any], after_step: 
         _calibrate(run, data)
     predict(model, data.store, data.evaluation, folder / "predictions.tsv", data.device)
     return {"parameters": model.parameters, "nonzero": model.nonzero, "epochs": trainer.state.epoch,
-            "best_epoch": trainer.state.best_epoch}  # fmt: skip
+            "best_epoch": trainer.state.best_epoch} | chosen  # fmt: skip
 
 
 def _calibrate(run: Run, data: "RunData") -> None:
@@ -159,20 +164,32 @@ def _calibrate(run: Run, data: "RunData") -> None:
 
 
 def _fit_floor(run: Run, data: "RunData", origin: dict[str, Any]) -> dict[str, Any]:
-    training, evaluation = (
-        floors.statistics(map(data.features, data.clips(rows, "measuring clips")))
-        for rows in (data.training, data.evaluation)
-    )
     kind, classes = run.config.architecture.network, data.classes
-    fitted, chosen = floors.fit(kind, training, data.training, classes)
+    fitted, chosen = _floor(kind, data)
     if kind == "logistic":  # which can be taken away
-        net = floors.as_network(fitted, chosen["temperature"], run.config.features.n_mels, len(classes))
-        compact.save(net, run.config, classes, run.folder / "model.safetensors")
+        compact.save(_as_network(fitted, chosen, data), run.config, classes, run.folder / "model.safetensors")
         model = compact.load(run.folder / "model.safetensors")
         compact.save_folded(replace(model, origin=origin), run.folder / "compact.safetensors")
+    evaluation = floors.statistics(map(data.features, data.clips(data.evaluation, "measuring clips")))
     scores = floors.probabilities(fitted, chosen["temperature"], evaluation, len(classes))
     write_predictions(run.folder / "predictions.tsv", data.evaluation, scores, classes)
     return chosen
+
+
+def _floor(kind: str, data: "RunData") -> tuple[Any, dict[str, Any]]:
+    """A floor fitted to the training clips, and where a recipe asks for it to copies by other microphones, too."""
+    measured = [floors.statistics(map(data.features, data.clips(data.training, "measuring clips")))]
+    copies = floors.COPIES if data.config.augmentation.device_response else 0
+    for copy in range(copies):
+        draw = generator(data.config.seed, "floor", copy)
+        waves = data.clips(data.training, f"measuring copies, {copy + 1} of {copies}")
+        measured.append(floors.statistics(data.features(data.recorder(wave, draw)) for wave in waves))
+    rows = pd.concat([data.training] * len(measured), ignore_index=True)
+    return floors.fit(kind, np.concatenate(measured), rows, data.classes)
+
+
+def _as_network(fitted: Any, chosen: dict[str, Any], data: "RunData") -> network.Logistic:
+    return floors.as_network(fitted, chosen["temperature"], data.config.features.n_mels, len(data.classes))
 
 
 def _describe(run: Run, data: "RunData") -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STRENGTHS = 10.0 ** np.arange(-3, 4)  # C; a small one holds the classifier back
 FOLDS = 3
+COPIES = 4  # of a training clip by other microphones, where a recipe asks for them (device_response)
 UNSEEN = 1e4  # below every other class's logit
 FEATURES = {"mean, deviation": 2, "mean, deviation, deviation of differences": 3}  # -> how many of `statistics`'
 
