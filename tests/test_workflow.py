@@ -162,12 +162,17 @@ def test_seeds_and_submissions_are_chosen_on_the_command_line(tmp_path, tiny, re
     assert runs or "error: seeds: 'x' is not possible; give a whole number" in done.stderr
 
 
-def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path, tiny, recipe):
-    home = tmp_path / "r" / "mine"
+def workflow(tmp_path, tiny, recipe):
+    """An experiment's folder, and the command that makes it."""
+    (tmp_path / "work").mkdir()
     command = ["snakemake", "--cores", 2, "--configfile", recipe, "--directory", tmp_path / "work", "--workflow-profile",
                ROOT / "profiles" / "default", "--snakefile", ROOT / "Snakefile", "--config", f"dataset_root={tiny}",
                "name=mine", f"results_dir={tmp_path / 'r'}"]  # fmt: skip
-    (tmp_path / "work").mkdir()
+    return tmp_path / "r" / "mine", command
+
+
+def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path, tiny, recipe):
+    home, command = workflow(tmp_path, tiny, recipe)
     trap = home / "submission_1" / "seed_0" / "checkpoint"
     trap.mkdir(parents=True)
     (trap / "lock").mkdir()  # a file that cannot be opened: this run fails, whatever it does
@@ -192,6 +197,19 @@ def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path,
     jobs = re.findall(r"^(?:local)?rule (train_\w+):$", planned.stdout + planned.stderr, re.M)
     assert sorted(jobs) == ["train_1_seed_1", "train_logistic_seed_1"], planned.stderr[-2000:]  # seed 0 stays
 
+    rows = pd.read_csv(tiny / "meta.csv", sep="\t", dtype=str)[COLUMNS]
+    rows.to_csv(home / "truth.tsv", sep="\t", index=False)
+    planned = start(*command, "--dry-run")
+    assert planned.returncode == 0 and "train_" not in planned.stdout + planned.stderr  # another fold's clips came in
+    rows.replace("audio/", "audio/of-others-", regex=True).to_csv(home / "truth.tsv", sep="\t", index=False)
+    other = start(*command, "--dry-run")
+    assert other.returncode == 1 and f"{home}: holds runs of other recordings (audio/of-others-" in other.stderr
+
+
+@pytest.mark.long
+def test_an_ablation_and_what_goes_beyond_are_added_to_what_is_there(tmp_path, tiny, recipe):
+    home, command = workflow(tmp_path, tiny, recipe)
+    assert start(*command).returncode == 0
     changed = RECIPE | {
         "beyond": ["b"],
         "ablation_submission": "1",
@@ -209,14 +227,6 @@ def test_snakemake_goes_on_without_a_failed_run_and_completes_it_later(tmp_path,
     assert all(f'<h2 id="{name}">' in page for name in ("ablation", "beyond", "simulated_devices"))
     assert "figures/simulated_devices.csv" in page and "figures/ablation.csv" in page
     assert json.loads((home / "ablation_mixup/seed_0/run.json").read_text())["config"]["training"]["epochs"] == 1
-
-    rows = pd.read_csv(tiny / "meta.csv", sep="\t", dtype=str)[COLUMNS]
-    rows.to_csv(home / "truth.tsv", sep="\t", index=False)
-    planned = start(*command, "--dry-run")
-    assert planned.returncode == 0 and "train_" not in planned.stdout + planned.stderr  # another fold's clips came in
-    rows.replace("audio/", "audio/of-others-", regex=True).to_csv(home / "truth.tsv", sep="\t", index=False)
-    other = start(*command, "--dry-run")
-    assert other.returncode == 1 and f"{home}: holds runs of other recordings (audio/of-others-" in other.stderr
 
 
 def test_committed_results_are_not_taken_for_those_of_other_recordings(tiny):
@@ -241,10 +251,12 @@ def test_what_is_chosen_on_the_command_line_is_what_the_tables_ask_for(tmp_path,
         "name=mine",
     ]
     command = ["snakemake", "--cores", 1, "--configfile", recipe, "--directory", tmp_path / "work", "--snakefile",
-               ROOT / "Snakefile", "--config", *values]  # fmt: skip
+               ROOT / "Snakefile"]  # fmt: skip
     (tmp_path / "work").mkdir()
-    assert start(*command, "-n").returncode == 0 and not (tmp_path / "r").exists()  # a plan writes nothing
-    done = start(*command)
+    assert (
+        start(*command, "--config", *values, "-n").returncode == 0 and not (tmp_path / "r").exists()
+    )  # writes nothing
+    done = start(*command, tmp_path / "r" / "mine" / "08_submissions.ipynb", "--config", *values)
     assert done.returncode == 0, done.stderr[-3000:]
     table = pd.read_csv(tmp_path / "r" / "mine" / "tables" / "table_7.csv").set_index("submission")
     assert pd.isna(table.note["logistic"]) and table.n["logistic"] == 4
