@@ -149,6 +149,21 @@ def test_the_mean_reads_features_as_its_network_does():
     assert network.build(made, 3).network.axis_order == "frequency_time"
 
 
+def test_microphones_that_are_given_are_heard_by_both_systems(tmp_path):
+    """A worker is another process, which is not given their folder by name."""
+    soundfile.write(tmp_path / "click.wav", np.eye(1, 8)[0], 8000)
+    folder, heard = (
+        machines(tmp_path / "machines", classes=2, rooms=2),
+        {"device_response": 0.5, "responses": str(tmp_path)},
+    )
+    made = own.plan(folder, tmp_path / "out", workers=1, epochs=1, **heard)
+    own.train(made)
+    for run in (*made.runs("network"), *made.runs("logistic")):
+        augmentation = run.about["config"]["augmentation"]
+        assert re.fullmatch("mic_responses-[0-9a-f]{12}", augmentation["responses"]), run.title
+        assert augmentation["device_response"] == 0.5
+
+
 def test_the_same_command_again_trains_nothing_and_another_is_refused(trained):
     folder, out, done = trained
     times = {file: file.stat().st_mtime_ns for file in out.glob("*/*/*/run.json")}

@@ -24,9 +24,9 @@ import yaml
 from asc_kit import kernels, network
 from asc_kit.common import InputError, progress, say, write_file
 from asc_kit.config import SETTINGS, cache, known
-from asc_kit.data import audio, corpus, demo
+from asc_kit.data import audio, corpus, demo, responses
 from asc_kit.data.corpus import Corpus
-from asc_kit.run import experiment, recipes
+from asc_kit.run import experiment, floors, recipes
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import Run
 from asc_kit.trainer import Trainer
@@ -216,7 +216,9 @@ def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
     crop = max(seconds / 5, CROP)
     settings = {"n_mels": 64, "precision": precision, **rule(training),
                 "crop_seconds": crop if crop < seconds else "off", **changes}  # fmt: skip
-    made = replace(made, recipe=replace(made.recipe, systems={"network": settings}))
+    heard = {name: value for name, value in changes.items() if SETTINGS[name] == "augmentation"}  # by both systems
+    others = {"logistic": heard} if heard else {}
+    made = replace(made, recipe=replace(made.recipe, systems={"network": settings, **others}))
     step = _step_seconds(made)
     aside, needed, steps = _minutes(made, 0), _minutes(made, step), made.steps(made.runs("network")[1])
     if minutes is not None and needed > minutes:
@@ -227,7 +229,7 @@ def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
             least = math.ceil(aside + (needed - aside) * STEPS[0] / steps)
             raise InputError(f"minutes: {minutes:g} are too few for {STEPS[0]} steps a training; give {least}")
         settings = settings | {"epochs": math.floor(settings["epochs"] * share)}
-        made = replace(made, recipe=replace(made.recipe, systems={"network": settings}))
+        made = replace(made, recipe=replace(made.recipe, systems={"network": settings, **others}))
     return replace(made, minutes=_minutes(made, step))
 
 
@@ -256,7 +258,8 @@ def _minutes(made: Plan, step: float) -> float:
     """Of all trainings, and of what goes with them: the floor's features, scoring, start and export."""
     runs, workers = made.runs("network"), made.workers
     rounds = math.ceil(len(runs) / workers)
-    features = 0.005 * _seconds(made) * len(made.corpus.table) * len(runs)
+    copies = floors.COPIES if runs[0].config.augmentation.device_response else 0
+    features = 0.005 * _seconds(made) * len(made.corpus.table) * (1 + copies) * len(runs)
     aside = 6 * rounds + features / min(workers, len(runs)) + 15
     return (rounds * max(map(made.steps, runs)) * step * (SHARED if workers > 1 else 1) + aside) / 60
 
@@ -298,7 +301,8 @@ def train(made: Plan) -> None:
     steps = sum(made.steps(run) for run in todo if run.config.submission == "network")
     context, usual = multiprocessing.get_context("spawn"), signal.getsignal(signal.SIGTERM)
     done = context.Queue()
-    with ProcessPoolExecutor(made.workers, context, _begin, (done, str(made.out / "log.txt"))) as pool:
+    told = done, str(made.out / "log.txt"), responses.FOLDERS
+    with ProcessPoolExecutor(made.workers, context, _begin, told) as pool:
         waiting = [pool.submit(_train, run) for run in todo]
         try:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -334,10 +338,11 @@ def _news(done: Any) -> int:
 _done: Any = None  # of a worker: where it tells its steps
 
 
-def _begin(done: Any, log: str) -> None:
-    """Ctrl+C reaches a worker by its parent alone, and its messages go to a file."""
+def _begin(done: Any, log: str, folders: dict[str, Path]) -> None:
+    """Ctrl+C reaches a worker by its parent alone, and its messages go to a file; it knows the same microphones."""
     global _done
     _done = done
+    responses.FOLDERS.update(folders)
     os.setpgrp()
     os.environ.pop("JPY_SESSION_NAME", None)
     sys.stderr = open(log, "a", buffering=1)
