@@ -16,7 +16,9 @@ from asc_kit.common import InputError, say
 
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="import the network's class that the model file names")]
 ModelFile = Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")]
-Parameters = Annotated[list[str], typer.Option("-p", help="NAME=VALUE, a setting of asc_kit/config.py; repeat it")]
+Parameters = Annotated[
+    list[str], typer.Option("-p", help="NAME=VALUE, a setting of asc_kit/config.py; may be repeated")
+]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
 
 
@@ -112,9 +114,11 @@ def simulate(
 @app.command()
 def train(
     folder: Annotated[Path, typer.Argument(help="CLASS/PLACE/recording or CLASS/recording; a CSV file; a data set")],
-    out: Annotated[Path | None, typer.Option(help="folder for all that is made; else FOLDER-model here")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.1, help="that it may take; else as the clips want")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="trainings at a time; else one a core")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="where all is written; else FOLDER-model in the current folder")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="longest time; else as long as the clips want")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="trainings at once; else one for each core")] = None,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="leave out what cannot be read")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="trainings of each fold; the scores are their means")] = 1,
     plan: Annotated[bool, typer.Option("--plan", help="write recipe.yaml and split.csv, and train nothing")] = False,
@@ -181,7 +185,7 @@ def predict(
     manifest: Annotated[Path | None, typer.Option(help="a list of recordings, one a line, in place of files")] = None,
     root: Annotated[Path | None, typer.Option(help="folder that a manifest's names count from; else its own")] = None,
     out: Annotated[Path | None, typer.Option(help="write a manifest's rows in the DCASE output format there")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="recordings at a time; else one a core")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="recordings at once; else one for each core")] = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Classify recordings of any format, rate and length; one that fails is named, and the exit status is 1."""
@@ -211,7 +215,9 @@ def listen(
     device: Annotated[str | None, typer.Option(help="microphone, by name or number; else the system's own")] = None,
     stdin: Annotated[bool, typer.Option("--stdin", help="a pipe: signed 16 bits, little endian, mono")] = False,
     rate: Annotated[float | None, typer.Option(help="of the pipe's samples, Hz")] = None,
-    every: Annotated[float, typer.Option(help="seconds between labels of the last ten, 0.1 to 10")] = 1.0,
+    every: Annotated[
+        float, typer.Option(help="seconds from label to label, each of the last ten seconds; 0.1 to 10")
+    ] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="an object a line for every label")] = False,
     allow_code: AllowCode = False,
 ) -> None:

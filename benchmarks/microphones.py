@@ -32,11 +32,14 @@ from asc_kit.run import experiment
 from asc_kit.run.runs import Run
 
 FOLDS = 5
-PARTS = ("small", "robust_logistic")  # of "both": the mean of their log probabilities, which network.Both gives
+PARTS = (
+    "robust_network",
+    "robust_logistic",
+)  # of "both": the mean of their log probabilities, which network.Both gives
 HOME = ROOT / "results" / "small_folds"
 TRUTH = ROOT / "results" / "tut2017" / "truth.tsv"  # of the same clips
 # system -> experiment and submission
-MODELS = {"small": (HOME, "2"), "robust_logistic": (HOME, "robust_logistic"),
+MODELS = {"robust_network": (HOME, "2"), "robust_logistic": (HOME, "robust_logistic"),
           "plain": (ROOT / "results" / "tut2017", "2"), "logistic": (HOME, "logistic")}  # fmt: skip
 SYSTEMS = ("both", *MODELS)
 CLEAN = "the recorder itself"
@@ -77,7 +80,7 @@ def through(data: Path, files: tuple[Path, ...], fold: int) -> pd.DataFrame:
     corpus = experiment.open_corpus(run.recipe, data)
     _, rows = corpus.split(fold, run.recipe.folds, run.recipe.split_seed)
     models = {name: compact.load(_folder(name, fold) / "model.safetensors") for name in MODELS}
-    rate = models["small"].config.features.sample_rate
+    rate = models["robust_network"].config.features.sample_rate
     store, found = experiment.open_store(corpus, rate), []
     measured = dict(zip(files, responses.read(files[0].parent, rate).numpy()))
     for file in unheard(files)[fold]:
@@ -149,7 +152,7 @@ def table(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
 def by_microphone(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
     """microphone, maker, n, and the networks' accuracy and log loss, the worst for both first."""
     found = {}
-    for system in ("both", "small", "plain"):
+    for system in ("both", "robust_network", "plain"):
         groups = clips(truth, microphones, system).query("microphone != @CLEAN").groupby("microphone")
         found |= {f"{system}_accuracy": groups[["correct", "label"]].apply(_macro),
                   f"{system}_log_loss": groups.loss.mean(), "n": groups.size()}  # fmt: skip
@@ -171,7 +174,7 @@ def main() -> None:
     data, files = given.data.resolve(), responses.files(given.responses.resolve())
     for fold in given.folds:
         train(data, files, fold)
-    if all((_folder("small", fold) / "run.json").exists() for fold in range(1, FOLDS + 1)):
+    if all((_folder("robust_network", fold) / "run.json").exists() for fold in range(1, FOLDS + 1)):
         torch.set_num_threads(1)
         found = pd.concat([through(data, files, fold) for fold in range(1, FOLDS + 1)])
         write_file(HOME / "microphones.tsv", found.to_csv(sep="\t", index=False))

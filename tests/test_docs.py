@@ -7,6 +7,7 @@ from dataclasses import replace
 import pandas as pd
 from conftest import ROOT
 
+from asc_kit.deploy import compact
 from asc_kit.report import ablation, evaluation, words
 from asc_kit.run import recipes
 from tools import results as page
@@ -59,7 +60,8 @@ def test_what_it_says_of_the_demo_is_in_the_record():
 def test_what_it_says_of_the_control_is_what_the_words_say():
     """Each built-in effect's differences and intervals; the third is not shown, though every seed has its sign."""
     results = evaluation.open_results("config/control.yaml")
-    rows = [row for row in page.PAGE.read_text().splitlines() if row.startswith("| ")][-3:]
+    section = page.PAGE.read_text().partition("is a positive control")[2].partition("## ")[0]
+    rows = [row for row in section.splitlines() if row.startswith("| ")][-3:]
     for row, said in zip(rows, words.built_in(results).split(words.BREAK), strict=True):
         numbers = re.findall(r"[-+]\d+\.\d+", said)
         assert numbers and re.findall(r"[-+]\d+\.\d+", row) == numbers, said
@@ -101,7 +103,7 @@ def test_both_together_are_better_than_either_over_all_clips_of_both_data_sets()
     """Four differences in a row, bold where an interval leaves out 0; by other means, of a clip at hand."""
     tut, folds, split = page._together(ROOT / "results").splitlines()[2:]
     assert tut.count("**") == folds.count("**") == 8 and split.count("**") == 4
-    assert "are better than either** over all clips of both" in (ROOT / "README.md").read_text()
+    assert "as one model, is better than either** in the five folds of both sets" in (ROOT / "README.md").read_text()
     home = ROOT / "results/tut2017"
     parts = [pd.read_csv(home / f"submission_{name}/seed_0/predictions.tsv", sep="\t") for name in ("2", "logistic")]
     assert all(parts[0].filename == parts[1].filename)
@@ -126,17 +128,27 @@ def test_what_is_said_of_unheard_microphones_is_in_the_tables():
     assert f"the plain recipe has {plain}: better by {_points(both)}" in results
     apart = [100 * clean.loc["both"][f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
     assert "not shown to be worse ({:+.1f} points [{:+.1f}, {:+.1f}])".format(*apart) in results and apart[2] > 0
-    assert f"| {score} on average, {worst} through the worst; log loss {both.log_loss:.2f} |" in card
-    for name, row in (("the network alone", "small"), ("the logistic regression alone", "robust_logistic"),
-                      ("(`results/tut2017`)", "plain"), ("without them", "logistic")):  # fmt: skip
-        told = f"| {100 * clean.accuracy[row]:.1f} %, {clean.log_loss[row]:.2f}; through those microphones "
-        assert f"{name}, scored alike {told}{100 * unheard.accuracy[row]:.1f} %, {unheard.log_loss[row]:.2f} |" in card
+    for name, row in (("its network alone", "robust_network"), ("its logistic regression alone", "robust_logistic"),
+                      ("(`results/tut2017`)", "plain"), ("a logistic regression, no microphones", "logistic")):  # fmt: skip
+        cells = [f"{100 * part.accuracy[row]:.1f} %, {part.log_loss[row]:.2f}" for part in (clean, unheard)]
+        assert f"{name} | {cells[0]} | {cells[1]} | {100 * unheard.least_accuracy[row]:.0f} % |" in card
     low, high = (f"{100 * clean.loc['both'][f'accuracy_{end}']:.1f}" for end in ("low", "high"))
-    assert f"| {100 * clean.accuracy['both']:.1f} % [{low}, {high}] (mean of the classes), log loss" in card
+    own = f"{100 * clean.accuracy['both']:.1f} % [{low}, {high}], {clean.log_loss['both']:.2f}"
+    assert f"as this model is** | {own} | {score}, {both.log_loss:.2f} | {worst} |" in card
+    model = compact.load(ROOT / "results/small/model.safetensors")
+    assert (model.config.submission, model.config.split) == (
+        "both",
+        "all",
+    ) and f"{model.parameters:,} parameters" in card
+    assert f"{2 * model.parameters:,} bytes" in card and f"by {2 * model.parameters - 2**17} above 131,072" in card
     rounded = [f"{100 * value:.0f} %" for value in (clean.accuracy["both"], both.accuracy, both.least_accuracy)]
     assert f"has {rounded[0]} through the original recorder, and {rounded[1]} on average and {rounded[2]} at" in models
     assert f"falls from {100 * clean.accuracy['plain']:.0f} to {100 * unheard.accuracy['plain']:.0f} %" in readme
-    assert f"beside it, it has {rounded[1]}, and {rounded[0]} on the recorder itself" in readme
+    assert f"both trained through other makers', have {rounded[1]}, and {rounded[0]} on the recorder itself" in readme
+    assert (
+        f"its recipe had {rounded[0]} at new places, {rounded[1]} through new microphones, where a guess has 7 %"
+        in readme
+    )
 
 
 def _points(row):

@@ -97,11 +97,11 @@ def test_words_without_a_temperature(plain, folder):
 def test_words_with_a_temperature_and_of_a_stranger(fitted, folder, tmp_path):
     lines = fitted.words(fitted.classify(folder / "long.wav"))  # louder than what it was trained on
     assert "unlike the training data: 8 of 8 windows of 10 s" in " ".join(lines)
-    assert ("temperature 2.5, not applied here: on the 77 validation clips it was fitted on, log loss is 1.250 without it, "
+    assert ("temperature 2.5, not applied here: on the 77 held-out clips it was fitted on, log loss is 1.250 without it, "
             "1.125 with it") in lines  # fmt: skip
     soundfile.write(tmp_path / "like.wav", 0.05 * np.random.default_rng(5).standard_normal(RATE), RATE)
     lines = fitted.words(fitted.classify(tmp_path / "like.wav"))
-    assert "not unlike the training data" in lines
+    assert "like the training data" in lines
 
 
 def scored(*rows):

@@ -32,7 +32,7 @@ def test_every_clip_went_through_the_microphones_of_its_own_fold_alone(found):
     parts = {fold: {file.name for file in part} for fold, part in microphones.unheard(FILES).items()}
     scored = []
     for fold in parts:
-        home = microphones._folder("small", fold)
+        home = microphones._folder("robust_network", fold)
         clips = pd.read_csv(home / "predictions.tsv", sep="\t").filename
         rows = found[found.filename.isin(clips)]
         assert set(rows.microphone) == parts[fold] and len(rows) == len(clips) * len(parts[fold])
@@ -68,7 +68,11 @@ def test_its_numbers_by_other_means(found):
     each = pd.read_csv(microphones.HOME / "tables/by_microphone.csv").set_index("microphone")
     for name, rows in found.groupby("microphone"):
         true = truth.loc[rows.filename].scene_label.to_numpy()
-        right = pd.Series(rows.small_label.to_numpy() == true).groupby(true).mean().mean()
-        loss = -np.log(rows.small_true.astype(float)).mean()
-        assert (right, loss) == pytest.approx(tuple(each.loc[name, ["small_accuracy", "small_log_loss"]]))
-    assert each.small_accuracy.min() == pytest.approx(made.loc[("unheard microphones", "small")].least_accuracy)
+        right = pd.Series(rows.robust_network_label.to_numpy() == true).groupby(true).mean().mean()
+        loss = -np.log(rows.robust_network_true.astype(float)).mean()
+        assert (right, loss) == pytest.approx(
+            tuple(each.loc[name, ["robust_network_accuracy", "robust_network_log_loss"]])
+        )
+    assert each.robust_network_accuracy.min() == pytest.approx(
+        made.loc[("unheard microphones", "robust_network")].least_accuracy
+    )

@@ -224,7 +224,7 @@ def test_a_temperature_changes_probabilities_and_no_label(tmp_path, model_file, 
     assert command(model_file, file, "--json", "--temperature", "fitted") == 0
     out, err = capsys.readouterr()
     beside.unlink()
-    assert json.loads(out) == [entry] and "temperature 2, fitted on 5 validation clips" in err
+    assert json.loads(out) == [entry] and "temperature 2, fitted on 5 held-out clips" in err
     for value in ("0", "-1", "nan", "inf", "much"):
         with pytest.raises(InputError, match="temperature: .* give a number above 0"):
             command(model_file, file, f"--temperature={value}")

@@ -127,7 +127,7 @@ class Session:
 def _degree(text: str, model_file: Path, model: compact.Model) -> float:
     if text == "fitted":
         about = calibration.read(model_file, model.config)
-        say(f"temperature {about['temperature']:g}, fitted on {about['clips']} validation clips")
+        say(f"temperature {about['temperature']:g}, fitted on {about['clips']} held-out clips")
         return about["temperature"]
     with suppress(ValueError):
         if 0 < float(text) < np.inf:

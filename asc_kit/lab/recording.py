@@ -152,10 +152,10 @@ class Listener:
                    "data, is not known")  # fmt: skip
             return
         about, count, alarms = self.about, sum(found.unlike), self.about["profile"]["false_alarms"]
-        known = "" if alarms is None else f"; so are {alarms:.0%} of the validation clips"
+        known = "" if alarms is None else f"; so are {alarms:.0%} of the held-out clips"
         yield (f"unlike the training data: {count} of {len(found.unlike)} windows of {WINDOW:g} s{known}" if count
-               else "not unlike the training data")  # fmt: skip
-        yield (f"temperature {about['temperature']:g}, not applied here: on the {about['clips']} validation clips it "
+               else "like the training data")  # fmt: skip
+        yield (f"temperature {about['temperature']:g}, not applied here: on the {about['clips']} held-out clips it "
                f"was fitted on, log loss is {about['log_loss_before']:.3f} without it, {about['log_loss_after']:.3f} "
                "with it")  # fmt: skip
 

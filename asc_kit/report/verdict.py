@@ -70,10 +70,10 @@ def judge(results: Results, kind: str) -> tuple[str, list[str]]:
         lines.append(f"The network's scores are means of {seeds} seeds.")
     apart = evaluation.difference(results.scored[best], results.scored[others[0]])
     value, low, high = (apart[f"log_loss_difference{end}"] for end in ("", "_low", "_high"))
-    second = f"[{low:+.2f}, {high:+.2f}] from {NAMES[others[0]]}"
-    between = "" if np.isnan(low) else f", a difference of {value:+.2f} {second}"
-    losses = " against ".join(f"{rows[name]['log_loss']:.2f}" for name in (best, *others))
-    lines.append(f"The lower log loss decides: {losses}{between}.")
+    less = f"; the first is lower than the second by {-value:.2f} [{-high:.2f}, {-low:.2f}]"
+    losses = ", ".join(f"{NAMES[name]} {rows[name]['log_loss']:.2f}" for name in (best, *others))
+    guess = np.log(len(results.classes))
+    lines.append(f"The lower log loss decides (a guess has {guess:.2f}): {losses}{'' if np.isnan(low) else less}.")
     if not apart["log_loss_difference_high"] < 0:
         lines.append(f"These {kind}s cannot tell the two apart: others might turn them round.")
     if rows[best]["accuracy"] == 1:

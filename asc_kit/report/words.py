@@ -64,11 +64,10 @@ def mel_bins(results: Results) -> str:
 
 
 def submissions(results: Results) -> str:
-    """The most accurate network, the baseline aside, against the baseline or else the most accurate floor."""
-    accuracy = {name: scored.row()["accuracy"] for name, scored in results.scored.items()}
-    best = [max(ran, key=accuracy.get) for kind in ("network", "baseline", "floor") if (ran := results.ran(kind))]
-    lead = "The most accurate network, the baseline aside: " if results.ran("network") else ""
-    return lead + compared(results, *best[:2]) if len(best) > 1 else ""
+    """Which networks differ from the baseline, where it ran; the floors have a table of their own."""
+    ran = results.ran("network") if "baseline" in results.scored else []
+    rows = [{"submission": name} | difference(results.scored[name], results.scored["baseline"]) for name in ran]
+    return f"Against **baseline**. {_verdicts(pd.DataFrame(rows))}" if rows else ""
 
 
 def built_in(results: Results) -> str:
