@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from conftest import ROOT
 
@@ -113,6 +114,29 @@ def test_both_together_are_better_than_either_over_all_clips_of_both_data_sets()
         product = (one[1] * two[1]) ** 0.5
         losses.append(-math.log(product[truth[one[0]]] / product.sum()))
     assert sum(losses) / len(losses) < scored.loc[parts[0].filename].loss.mean()  # of the first fold
+
+
+def test_the_four_ways_to_put_systems_together_rank_as_is_said():
+    """Means of probabilities or of their logarithms, without or with the SVM; by numpy alone."""
+    least = {}
+    for name in ("tut2017", "tau2022_folds"):
+        home = ROOT / "results" / name
+        truth = pd.read_csv(home / "truth.tsv", sep="\t").set_index("filename").scene_label
+        found = {}
+        for system in ("2", "logistic", "svm"):
+            files = sorted((home / f"submission_{system}").glob("seed_0*/predictions.tsv"))
+            found[system] = pd.concat([pd.read_csv(file, sep="\t", index_col=0).iloc[:, 1:] for file in files])
+        columns = sorted(found["2"])
+        true = [columns.index(label) for label in truth[found["2"].index]]
+        losses = {}
+        for used in (("2", "logistic"), ("2", "logistic", "svm")):
+            p = np.stack([found[system].loc[found["2"].index, columns].to_numpy() for system in used])
+            for way, mean in (("probabilities", p.mean(0)), ("logarithms", np.exp(np.log(p.clip(1e-15)).mean(0)))):
+                share = mean[range(len(true)), true] / mean.sum(1)
+                losses[way, len(used)] = -np.log(share.clip(1e-15)).mean()
+        least[name] = min(losses, key=losses.get)
+        assert losses["logarithms", 2] < losses["probabilities", 2]
+    assert least == {"tut2017": ("logarithms", 2), "tau2022_folds": ("logarithms", 3)}
 
 
 def test_what_is_said_of_unheard_microphones_is_in_the_tables():
