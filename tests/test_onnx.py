@@ -122,13 +122,19 @@ def test_split_is_worth_it():
     assert p * q == 2760 and 2 * (p // 2 + 1) * 2760 + 4 * q * 1002 < 2 * 1002 * 2760 / 14  # than the dense basis
 
 
-def test_one_file_tells_what_it_is(tmp_path):
-    wanted = model(tmp_path, "2", folded=True)
-    exporting.export(wanted, tmp_path / "x.onnx")
-    exporting.export(wanted, tmp_path / "y.onnx")
-    assert (tmp_path / "x.onnx").read_bytes() == (tmp_path / "y.onnx").read_bytes()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["m", "x.onnx", "y.onnx"]
-    made = onnx.load(tmp_path / "x.onnx")
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A model, and a folder with its file m and its x.onnx."""
+    home = tmp_path_factory.mktemp("exported")
+    wanted = model(home, "2", folded=True)
+    exporting.export(wanted, home / "x.onnx")
+    assert sorted(file.name for file in home.iterdir()) == ["m", "x.onnx"]
+    return wanted, home
+
+
+def test_one_file_tells_what_it_is(exported):
+    wanted, home = exported
+    made = onnx.load(home / "x.onnx")
     onnx.checker.check_model(made, full_check=True)
     assert not any(constant.external_data for constant in made.graph.initializer)
     about = {entry.key: entry.value for entry in made.metadata_props}
@@ -154,13 +160,12 @@ def test_real_recordings_of_several_lengths(submission):
         assert np.abs(got - wanted.probabilities(torch.from_numpy(waves))).max() <= 1e-5  # as the README says
 
 
-def test_example_needs_onnxruntime_and_soundfile_alone(tmp_path):
+def test_example_needs_onnxruntime_and_soundfile_alone(exported, tmp_path):
     example = ROOT / "examples" / "classify_onnx.py"
     assert "torch" not in example.read_text() and "asc_kit" not in example.read_text()
-    wanted, waves = model(tmp_path, "1"), noise(1.5)
-    exporting.export(wanted, tmp_path / "x.onnx")
+    (wanted, home), waves = exported, noise(1.5)
     soundfile.write(tmp_path / "x.wav", waves[0], RATE, subtype="FLOAT")
-    command = [sys.executable, str(example), str(tmp_path / "x.onnx"), str(tmp_path / "x.wav")]
+    command = [sys.executable, str(example), str(home / "x.onnx"), str(tmp_path / "x.wav")]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     best = wanted.probabilities(torch.from_numpy(waves))[0]
     assert len(lines) == 3 and lines[0] == f"{best.max():.3f}  {CLASSES[best.argmax()]}"
@@ -201,10 +206,11 @@ def command(*words):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_command_line(tmp_path):
-    model(tmp_path, "1")
-    code, out, _ = command("export", tmp_path / "m", "--out", tmp_path / "x.onnx")
-    assert code == 0 and out.strip() == str(tmp_path / "x.onnx") and (tmp_path / "x.onnx").exists()
+def test_command_line_gives_the_same_bytes(exported, tmp_path):
+    _, home = exported
+    code, out, _ = command("export", home / "m", "--out", tmp_path / "x.onnx")
+    assert code == 0 and out.strip() == str(tmp_path / "x.onnx")
+    assert (tmp_path / "x.onnx").read_bytes() == (home / "x.onnx").read_bytes()
     (tmp_path / "bad").write_bytes(b"\x80\x04K\x01.")
     for words in (("export", tmp_path / "bad", "--out", tmp_path / "y.onnx"), ("size", tmp_path / "bad")):
         code, out, error = command(*words)
