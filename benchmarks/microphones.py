@@ -20,10 +20,10 @@ from sklearn.model_selection import GroupKFold
 
 from asc_kit import metrics
 from asc_kit.common import cached, write_file
-from asc_kit.config import ROOT, cache
+from asc_kit.config import ROOT, cache, generator
 from asc_kit.data import responses
 from asc_kit.data.simulate import maker
-from asc_kit.deploy import compact
+from asc_kit.deploy import calibration, compact
 from asc_kit.deploy.predict import scores
 from asc_kit.report import tables
 from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored, difference
@@ -107,17 +107,17 @@ def _folder(model: str, fold: int) -> Path:
     return home / f"submission_{submission}" / (f"seed_0_fold_{fold}" if fold > 1 else "seed_0")
 
 
-def _clean(truth: pd.DataFrame, system: str, fold: int) -> pd.DataFrame:
-    """The clips of a fold as the recorder itself recorded them, scored."""
-    files = [_folder(name, fold) / "predictions.tsv" for name in (PARTS if system == "both" else (system,))]
-    found = [read_probabilities(file, truth) for file in files]
-    return score_table(together(*found) if system == "both" else found[0], truth, files[0])
+def _probabilities(truth: pd.DataFrame, system: str, fold: int) -> pd.DataFrame:
+    """Of the clips of a fold as the recorder itself recorded them."""
+    names = PARTS if system == "both" else (system,)
+    found = [read_probabilities(_folder(name, fold) / "predictions.tsv", truth) for name in names]
+    return together(*found) if system == "both" else found[0]
 
 
 def clips(truth: pd.DataFrame, microphones: pd.DataFrame, system: str) -> pd.DataFrame:
     """A row a clip and microphone, `CLEAN` included: filename, microphone, correct, loss, label, identifier."""
-    clean = pd.concat([_clean(truth, system, fold) for fold in range(1, FOLDS + 1)])
-    clean = clean.assign(microphone=CLEAN).reset_index()
+    found = pd.concat([_probabilities(truth, system, fold) for fold in range(1, FOLDS + 1)])
+    clean = score_table(found, truth, TRUTH).assign(microphone=CLEAN).reset_index()
     other = microphones.join(truth, on="filename")
     other["correct"] = other[f"{system}_label"].eq(other.scene_label).astype(float)
     other["loss"] = -np.log(other[f"{system}_true"].astype(float).clip(lower=metrics.SMALLEST))
@@ -180,6 +180,29 @@ def main() -> None:
         write_file(HOME / "microphones.tsv", found.to_csv(sep="\t", index=False))
         (HOME / "truth.tsv").unlink(missing_ok=True)  # no experiment: each fold has another configuration
         write()
+        calibrate(data, files[0].parent)
+
+
+def calibrate(data: Path, microphones: Path) -> None:
+    """``temperature.json`` of results/small: the temperature from the folds' clips as the recorder recorded them, the
+    profile from all clips, each so and once more as training hears it.
+    """
+    truth = read_truth(TRUTH)
+    held_out = pd.concat([_probabilities(truth, "both", fold) for fold in range(1, FOLDS + 1)])
+    classes = list(held_out)
+    labels = truth.scene_label[held_out.index].map(classes.index).to_numpy()
+    fitted = calibration.fit(held_out.to_numpy(), labels)
+    run = Run.of("results/small/all_clips.yaml", "both", 0, 1, str(data), "small", str(ROOT / "results"),
+                 responses=str(microphones))  # fmt: skip
+    all_clips = experiment.RunData(run.config, experiment.open_corpus(run.recipe, data))
+    draw, known = generator(0, "profile"), []
+    for waves in all_clips.clips(all_clips.training, "measuring clips"):
+        heard = all_clips.features(waves), all_clips.features(all_clips.recorder(waves, draw))
+        known.append([calibration.statistics(features) for features in heard])
+    plain, through = (np.concatenate(part) for part in zip(*known))
+    places = list(all_clips.training.identifier)
+    profile = calibration.profile(np.concatenate([plain, through]), places * 2, plain[:0])
+    calibration.write(ROOT / "results" / "small" / calibration.NAME, run.config, fitted, profile)
 
 
 def write() -> None:

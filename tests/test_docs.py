@@ -191,6 +191,10 @@ def test_what_it_says_of_simulated_devices_is_in_the_predictions():
              for name, devices in (("unheard", ("s4", "s5", "s6")), ("recorder", ("a",)))}  # fmt: skip
     shown = [100 * apart["unheard"][f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
     assert "s4 to s6 ({:+.1f} points [{:+.1f}, {:+.1f}]), and is".format(*shown) in text and shown[1] < 0 < shown[2]
+    both = page._both(ROOT / "results/tut2017_devices", "small", "robust_logistic")
+    found = evaluation.difference(*(one.where("source_label", "s4", "s5", "s6") for one in (both, scored["2"])))
+    shown = [100 * found[f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
+    assert "told from it on s4 to s6 ({:+.1f} points [{:+.1f}, {:+.1f}])".format(*shown) in text
     lost = [-100 * apart["recorder"][f"accuracy_difference{end}"] for end in ("", "_high")]
     assert f"and is {lost[0]:.0f} points worse on the recorder" in text and lost[1] > 0
 

@@ -140,12 +140,7 @@ def _together(home: Path) -> str:
     """The mean of the 64-bin network's and the logistic regression's log probabilities, as `network.Both` gives it."""
     rows = []
     for name, title in TOGETHER.items():
-        truth, seeds = read_truth(home / name / "truth.tsv"), {}
-        for file in sorted((home / name / "submission_2").glob("seed_*/predictions.tsv")):
-            other = home / name / "submission_logistic" / file.parent.name / "predictions.tsv"
-            mean = together(*(read_probabilities(each, truth) for each in (file, other)))
-            seeds.setdefault(place(file)[0], []).append(score_table(mean, truth, file))
-        both = evaluation.Scored("both", {seed: pd.concat(folds) for seed, folds in seeds.items()})
+        both = _both(home / name, "2", "logistic")
         scored = evaluation.load(home / name, recipes.load(f"config/{name}.yaml")).scored
         shown = tables.pretty(pd.DataFrame([both.row()]))
         cell = f"{shown.accuracy[0]}; {shown['log loss'][0]}"
@@ -156,11 +151,21 @@ def _together(home: Path) -> str:
     return tables.markdown(pd.DataFrame(rows))
 
 
+def _both(home: Path, one: str, two: str) -> evaluation.Scored:
+    """Two systems of an experiment as one, seed by seed and fold by fold."""
+    truth, seeds = read_truth(home / "truth.tsv"), {}
+    for file in sorted((home / f"submission_{one}").glob("seed_*/predictions.tsv")):
+        other = home / f"submission_{two}" / file.parent.name / "predictions.tsv"
+        mean = together(*(read_probabilities(each, truth) for each in (file, other)))
+        seeds.setdefault(place(file)[0], []).append(score_table(mean, truth, file))
+    return evaluation.Scored("both", {seed: pd.concat(folds) for seed, folds in seeds.items()})
+
+
 def _devices(home: Path) -> str:
     """TUT 2017 through simulated devices: each system on the recorder, and on devices seen and unseen in training."""
     scored = evaluation.load(home / "tut2017_devices", recipes.load("config/tut2017_devices.yaml")).scored
-    rows = []
-    for name, system in scored.items():
+    rows, both = [], _both(home / "tut2017_devices", "small", "robust_logistic")
+    for name, system in (scored | {"both: small and robust_logistic": both}).items():
         head = _link("tut2017_devices", "table_7", "TUT 2017 through SIMULATED devices, one fold, one seed")
         row = {head: _system(name)}
         for title, devices in DEVICES.items():
