@@ -77,7 +77,7 @@ def test_the_verdict_is_what_the_held_out_predictions_say(trained):
     said = re.fullmatch(r"Take the logistic regression: (\d+) % \[\d+, \d+\] of 18 clips from places it never heard; "
                         r"the mean of both has (\d+) % \[\d+, \d+\], the network has (\d+) % \[\d+, \d+\]\.", first)  # fmt: skip
     assert [int(number) for number in said.groups()] == [scores[system][1] for system in order]
-    losses = [f"{scores[system][0]:.2f}" for system in order]
+    losses = [f"{verdict.NAMES[system]} {scores[system][0]:.2f}" for system in order]
     assert f"\nThe lower log loss decides (a guess has 1.10): {', '.join(losses)}; the first is lower" in done.stdout
     page = (out / "report.html").read_text()
     assert first in page and "70.5" not in page  # none of the report's numbers
