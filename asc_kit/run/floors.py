@@ -1,7 +1,8 @@
 """The floors that a network should beat: scikit-learn's classifiers on statistics of every log-mel band.
 
 They are as strong as what a minute allows: their features, their C and a temperature are chosen by training clips of
-places that the classifier was not fitted to.
+places that the classifier was not fitted to. Where a recipe asks for other microphones, they are given copies of the
+clips, too (`asc_kit.run.experiment`).
 """
 
 import warnings
