@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKOUT = (ROOT / "Snakefile").is_file()  # else the package is installed alone
+STYLE = ("expansion", "squeeze_excite", "activation", "relative", "dropout")  # of the report's network, Table 1 aside
 FLOORS = ("logistic", "svm")  # what a network must beat: scikit-learn's on log-mel statistics
 
 
@@ -156,6 +157,9 @@ class Network(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.network == "both":
+            known(self.options, STYLE, "options")
+            Network(**self.options)
         own = [f.name for f in fields(self) if f.name not in ("network", "options")]
         if self.network != "report" and (strange := [n for n in own if getattr(self, n) != getattr(Network, n)]):
             raise InputError(f"{strange[0]}: is the report's network's, not {self.network}'s; give it under options")

@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from asc_kit.blocks import ACTIVATIONS, FusedMBConv4, MBConv4
 from asc_kit.common import InputError
-from asc_kit.config import ROOT, Config
+from asc_kit.config import ROOT, STYLE, Config
 
 BLOCKS = {"Fused-MBConv4": FusedMBConv4, "MBConv4": MBConv4}
 
@@ -221,12 +221,12 @@ def build(config: Config, n_classes: int) -> nn.Module:
     settings, n_mels = config.architecture, config.features.n_mels
     if settings.network == "report":
         rows = TABLE_1 if settings.rows is None else tuple(map(_row, settings.rows))
-        return Network(n_mels, n_classes, rows, config.features.axis_order, settings.activation, settings.relative,
-                       settings.dropout, expansion=settings.expansion,
-                       squeeze_excite=settings.squeeze_excite)  # fmt: skip
+        style = {name: getattr(settings, name) for name in STYLE}
+        return Network(n_mels, n_classes, rows, config.features.axis_order, **style)
     kind = NETWORKS.get(settings.network) or _imported(settings.network)
+    order = {"axis_order": config.features.axis_order} if settings.network == "both" else {}
     try:
-        return kind(n_mels=n_mels, n_classes=n_classes, **settings.options)
+        return kind(n_mels=n_mels, n_classes=n_classes, **order, **settings.options)
     except Exception as error:  # anything: it is someone else's
         raise InputError(f"network: {settings.network} cannot be built with n_mels={n_mels}, n_classes={n_classes}, "
                          f"{settings.options} ({_line(error)})") from None  # fmt: skip
@@ -271,7 +271,7 @@ def _imported(name: str) -> type:
         made = getattr(found, kind)
     except Exception as error:
         raise InputError(f"network: {name} cannot be imported ({_line(error)}); give report, baseline, logistic, svm, "
-                         "or package.module:Class") from None  # fmt: skip
+                         "both, or package.module:Class") from None  # fmt: skip
     file = Path(*module.split(".")).with_suffix(".py")
     beside = next((place / file for place in reversed(PLACES) if (place / file).is_file()), None)
     if beside and not beside.samefile(found.__file__):

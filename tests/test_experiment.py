@@ -19,7 +19,7 @@ from asc_kit import kernels, metrics, network
 from asc_kit.common import InputError
 from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
-from asc_kit.report import predictions
+from asc_kit.report import evaluation, predictions, tables
 from asc_kit.run import floors
 from asc_kit.run.experiment import RunData, finish, open_corpus, prepare, train
 from asc_kit.run.recipes import Recipe, load
@@ -34,6 +34,7 @@ training: {epochs: 2, batch_size: 4, validation_fraction: 0.5}
 systems:
   baseline: {epochs: 2, batch_size: 4, validation_fraction: 0.5, best_after: 0}
   both: {network: both}
+  heard: {network: logistic, n_mels: 32, selection: none, device_response: 0.5}
 """
 
 
@@ -273,6 +274,12 @@ def test_a_floor_hears_other_microphones_where_a_recipe_asks_for_them(start, mon
     np.testing.assert_array_equal(copies[0], alone)
     same = (copies[1:] == alone).all(2)  # copy, clip
     assert 8 < same.sum() < 24 and len(np.unique(copies[1:][~same][:, 0])) == (~same).sum()
+
+
+def test_a_floor_that_hears_microphones_has_a_spread_over_seeds(start):
+    runs = [train(start("heard", seed=seed)) for seed in (0, 1)]
+    row = tables.table_7(evaluation.load(runs[0].home, runs[0].recipe)).set_index("submission").loc["heard"]
+    assert row.seeds == 2 and row.log_loss_std > 0 and row.n == 4
 
 
 def test_both_are_what_each_is_alone(start):

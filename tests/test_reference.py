@@ -139,5 +139,5 @@ def test_classes_that_training_lacks_get_nothing(kind):
 )
 def test_too_little_to_choose_by_is_said(sizes, places, message):
     x, rows, _ = clusters(sizes, places)
-    with pytest.raises(InputError, match=f"submission: svm chooses its C in 3 folds .*{message}.*; leave it out"):
+    with pytest.raises(InputError, match=f"submission: svm chooses its C in 3 folds .*{message}.*; leave out"):
         fit_predict("svm", x, rows, x, CLASSES[: len(sizes)])

@@ -147,6 +147,9 @@ def test_the_mean_reads_features_as_its_network_does():
     recipe = Recipe("x", features={"axis_order": "frequency_time"}, systems={"network": {"n_mels": 64}})
     made = verdict._both(SimpleNamespace(final=lambda name: SimpleNamespace(config=recipe.config(name))))
     assert network.build(made, 3).network.axis_order == "frequency_time"
+    for options, said in (({"relative": 2}, "relative: 2"), ({"rows": []}, "rows"), ({"squeeze_excite": "no"}, "no")):
+        with pytest.raises(InputError, match=said):
+            Recipe("x", systems={"both": {"network": "both", "options": options}}).config("both")
 
 
 def test_microphones_that_are_given_are_heard_by_both_systems(tmp_path):
@@ -162,6 +165,11 @@ def test_microphones_that_are_given_are_heard_by_both_systems(tmp_path):
         augmentation = run.about["config"]["augmentation"]
         assert re.fullmatch("mic_responses-[0-9a-f]{12}", augmentation["responses"]), run.title
         assert augmentation["device_response"] == 0.5
+    soundfile.write(tmp_path / "other.wav", np.eye(1, 9)[0], 8000)  # what is whole was trained through one alone
+    with pytest.raises(InputError, match="another configuration .augmentation.responses is"):
+        own.train(own.plan(folder, tmp_path / "out", workers=1, epochs=1, **heard))
+    with pytest.raises(InputError, match="responses: without device_response no clip is heard"):
+        own.plan(folder, tmp_path / "other", responses=str(tmp_path))
 
 
 def test_the_same_command_again_trains_nothing_and_another_is_refused(trained):

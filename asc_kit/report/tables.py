@@ -47,7 +47,8 @@ def _row(results: Results, name: str) -> dict[str, object]:
     """A row of Table 2 or 7."""
     if name in results.scored:
         row = results.scored[name].row() | {"note": results.note(name)}
-        if results.kind(name) == "floor":  # they draw nothing by seed
+        config = results.config(name)
+        if results.kind(name) == "floor" and not config.augmentation.device_response:  # they draw nothing by seed
             row |= {"accuracy_std": "", "log_loss_std": "", "seeds": 1}
     else:
         planned = name in results.recipe.submissions

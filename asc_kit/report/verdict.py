@@ -14,7 +14,7 @@ import torch
 
 from asc_kit import network
 from asc_kit.common import write_file
-from asc_kit.config import CHECKOUT, Config, Features, Network
+from asc_kit.config import CHECKOUT, Config, Network
 from asc_kit.deploy import calibration, compact, predict
 from asc_kit.report import evaluation, predictions
 from asc_kit.report.evaluation import Results, Scored
@@ -67,7 +67,7 @@ def judge(results: Results, kind: str) -> tuple[str, list[str]]:
     have = ", ".join(f"{NAMES[name]} has {_cell(rows[name])}" for name in others)
     lines = [f"Take {NAMES[best]}: {_cell(rows[best])} of {rows[best]['n']} clips from {kind}s it never heard; {have}."]
     if (seeds := rows["network"]["seeds"]) > 1:
-        lines.append(f"The network's scores are means of {seeds} seeds.")
+        lines.append(f"The scores are means of {seeds} seeds.")
     apart = evaluation.difference(results.scored[best], results.scored[others[0]])
     value, low, high = (apart[f"log_loss_difference{end}"] for end in ("", "_low", "_high"))
     less = f"; the first is lower than the second by {-value:.2f} [{-high:.2f}, {-low:.2f}]"
@@ -149,8 +149,6 @@ def _both(plan: Plan) -> Config | None:
     """The configuration of `network.Both`; None where features differ, or the network is not the report's."""
     one, other = (plan.final(name).config for name in SYSTEMS)
     style = {name: value for name, value in asdict(one.architecture).items() if value != getattr(Network(), name)}
-    if one.features.axis_order != Features().axis_order:  # the network's, which a file of both must tell
-        style["axis_order"] = one.features.axis_order
     strange = style.keys() & {"network", "options", "rows"} or one.training.float16 != "storage"
     if strange or one.features != other.features:
         return None
@@ -189,7 +187,8 @@ def _take_away(plan: Plan, scored: Scored, system: str, lines: list[str]) -> Non
     onnx = _export(model, folder / "model.onnx")
     row, table = scored.row(), plan.corpus.table
     text = CARD.render(plan=plan, name=NAMES[system], model=model, row=row, classes=by(scored, "scene_label"),
-                       places=table.identifier.nunique(), onnx=onnx, cell=_cell(row), lines=lines)  # fmt: skip
+                       places=table.identifier.nunique(), onnx=onnx, cell=_cell(row), lines=lines,
+                       least=min(1.0, plan.seconds))  # fmt: skip
     write_file(folder / "MODEL_CARD.md", text)
 
 

@@ -80,7 +80,7 @@ def fit(
         found = [(*choose(kind, training[:, :n], labels, folds, len(classes)), name) for name, n in columns.items()]
     except InputError as error:
         raise InputError(f"submission: {kind} chooses its C in {FOLDS} folds of the training clips by location, which "
-                         f"these do not allow ({error}); leave it out of the recipe") from None  # fmt: skip
+                         f"these do not allow ({error}); leave out of the recipe what needs it") from None  # fmt: skip
     _, strength, temperature, name = min(found)
     model = _classifier(kind, strength).fit(training[:, : columns[name]], labels)
     return model, {"features": name, "C": strength, "temperature": temperature}

@@ -106,6 +106,12 @@ class Plan:
             clips = len(self.corpus.split(run.config.fold, run.config.folds, run.config.split_seed)[0])
         return run.config.training.epochs * _an_epoch(clips, run.config.training.batch_size)
 
+    @property
+    def seconds(self) -> float:
+        """Of a clip."""
+        rate = self.recipe.config("logistic").features.sample_rate
+        return experiment.open_store(self.corpus, rate).length / rate
+
     def split(self) -> pd.DataFrame:
         """Filename (with its folders), scene_label, identifier and the fold in which it is scored; a row a file."""
         table = self.corpus.table
@@ -136,6 +142,11 @@ def plan(
     InputError : too few clips, classes or minutes, or an ``out`` that holds something else.
     """
     known(changes, SETTINGS, "parameters")
+    if changes.get("responses", "off") not in ("off", False):
+        if "device_response" not in changes:
+            raise InputError("responses: without device_response no clip is heard through them; give it, too, such as "
+                             "device_response=0.8")  # fmt: skip
+        changes["responses"] = str(Path(changes["responses"]).absolute())  # from the current folder, as the recordings
     folder, workers = folder.resolve(), workers or len(os.sched_getaffinity(0))
     file, kept = out / "recipe.yaml", out / "command.json"
     command = {"folder": str(folder), "minutes": minutes, "skip_broken": skip_broken, "seeds": seeds,
@@ -211,13 +222,13 @@ def _features(data: Corpus) -> dict[str, Any]:
 def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
     """With settings that fit the clips, and as many epochs as the minutes allow; few minutes take small batches."""
     asked = made
-    training, seconds = len(made.corpus.table) * (made.recipe.folds - 1) // made.recipe.folds, _seconds(made)
+    training, seconds = len(made.corpus.table) * (made.recipe.folds - 1) // made.recipe.folds, made.seconds
     precision = "bfloat16" if kernels.computes_bfloat16(torch.device("cpu")) else "float32"
     crop = max(seconds / 5, CROP)
     settings = {"n_mels": 64, "precision": precision, **rule(training),
                 "crop_seconds": crop if crop < seconds else "off", **changes}  # fmt: skip
-    heard = {name: value for name, value in changes.items() if SETTINGS[name] == "augmentation"}  # by both systems
-    others = {"logistic": heard} if heard else {}
+    heard = {name: value for name, value in changes.items() if SETTINGS[name] == "augmentation"}
+    others = {"logistic": heard} if "device_response" in heard else {}  # else a floor has no use for them
     made = replace(made, recipe=replace(made.recipe, systems={"network": settings, **others}))
     step = _step_seconds(made)
     aside, needed, steps = _minutes(made, 0), _minutes(made, step), made.steps(made.runs("network")[1])
@@ -231,12 +242,6 @@ def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
         settings = settings | {"epochs": math.floor(settings["epochs"] * share)}
         made = replace(made, recipe=replace(made.recipe, systems={"network": settings, **others}))
     return replace(made, minutes=_minutes(made, step))
-
-
-def _seconds(made: Plan) -> float:
-    """Of a clip."""
-    rate = made.recipe.config("logistic").features.sample_rate
-    return experiment.open_store(made.corpus, rate).length / rate
 
 
 def _step_seconds(made: Plan) -> float:
@@ -259,7 +264,7 @@ def _minutes(made: Plan, step: float) -> float:
     runs, workers = made.runs("network"), made.workers
     rounds = math.ceil(len(runs) / workers)
     copies = floors.COPIES if runs[0].config.augmentation.device_response else 0
-    features = 0.005 * _seconds(made) * len(made.corpus.table) * (1 + copies) * len(runs)
+    features = 0.005 * made.seconds * len(made.corpus.table) * (1 + copies) * len(runs)
     aside = 6 * rounds + features / min(workers, len(runs)) + 15
     return (rounds * max(map(made.steps, runs)) * step * (SHARED if workers > 1 else 1) + aside) / 60
 
@@ -267,7 +272,7 @@ def _minutes(made: Plan, step: float) -> float:
 def _tell(made: Plan) -> None:
     """Clips, split, training and time, a line each."""
     table, recipe, runs = made.corpus.table, made.recipe, made.runs("network")
-    config, seconds, kind = runs[0].config, _seconds(made), {"drawn": "place"}.get(recipe.split, "recording")
+    config, seconds, kind = runs[0].config, made.seconds, {"drawn": "place"}.get(recipe.split, "recording")
     places = f" at {table.identifier.nunique()} places" if kind == "place" else ""
     say(f"{table.scene_label.nunique()} classes, {len(table)} clips of {seconds:.3g} s, "
         f"{config.features.sample_rate} Hz, {len(table) * seconds / 60:.1f} minutes in all, from "
@@ -297,7 +302,11 @@ def train(made: Plan) -> None:
     ------
     InputError : a run's fault, or it was told to stop; what is done is kept.
     """
-    todo = [run for system in SYSTEMS for run in made.runs(system) if run.about is None]
+    runs = [run for system in SYSTEMS for run in made.runs(system)]
+    for run in runs:
+        if run.about is not None:
+            run.refuse_other(run.about["data"]["fingerprint"])  # microphones may be others by now
+    todo = [run for run in runs if run.about is None]
     steps = sum(made.steps(run) for run in todo if run.config.submission == "network")
     context, usual = multiprocessing.get_context("spawn"), signal.getsignal(signal.SIGTERM)
     done = context.Queue()
