@@ -74,6 +74,25 @@ def test_what_it_says_of_the_control_is_what_the_words_say():
     assert len(with_it) == 3 and all(one > two for one, two in zip(with_it, without, strict=True))
 
 
+def test_what_it_says_of_mixup_is_in_the_ablation():
+    text = " ".join(page.PAGE.read_text().split())
+    tables = ROOT / "results/tut2017_full/tables"
+    rows = pd.read_csv(tables / "ablation.csv").set_index("variant")
+    without, standard = rows.loc["all_but_mixup"], rows.loc["standard_mixup"]
+    ends = ("", "_low", "_high")
+    shown = [without[f"log_loss_difference{end}"] for end in ends]
+    assert "log loss higher by {:.3f} [{:.3f}, {:.3f}]; its accuracy is not shown".format(*shown) in text
+    assert without.accuracy_difference < 0 < without.accuracy_difference_high
+    points = [100 * standard[f"accuracy_difference{end}"] for end in ends]
+    losses = [standard[f"log_loss_difference{end}"] for end in ends]
+    assert "({:+.1f} points [{:+.1f}, {:+.1f}], log loss {:+.3f} [{:+.3f}, {:+.3f}])".format(*points, *losses) in text
+    pairs = pd.read_csv(tables / "ablation_pairs.csv").set_index(["variant", "against"])
+    alone = pairs.loc[("only_modified_mixup", "only_standard_mixup")]
+    assert points[1] < 0 < points[0] and losses[0] < 0 < losses[2] and standard.seeds == 3
+    assert alone.accuracy_difference < 0 < alone.accuracy_difference_high
+    assert alone.log_loss_difference_low < 0 < alone.log_loss_difference
+
+
 def test_what_it_says_of_more_epochs_is_in_the_tables():
     """If another run changes the signs, the sentence is no longer true."""
     tables = ROOT / "results/tut2017/tables"
@@ -274,6 +293,8 @@ def test_the_readme_is_short_and_what_it_says_is_in_the_tables():
     none = pd.read_csv(home / "tut2017_full/tables/ablation.csv").set_index("variant").loc["none"]
     points = [-100 * none[f"accuracy_difference{end}"] for end in ("", "_high", "_low")]
     assert "accuracy is {:.1f} points lower [{:.1f}, {:.1f}]".format(*points) in text
+    without = pd.read_csv(home / "tut2017_full/tables/ablation.csv").set_index("variant").loc["all_but_mixup"]
+    assert f"log loss is {without.log_loss_difference:.2f} higher" in text and without.log_loss_difference_low > 0
     table = pd.read_csv(home / "tau2022/tables/table_7.csv").set_index("submission")
     four = table.loc[["1", "2", "3", "4"]]
     assert f"({four.log_loss.min():.2f} to {four.log_loss.max():.2f} against {table.log_loss['baseline']:.2f}, " in text
