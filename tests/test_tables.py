@@ -356,7 +356,7 @@ def test_every_row_of_an_ablation_leads_to_its_predictions():
         re.search("<td>(.*?)</td>", row)[1]: re.findall(r'href="([^"]*?)/seed_2/predictions.tsv"', row)
         for row in rows[1:]
     }
-    assert len(made) == 10 and made.pop("the recipe") == ["submission_2"]
+    assert len(made) == 12 and made.pop("the recipe") == ["submission_2"]
     assert all(links == [f"ablation_{name}"] for name, links in made.items())
 
 
