@@ -5,7 +5,8 @@
 A fold's network hears the measured microphones of other makers than those it is scored through, so that every clip is
 scored once by the recorder itself, and every microphone once by clips of unheard places. A run that is there is left as
 it is; once all folds are, ``microphones.tsv`` has every clip through every microphone of its fold, and the tables that
-follow from it are written. The plain recipe's networks are those of ``results/tut2017``.
+follow from it are written, and the temperature of ``results/small``. The plain recipe's networks are those of
+``results/tut2017``.
 """
 
 import argparse
@@ -29,13 +30,11 @@ from asc_kit.report import tables
 from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored, difference
 from asc_kit.report.predictions import read_probabilities, read_truth, score_table, together
 from asc_kit.run import experiment
-from asc_kit.run.runs import Run
+from asc_kit.run.runs import Run, place
 
 FOLDS = 5
-PARTS = (
-    "robust_network",
-    "robust_logistic",
-)  # of "both": the mean of their log probabilities, which network.Both gives
+# of "both": the mean of their log probabilities, which network.Both gives
+PARTS = ("robust_network", "robust_logistic")
 HOME = ROOT / "results" / "small_folds"
 TRUTH = ROOT / "results" / "tut2017" / "truth.tsv"  # of the same clips
 # system -> experiment and submission
@@ -104,7 +103,7 @@ def through(data: Path, files: tuple[Path, ...], fold: int) -> pd.DataFrame:
 
 def _folder(model: str, fold: int) -> Path:
     home, submission = MODELS[model]
-    return home / f"submission_{submission}" / (f"seed_0_fold_{fold}" if fold > 1 else "seed_0")
+    return home / place(submission, 0, fold)
 
 
 def _probabilities(truth: pd.DataFrame, system: str, fold: int) -> pd.DataFrame:

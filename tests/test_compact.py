@@ -75,6 +75,8 @@ def test_weight_beyond_float16_is_refused_and_nothing_written(tmp_path):
 
 
 class Trap:
+    """Opens a file when it is unpickled, which no reading of a model may do."""
+
     def __reduce__(self):
         return (open, ("/nonexistent/trap", "w"))
 

@@ -179,19 +179,15 @@ def test_what_is_said_of_unheard_microphones_is_in_the_tables():
     own = f"{100 * clean.accuracy['both']:.1f} % [{low}, {high}], {clean.log_loss['both']:.2f}"
     assert f"as this model is** | {own} | {score}, {both.log_loss:.2f} | {worst} |" in card
     model = compact.load(ROOT / "results/small/model.safetensors")
-    assert (model.config.submission, model.config.split) == (
-        "both",
-        "all",
-    ) and f"{model.parameters:,} parameters" in card
+    assert (model.config.submission, model.config.split) == ("both", "all")
+    assert f"{model.parameters:,} parameters" in card
     assert f"{2 * model.parameters:,} bytes" in card and f"by {2 * model.parameters - 2**17} above 131,072" in card
     rounded = [f"{100 * value:.0f} %" for value in (clean.accuracy["both"], both.accuracy, both.least_accuracy)]
     assert f"has {rounded[0]} through the original recorder, and {rounded[1]} on average and {rounded[2]} at" in models
     assert f"falls from {100 * clean.accuracy['plain']:.0f} to {100 * unheard.accuracy['plain']:.0f} %" in readme
     assert f"both trained through other makers', have {rounded[1]}, and {rounded[0]} on the recorder itself" in readme
-    assert (
-        f"its recipe had {rounded[0]} at new places, {rounded[1]} through new microphones, where a guess has 7 %"
-        in readme
-    )
+    told = f"its recipe had {rounded[0]} at new places, {rounded[1]} through new microphones, where a guess has 7 %"
+    assert told in readme
 
 
 def _points(row):

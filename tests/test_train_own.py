@@ -170,6 +170,9 @@ def test_microphones_that_are_given_are_heard_by_both_systems(tmp_path):
         own.train(own.plan(folder, tmp_path / "out", workers=1, epochs=1, **heard))
     with pytest.raises(InputError, match="responses: without device_response no clip is heard"):
         own.plan(folder, tmp_path / "other", responses=str(tmp_path))
+    with pytest.raises(InputError, match="network: both is not trained here"):
+        own.plan(folder, tmp_path / "other", network="both")
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_same_command_again_trains_nothing_and_another_is_refused(trained):

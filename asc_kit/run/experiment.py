@@ -117,14 +117,13 @@ def _train(run: Run, data: "RunData", started: float, after_step: AfterStep) -> 
 
 def _fit_network(run: Run, data: "RunData", origin: dict[str, Any], after_step: AfterStep) -> dict[str, Any]:
     config, folder = run.config, run.folder
-    # At once, since its faults show at once.
-    fitted, chosen = _floor("logistic", data) if config.architecture.network == "both" else (None, {})
+    # First of all, since its faults show at once; no gradient trains it.
+    logistic, chosen = _logistic(data) if config.architecture.network == "both" else (None, {})
     torch.manual_seed(generator(config.seed, "weights").initial_seed())
     net = network.build(config, len(data.classes)).to(data.device)
     if hasattr(net, "standardise"):  # a network may ask for the mean and deviation of every mel bin
         net.standardise(*data.statistics())
-    both = net if isinstance(net, network.Both) else None
-    trainer = Trainer(both.network if both else net, config.training, config.seed, data.steps)
+    trainer = Trainer(net.network if logistic else net, config.training, config.seed, data.steps)
     if (total := data.steps * config.training.epochs) < FEW and not data.corpus.synthetic:
         say(f"warning: {total} steps in all, where a network wants some hundred; give more epochs, or a smaller "
             f"batch_size than {config.training.batch_size}")  # fmt: skip
@@ -135,9 +134,10 @@ def _fit_network(run: Run, data: "RunData", origin: dict[str, Any], after_step: 
         batch = data.training.filename.iloc[data.order(error.epoch)[error.step].tolist()]
         raise InputError(f"{error}; the last checkpoint is kept; its batch of {len(batch)} begins with "
                          f"{batch.iloc[0]}") from None  # fmt: skip
-    if both:
-        both.network, both.logistic = trained, _as_network(fitted, chosen, data)
-    compact.save(both or trained, config, data.classes, folder / "model.safetensors")
+    if logistic:
+        net.network, net.logistic = trained, logistic
+        trained = net
+    compact.save(trained, config, data.classes, folder / "model.safetensors")
     write_file(folder / "history.csv", pd.DataFrame(trainer.state.history, columns=HISTORY).to_csv(index=False))
     model = compact.load(folder / "model.safetensors")  # scores come from the float16 file
     compact.save_folded(replace(model, origin=origin), folder / "compact.safetensors")
@@ -190,6 +190,11 @@ def _floor(kind: str, data: "RunData") -> tuple[Any, dict[str, Any]]:
 
 def _as_network(fitted: Any, chosen: dict[str, Any], data: "RunData") -> network.Logistic:
     return floors.as_network(fitted, chosen["temperature"], data.config.features.n_mels, len(data.classes))
+
+
+def _logistic(data: "RunData") -> tuple[network.Logistic, dict[str, Any]]:
+    fitted, chosen = _floor("logistic", data)
+    return _as_network(fitted, chosen, data), chosen
 
 
 def _describe(run: Run, data: "RunData") -> dict[str, Any]:

@@ -23,7 +23,7 @@ import yaml
 
 from asc_kit import kernels, network
 from asc_kit.common import InputError, progress, say, write_file
-from asc_kit.config import SETTINGS, cache, known
+from asc_kit.config import FLOORS, SETTINGS, cache, known
 from asc_kit.data import audio, corpus, demo, responses
 from asc_kit.data.corpus import Corpus
 from asc_kit.run import experiment, floors, recipes
@@ -142,6 +142,9 @@ def plan(
     InputError : too few clips, classes or minutes, or an ``out`` that holds something else.
     """
     known(changes, SETTINGS, "parameters")
+    if (kind := changes.get("network")) in (*FLOORS, "both"):
+        raise InputError(f"network: {kind} is not trained here; a logistic regression and the mean of both are made in "
+                         "any case")  # fmt: skip
     if changes.get("responses", "off") not in ("off", False):
         if "device_response" not in changes:
             raise InputError("responses: without device_response no clip is heard through them; give it, too, such as "

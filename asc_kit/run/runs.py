@@ -64,15 +64,15 @@ class Run:
         """
         recipe = None if experiment and not config else recipes.load(config or "config/demo.yaml")
         home = configuration.path(results_dir) / str(experiment or recipe.name)
-        about = _read_about(home / _place(submission, seed, fold, variant))
+        about = _read_about(home / place(submission, seed, fold, variant))
         if about is None:
-            raise _missing(home / _place(submission, seed, fold, variant))
+            raise _missing(home / place(submission, seed, fold, variant))
         return cls(recipe or _recipe_of(home, about), Config.from_dict(about["config"]), home, dataset_root, variant)
 
     @property
     def folder(self) -> Path:
-        """``submission_<id>/seed_<k>``, or ``ablation_<variant>/``; folds after the first stand in its name."""
-        return self.home / _place(self.config.submission, self.config.seed, self.config.fold, self.variant)
+        """``submission_<id>/seed_<k>``, or ``ablation_<variant>/...``."""
+        return self.home / place(self.config.submission, self.config.seed, self.config.fold, self.variant)
 
     @property
     def title(self) -> str:
@@ -107,7 +107,8 @@ class Run:
                              "name another experiment, or its own data")  # fmt: skip
 
 
-def _place(submission: object, seed: int, fold: int, variant: str | None) -> str:
+def place(submission: object, seed: int, fold: int, variant: str | None = None) -> str:
+    """A run's folder in its experiment; folds after the first stand in its name."""
     name = f"ablation_{variant}" if variant else f"submission_{submission}"
     return f"{name}/seed_{seed}" + (f"_fold_{fold}" if fold > 1 else "")
 
