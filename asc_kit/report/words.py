@@ -8,7 +8,7 @@ from asc_kit.common import InputError
 from asc_kit.config import SYSTEMS, Config
 from asc_kit.data import corpus as corpora
 from asc_kit.report import ablation as ablations
-from asc_kit.report.evaluation import NETWORKS, Results, difference
+from asc_kit.report.evaluation import NETWORKS, Results, difference, paired
 from asc_kit.report.tables import PUBLISHED, device_groups
 from asc_kit.run.experiment import open_corpus
 from asc_kit.run.recipes import Recipe
@@ -36,9 +36,8 @@ def at_hand(recipe: Recipe, dataset_root: str | Path | None) -> corpora.Corpus |
         return None
 
 
-def compared(results: Results, one: str, two: str, what: str = "") -> str:
+def compared(results: Results, one: str, two: str, what: str) -> str:
     """The paired differences of two systems, called ``what``, and whether these clips show them."""
-    what = what or f"{one} against {two}"
     return _told(f"{what}, paired by clip", difference(results.scored[one], results.scored[two]))
 
 
@@ -65,9 +64,7 @@ def mel_bins(results: Results) -> str:
 
 def submissions(results: Results) -> str:
     """Which networks differ from the baseline, where it ran; the floors have a table of their own."""
-    ran = results.ran("network") if "baseline" in results.scored else []
-    rows = [{"submission": name} | difference(results.scored[name], results.scored["baseline"]) for name in ran]
-    return f"Against **baseline**. {_verdicts(pd.DataFrame(rows))}" if rows else ""
+    return _against("**baseline**", paired(results, [(name, "baseline") for name in results.ran("network")]))
 
 
 def built_in(results: Results) -> str:
@@ -77,7 +74,7 @@ def built_in(results: Results) -> str:
     parts = []
     if {"1", "3"} <= results.scored.keys():
         parts.append("**A ripple of the spectrum that 128 mel bins (3) resolve and 32 (1) do not.** Measured: "
-                     f"{compared(results, '3', '1')}")  # fmt: skip
+                     f"{compared(results, '3', '1', '3 against 1')}")  # fmt: skip
     if rows := device_groups(results).query("submission == @results.best").to_dict("records"):
         what = f"{results.best} on {rows[0]['devices']} against {rows[0]['against']}"
         parts.append("**Devices s4 to s6, in no training clip, differ from a by more than s1 to s3 do.** Measured: "
@@ -92,32 +89,31 @@ def built_in(results: Results) -> str:
 
 def floors(table: pd.DataFrame) -> str:
     """`tables.floors`: which systems beat logistic regression, SVM and an even guess, and which do not."""
-    parts = [f"Against **{floor}**. {_verdicts(rows)}" for floor, rows in table.groupby("against", sort=False)]
+    parts = [_against(f"**{floor}**", rows) for floor, rows in table.groupby("against", sort=False)]
     return BREAK.join(parts) or "Nothing has run."
 
 
 def league(table: pd.DataFrame) -> str:
     """`tables.league`: which systems differ from the report's network."""
-    rows = table[table.accuracy_difference.notna()]
-    return f"Against the report's network. {_verdicts(rows)}" if len(rows) else ""
+    return _against("the report's network", table)
 
 
 def ablation(table: pd.DataFrame) -> str:
     """Which variants of an ablation differ from the recipe."""
-    rows = table[table.accuracy_difference.notna() & (table.n > 0)]
-    return f"Against the recipe. {_verdicts(rows)}" if len(rows) else ""
+    return _against("the recipe", table)
 
 
 def beyond(table: pd.DataFrame) -> str:
     """Which of `beyond.ways` differ from the networks alone."""
-    rows = table[table.accuracy_difference.notna()]
-    said = f"Against the network alone. {_verdicts(rows)}" if len(rows) else ""
-    return f"{said} {CONVEX}" if rows.way.str.contains("seeds' probabilities").any() else said
+    said = _against("the network alone", table)
+    return f"{said} {CONVEX}" if table.way.str.contains("seeds' probabilities").any() else said
 
 
-def _verdicts(rows: pd.DataFrame) -> str:
-    """Which are above and below what they are paired with, by whether their intervals hold 0."""
-    scores = []
+def _against(what: str, table: pd.DataFrame) -> str:
+    """Which rows are above and below what they are paired with, by whether their intervals hold 0."""
+    rows, scores = table[table.accuracy_difference.notna()], [f"Against {what}."]
+    if rows.empty:
+        return ""
     for score, up, down in (("accuracy", "higher (better)", "lower"), ("log_loss", "higher", "lower (better)")):
         low, high = (pd.to_numeric(rows[f"{score}_difference_{end}"]) for end in ("low", "high"))
         verdicts = {up: low > 0, down: high < 0, "these clips cannot tell": ~(low > 0) & ~(high < 0)}
