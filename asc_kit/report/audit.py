@@ -14,11 +14,13 @@ from torch import nn
 
 from asc_kit import complexity
 from asc_kit.blocks import FusedMBConv4, MBConv4
-from asc_kit.config import SYSTEMS, Augmentation, Features, Training
+from asc_kit.config import SYSTEMS, Features
 from asc_kit.data.check import CLIPS, DEVICES, OFFICIAL, TRAINING_A, WITHDRAWN
 from asc_kit.data.demo import Demo
 from asc_kit.network import TABLE_1, Baseline, Network
 from asc_kit.report import evaluation, tables
+from asc_kit.run.recipes import Recipe
+from asc_kit.run.runs import flat
 
 CLASSES = tuple(TRAINING_A)
 RELEASES = {name: sides["evaluation"] for name, sides in OFFICIAL.items()}
@@ -72,8 +74,7 @@ def inversions(number: int) -> pd.DataFrame:
 def scored_release() -> str:
     """The one release of whose clips every accuracy of Tables 3 and 4 is a whole number."""
     found = [inversions(number) for number in (3, 4)]
-    fits = [name for name in RELEASES if all(table[f"{name}: correct"].map(bool).all() for table in found)]
-    (release,) = fits
+    (release,) = [name for name in RELEASES if all(table[f"{name}: correct"].map(bool).all() for table in found)]
     return release
 
 
@@ -142,8 +143,9 @@ def _fate(row, values: dict) -> tuple[str, str, str]:
 
 def _values() -> Iterator[tuple[str | tuple, object]]:
     """The kit's values, by the published ``source``, where there is none by (table, row, column)."""
-    nets = {name: Network(SYSTEMS[name]["n_mels"], len(CLASSES)) for name in evaluation.NETWORKS}
-    nets["baseline"] = Baseline(SYSTEMS["baseline"]["n_mels"], len(CLASSES))
+    bins = {name: values["n_mels"] for name, values in SYSTEMS.items()}
+    nets = {name: Network(bins[name], len(CLASSES)) for name in evaluation.NETWORKS}
+    nets["baseline"] = Baseline(bins["baseline"], len(CLASSES))
     found = equations()
     for name, row in zip(("equation_2", "equation_3"), found.to_dict("records")):
         same = row["sum - equation"] == "+0·O +0·I"
@@ -153,31 +155,18 @@ def _values() -> Iterator[tuple[str | tuple, object]]:
     for number, table in ((1, complexity.table_1()), (5, formulas), (6, counts)):
         for line, cells in enumerate(table.to_dict("records"), start=1):
             yield from (((str(number), str(line), column), value) for column, value in cells.items())
-    for number in (3, 4):
+    for number, prefix in ((3, ""), (4, "device_")):
+        rows = tables.published(number).query("row != 'average'").astype({"value": float})
+        yield from rows.groupby("column").value.mean().add_prefix(prefix).items()
         for row in inversions(number).itertuples():
             *_, clips, correct = row  # of the re-release
             yield (str(number), row.row, "accuracy", "clips"), f"{', '.join(map(str, correct))} of {clips} clips"
     theirs = pd.read_csv(tables.PUBLISHED / "baseline.csv").query("part == 'class'")
-    for column in ("accuracy", "log_loss"):
-        yield from ((column, _mean(3, column)), (f"device_{column}", _mean(4, column)))
-        yield f"baseline_{column}", theirs[column].mean()
+    yield from theirs[["accuracy", "log_loss"]].mean().add_prefix("baseline_").items()
     yield from ((f"size_{name}", complexity.size_kb(net)) for name, net in nets.items())
-    yield from _settings()
+    # the dot in a setting's name says that it is one
+    yield from flat(Recipe("audit").config("4").as_dict() | {"demo": asdict(Demo()), "systems": bins}).items()
     yield from _counted(nets["4"]).items()
-
-
-def _mean(number: int, column: str) -> float:
-    """The mean of the rows of Table 3 or 4."""
-    table = tables.published(number)
-    return table[(table.column == column) & (table.row != "average")].value.astype(float).mean()
-
-
-def _settings() -> Iterator[tuple[str, float]]:
-    """The kit's defaults; the dot in their names says that they are settings."""
-    parts = {"features": Features(), "augmentation": Augmentation(), "training": Training(), "demo": Demo()}
-    for part, settings in parts.items():
-        yield from ((f"{part}.{name}", value) for name, value in asdict(settings).items() if value is not None)
-    yield from ((f"systems.{name}", values["n_mels"]) for name, values in SYSTEMS.items())
 
 
 def _counted(best: Network) -> dict[str, float | str]:
@@ -189,7 +178,7 @@ def _counted(best: Network) -> dict[str, float | str]:
     shortcut = all(complexity.block_parameters(MBConv4(i, o, (1, 1)))[-1] == (i * o if i != o else 0)
                    for i in range(4, 12) for o in range(4, 12))  # fmt: skip
     return {
-        "parameters": complexity.count(best), "size_kb": complexity.size_kb(best), "bits": 8 * complexity.BYTES,
+        "parameters": complexity.count(best), "bits": 8 * complexity.BYTES,
         "limit_kb": 65536 * 2 / 1024, "limit_float32": 128 * 1024 / 4, "limit_float16": 128 * 1024 / 2,
         "overlap": 100 - 100 * features.hop / features.window, "frames": features.frames(10 * features.sample_rate),
         "expansion": blocks[0].expand.out_channels / 6,
