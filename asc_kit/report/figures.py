@@ -7,8 +7,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import nn
 
 from asc_kit.blocks import FusedMBConv4, MBConv4, SqueezeExcite
@@ -24,7 +22,7 @@ matplotlib.rcParams["svg.hashsalt"] = "asc_kit"  # equal data, equal bytes
 sns.set_theme(style="whitegrid", context="notebook")
 
 
-def save(figure: Figure, data: pd.DataFrame, home: Path, name: str) -> None:
+def save(figure: plt.Figure, data: pd.DataFrame, home: Path, name: str) -> None:
     """Write ``figures/<name>.svg``, ``.png`` and ``.csv``; drawings of the very same data are left as they are.
 
     Another machine's differ in their last digits, and a page holds them.
@@ -39,7 +37,7 @@ def save(figure: Figure, data: pd.DataFrame, home: Path, name: str) -> None:
             figure.savefig(part, format=ending, bbox_inches="tight", **options)
 
 
-def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.DataFrame]:
+def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[plt.Figure, pd.DataFrame]:
     """Training loss and, where there is a validation part, its log loss, by epoch: a line a run, a colour a system."""
     data = pd.concat([frame.assign(run=name) for name, frame in histories.items()], ignore_index=True)
     columns = [c for c in ("loss", "validation_log_loss", "validation_accuracy") if data[c].notna().any()]
@@ -55,14 +53,14 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> tuple[Figure, pd.Data
     return figure, data
 
 
-def _points(axis: Axes, table: pd.DataFrame, name: str, at: np.ndarray, scale: float = 1, label: str = "") -> None:
+def _points(axis: plt.Axes, table: pd.DataFrame, name: str, at: np.ndarray, scale: float = 1, label: str = "") -> None:
     """A score's points with their intervals, ``at`` heights."""
     value, low, high = (scale * pd.to_numeric(table[name + part], errors="coerce") for part in ("", "_low", "_high"))
     bars = [length.fillna(0).clip(0) for length in (value - low, high - value)]
     axis.errorbar(value, at, xerr=bars, fmt="o", capsize=3, color=COLOURS[OURS], label=label)
 
 
-def _rows(labels: pd.Series) -> tuple[Figure, tuple[Axes, Axes], np.ndarray]:
+def _rows(labels: pd.Series) -> tuple[plt.Figure, tuple[plt.Axes, plt.Axes], np.ndarray]:
     """A row a label, accuracy on the left and log loss on the right."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(labels) + 1.4), sharey=True)
     axes[0].set(yticks=range(len(labels)), yticklabels=labels)
@@ -70,7 +68,7 @@ def _rows(labels: pd.Series) -> tuple[Figure, tuple[Axes, Axes], np.ndarray]:
     return figure, axes, np.arange(len(labels))
 
 
-def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd.DataFrame]:
+def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[plt.Figure, pd.DataFrame]:
     """Accuracy and log loss by mel bins, class or device (Table 2, 3 or 4), beside the report's."""
     figure, axes, places = _rows(table[key].astype(str) + table.n.map(" ({} clips)".format))
     for axis, name in zip(axes, ("accuracy", "log_loss")):
@@ -85,7 +83,7 @@ def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[Figure, pd
 
 def differences(
     table: pd.DataFrame, home: Path, name: str = "ablation", rows: str = "variant"
-) -> tuple[Figure, pd.DataFrame]:
+) -> tuple[plt.Figure, pd.DataFrame]:
     """Differences in accuracy and log loss with their intervals, a row each, named by the column ``rows``; saved."""
     figure, axes, places = _rows(table[rows])
     labels = ("accuracy, points (right is better)", "log loss (left is better)")
@@ -98,13 +96,13 @@ def differences(
     return figure, table
 
 
-def simulated(table: pd.DataFrame, home: Path) -> tuple[Figure, pd.DataFrame]:
+def simulated(table: pd.DataFrame, home: Path) -> tuple[plt.Figure, pd.DataFrame]:
     """`differences` of every network through simulated devices from the clips as they are; saved."""
     named = table.assign(row="submission " + table.submission + ", " + table.device)
     return differences(named, home, "simulated_devices", "row")
 
 
-def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
+def confusion_matrix(results: Results) -> tuple[plt.Figure, pd.DataFrame]:
     """Share of each true class that was given each label, largest network, all seeds."""
     scored, classes = results.scored[results.best], list(results.classes)
     share = scored.confusion / np.maximum(scored.confusion.sum(axis=1, keepdims=True), 1)
@@ -121,7 +119,7 @@ def confusion_matrix(results: Results) -> tuple[Figure, pd.DataFrame]:
     return figure, data.rename_axis("true").reset_index()
 
 
-def size_budget(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+def size_budget(table: pd.DataFrame) -> tuple[plt.Figure, pd.DataFrame]:
     """Where the bytes are: Table 6's rows, one after the other, below the limit of 128 KB."""
     rows = table[(table.block != "Total") & (table.parameters > 0)].reset_index(drop=True)
     rows["start"] = rows.size_bytes.cumsum() - rows.size_bytes
@@ -149,7 +147,7 @@ def histories(home: Path) -> dict[str, pd.DataFrame]:
     return {f"{f.parent.parent.name.removeprefix('submission_')}, {f.parent.name}": pd.read_csv(f) for f in files}
 
 
-def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
+def write(results: Results, made: dict[int, pd.DataFrame]) -> list[plt.Figure]:
     """Make and save every figure that the experiment's runs allow; tables 2, 3 and 4 are taken as made."""
     curves, ours = histories(results.home), label(results)
     drawn = {"learning_curves": learning_curves(curves)} if curves else {}
@@ -165,17 +163,15 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> list[Figure]:
     return [figure for figure, _ in drawn.values()]
 
 
-def diagram(steps: list[str], title: str, around: tuple[int, int] | None = None) -> Figure:
-    """Steps under each other; ``around`` names the two that an arrow beside them connects."""
+def diagram(steps: list[str], title: str) -> plt.Figure:
+    """Steps under each other; an arrow beside them leads from the first to the last."""
     figure, axis = plt.subplots(figsize=(4.6, 0.8 * len(steps)))
     boxes = [axis.text(0.5, -place, text, ha="center", va="center", fontsize=9, color="black",
                        bbox={"boxstyle": "round,pad=0.5", "facecolor": "#e8f1f8", "edgecolor": COLOURS[OURS]})
              for place, text in enumerate(steps)]  # fmt: skip
+    bar = f"bar,fraction={-3.5 / (len(steps) - 1):.4f}"  # of the arrow's length: as far out whatever that is
     arrows = [(above, below, {"color": "#444"}) for above, below in zip(boxes, boxes[1:])]
-    if around:
-        first, last = around
-        bar = f"bar,fraction={-3.5 / (last - first):.4f}"  # of the arrow's length: as far out whatever that is
-        arrows.append((boxes[first], boxes[last], {"color": COLOURS[REPORT], "connectionstyle": bar}))
+    arrows.append((boxes[0], boxes[-1], {"color": COLOURS[REPORT], "connectionstyle": bar}))
     for start, end, how in arrows:  # from the edge of one box to that of another
         cut = {"patchA": start.get_bbox_patch(), "patchB": end.get_bbox_patch(), "shrinkA": 0, "shrinkB": 1}
         axis.annotate("", end.get_position(), start.get_position(), arrowprops={"arrowstyle": "->"} | cut | how)
@@ -190,7 +186,7 @@ def _conv(layer: nn.Conv2d) -> str:
     return f"{kind}conv {'×'.join(map(str, layer.kernel_size))}, {layer.in_channels} → {layer.out_channels}"
 
 
-def block_diagram(block: MBConv4 | FusedMBConv4) -> Figure:
+def block_diagram(block: MBConv4 | FusedMBConv4) -> plt.Figure:
     """A block of Figure 1 with its SE of Figure 2, drawn from the built layers."""
     inputs, outputs, gate = block.expand.in_channels, block.reduce.out_channels, block.squeeze_excite
     after = "BN, " + block.activation.__name__.replace("silu", "swish")
@@ -200,4 +196,4 @@ def block_diagram(block: MBConv4 | FusedMBConv4) -> Figure:
         steps.append(f"SE: pooling, {_conv(gate.reduce)}, swish,\n{_conv(gate.expand)}, sigmoid, ×")
     bare = "1×1 convolution" if inputs != outputs else "identity"
     steps += [f"{_conv(block.reduce)}\nBN", f"+ shortcut ({bare})\noutput, {outputs} channels"]
-    return diagram(steps, f"{type(block).__name__}({inputs}, {outputs})", (0, len(steps) - 1))
+    return diagram(steps, f"{type(block).__name__}({inputs}, {outputs})")
