@@ -16,8 +16,8 @@ from asc_kit import network
 from asc_kit.common import write_file
 from asc_kit.config import CHECKOUT, Config, Network
 from asc_kit.deploy import calibration, compact, predict
-from asc_kit.report import evaluation, predictions
-from asc_kit.report.evaluation import Results, Scored
+from asc_kit.report import predictions
+from asc_kit.report.evaluation import Results, Scored, difference, load
 from asc_kit.run import experiment
 from asc_kit.run.own import SYSTEMS, Plan
 from asc_kit.run.runs import Run
@@ -40,7 +40,7 @@ def write(plan: Plan) -> tuple[str, str]:
     if config := _both(plan):
         for one, other in zip(_folds(plan, "network"), _folds(plan, "logistic")):
             _put_together(one, other)
-    results = evaluation.load(plan.out / "held_out", plan.recipe)
+    results = load(plan.out / "held_out", plan.recipe)
     best, lines = judge(results, "recording" if plan.recipe.split == "recording" else "place")
     for system in results.scored:
         _models(plan, system, config)
@@ -68,7 +68,7 @@ def judge(results: Results, kind: str) -> tuple[str, list[str]]:
     lines = [f"Take {NAMES[best]}: {_cell(rows[best])} of {rows[best]['n']} clips from {kind}s it never heard; {have}."]
     if (seeds := rows["network"]["seeds"]) > 1:
         lines.append(f"The scores are means of {seeds} seeds.")
-    apart = evaluation.difference(results.scored[best], results.scored[others[0]])
+    apart = difference(results.scored[best], results.scored[others[0]])
     value, low, high = (apart[f"log_loss_difference{end}"] for end in ("", "_low", "_high"))
     less = f"; the first is lower than the second by {-value:.2f} [{-high:.2f}, {-low:.2f}]"
     losses = ", ".join(f"{NAMES[name]} {rows[name]['log_loss']:.2f}" for name in (best, *others))
@@ -91,17 +91,13 @@ def _cell(row: dict[str, Any]) -> str:
 
 def advice(scored: Scored) -> list[str]:
     """What would help most: places for classes that have few, and the classes that are taken for each other."""
-    clips, found = scored.clips, []
-    for name, rows in clips.groupby("scene_label"):
-        places = rows.identifier.nunique()
-        if places < FEW and rows.correct.mean() < 0.9:
-            found.append((rows.correct.mean(), f"Record {name} at more places: it has {places}, and "
-                          f"{rows.correct.mean():.0%} of its clips are right."))  # fmt: skip
+    few = [row for row in by(scored, "scene_label") if row["places"] < FEW and row["right"] < 0.9]
+    lines = ["Record {name} at more places: it has {places}, and {right:.0%} of its clips are right.".format(**row)
+             for row in few[:3]]  # fmt: skip
     counts = scored.confusion.astype(float)
     np.fill_diagonal(counts, 0)
     share = counts / np.maximum(scored.confusion.sum(1, keepdims=True), 1)
     true, taken = np.unravel_index(share.argmax(), share.shape)
-    lines = [line for _, line in sorted(found)[:3]]
     if share[true, taken] >= 0.2:
         lines.append(f"{scored.classes[true]} is taken for {scored.classes[taken]} in {share[true, taken]:.0%} of its "
                      "clips: hear them in report.html; are their labels right?")  # fmt: skip
@@ -118,14 +114,12 @@ def by(scored: Scored, column: str) -> list[dict[str, Any]]:
 
 def _wrong(plan: Plan, scored: Scored) -> list[dict[str, Any]]:
     """The clips that are wrong, the surest first, and where in which file they are heard."""
-    clips, found = scored.clips.join(plan.corpus.table.set_index("filename")[["recording", "start"]]), []
-    wrong = clips[clips.correct == 0].sort_values("loss", ascending=False)
-    for row in wrong.head(WRONG).itertuples():
-        file = plan.corpus.root.resolve() / row.recording
-        found.append({"file": os.path.relpath(file, plan.folder), "true": row.scene_label, "start": row.start,
-                      "said": scored.classes[int(row.predicted)],
-                      "address": file.as_uri() + (f"#t={row.start}" if row.start else "")})  # fmt: skip
-    return found
+    clips = scored.clips.join(plan.corpus.table.set_index("filename")[["recording", "start"]])
+    wrong, root = clips[clips.correct == 0].sort_values("loss", ascending=False), plan.corpus.root.resolve()
+    return [{"file": os.path.relpath(root / row.recording, plan.folder), "true": row.scene_label, "start": row.start,
+             "said": scored.classes[int(row.predicted)],
+             "address": (root / row.recording).as_uri() + (f"#t={row.start}" if row.start else "")}
+            for row in wrong.head(WRONG).itertuples()]  # fmt: skip
 
 
 def _page(plan: Plan, results: Results, best: str, lines: list[str]) -> str:
@@ -194,12 +188,10 @@ def _take_away(plan: Plan, scored: Scored, system: str, lines: list[str]) -> Non
 
 def _link(link: Path, name: str) -> Path:
     """The link to a folder beside it; the folder where the disk takes no links, as a memory card does."""
-    part = link.with_name(f".{link.name}.{os.getpid()}.part")
     try:
-        part.symlink_to(name)
-        os.replace(part, link)
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
     except OSError:
-        part.unlink(missing_ok=True)
         return link.with_name(name)
     return link
 
