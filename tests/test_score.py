@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asc_kit.common import InputError
-from asc_kit.report.score import label, score
+from asc_kit.common.tables import label
+from asc_kit.report.score import score
 
 CLASSES = ["bus", "metro_station", "park", "street_pedestrian"]
 
@@ -131,7 +132,7 @@ def test_devices_and_places_come_from_tau_names(tmp_path):
         (lambda t: t.rename(columns={"park": "garden"}), "no column for the class 'park'"),
         (lambda t: t.assign(park=-1.0), "negative"), (lambda t: t.assign(park="much"), "scores must be numbers"),
         (lambda t: t.assign(park=np.nan), "scores must be numbers"), (lambda t: t[:0], "has no rows"),
-        (lambda t: t.assign(Bus=0.5), "its first line names the column bus twice .Bus is bus."), (lambda t: t[["filename"]], "has no column 'scene_label'; give filename, scene_label, a column a class"),
+        (lambda t: t.assign(Bus=0.5), "its first line names the column bus twice .Bus is bus."), (lambda t: t[["filename"]], "names no column 'scene_label' .it begins 'filename' and has 1 cells.; it needs filename, scene_label"),
         (lambda t: t.drop(columns="park"), "no column for the class 'park'"),
     ],
 )  # fmt: skip

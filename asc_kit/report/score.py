@@ -1,30 +1,28 @@
 """Scores of any system's predictions in the DCASE output format (Section 3.2's metrics)."""
 
 import json
-import math
 from pathlib import Path
 
 import pandas as pd
 
 from asc_kit.common import InputError, say, write_file
 from asc_kit.common import tables as texts
-from asc_kit.common.tables import label
 from asc_kit.data.corpus import COLUMNS, completed
 from asc_kit.report import evaluation, tables
 from asc_kit.report.predictions import of_classes, score_table
 from asc_kit.run.recipes import Recipe
 
+NEEDED = ("filename", "scene_label")
+
 
 def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) -> evaluation.Scored:
     order = sorted({*truth.scene_label, *classes})
-    table = texts.read(predictions, names=("filename", "scene_label", *order), needs=["filename"]).set_index("filename")
-    if "scene_label" not in table:
-        raise InputError(f"{predictions}: has no column 'scene_label'; give filename, scene_label, a column a class")
+    table = texts.read(predictions, names=(*NEEDED, *order), needs=NEEDED).set_index("filename")
     if len(missing := truth.index.difference(table.index)):
         other = table.index.difference(truth.index)[:1]
         there = f"; it names {other[0]}, which the truth has not" if len(other) else ""
         raise InputError(f"{predictions}: {len(missing)} clips are missing: {', '.join(missing[:3])} ...{there}")
-    given = table.pop("scene_label").map(label)
+    given = table.pop("scene_label").map(texts.label)
     table = of_classes(table, truth, predictions, classes)
     rows = score_table(table, truth, predictions)
     other = int((given != table.idxmax(axis=1)).sum())
@@ -36,9 +34,7 @@ def _scored(predictions: Path, truth: pd.DataFrame, classes: tuple[str, ...]) ->
 
 def _truth(file: Path) -> pd.DataFrame:
     """scene_label, identifier and source_label by clip."""
-    truth = completed(texts.read(file, names=("filename", "scene_label"), needs=["filename"]))
-    if "scene_label" not in truth:
-        raise InputError(f"{file}: has no column 'scene_label'; there is nothing to score against")
+    truth = completed(texts.read(file, names=NEEDED, needs=NEEDED))
     faults = {"there twice": truth.filename.duplicated(), "without a scene_label": truth.scene_label == ""}
     for fault, rows in faults.items():
         if rows.any():
@@ -46,7 +42,7 @@ def _truth(file: Path) -> pd.DataFrame:
     if (truth.identifier == "").any():
         say(f"{file}: has no identifier for every clip; intervals resample clips in place of locations")
         truth["identifier"] = truth.identifier.where(truth.identifier != "", truth.filename)
-    return truth[COLUMNS].assign(scene_label=truth.scene_label.map(label)).set_index("filename")
+    return truth[COLUMNS].assign(scene_label=truth.scene_label.map(texts.label)).set_index("filename")
 
 
 def score(
@@ -71,7 +67,7 @@ def score(
     InputError : a clip is missing, doubled or unknown, a class is unknown, a column is none, or a
         score is no number, NaN or negative.
     """
-    truth, classes = _truth(truth_file), tuple(map(label, classes))
+    truth, classes = _truth(truth_file), tuple(map(texts.label, classes))
     scored = _scored(predictions, truth, classes)
     macro, overall = scored.row("log_loss_macro"), scored.row()
     overall = {k: v for k, v in overall.items() if not k.endswith("_std") and k != "seeds"}
@@ -83,6 +79,6 @@ def score(
     made = {"table_3": tables.table_3(results), "table_4": tables.table_4(results), "confusion_matrix": named}
     for name, frame in made.items():
         write_file(out / f"{name}.csv", frame.to_csv(index=False))
-    known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in overall.items()}  # no NaN in JSON
+    known = {k: None if pd.isna(v) else v for k, v in overall.items()}  # no NaN in JSON
     write_file(out / "overall.json", json.dumps(known, indent=1) + "\n")
     return overall
