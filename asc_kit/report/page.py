@@ -4,8 +4,6 @@ import html
 import json
 import os
 import re
-from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +66,6 @@ def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
     """The page's text, from the tables just made and the figures in ``figures``."""
     home, recipe, abouts, more = results.home, results.recipe, _abouts(results.home), _more(results.home)
     sentences = words.of_tables(results) | {name: SENTENCES[name](more[name]) for name in SENTENCES.keys() & more}
-    sentences["built_in"] = words.built_in(results)
     return TEMPLATE.render(
         results=results,
         recipe=recipe,
@@ -78,10 +75,12 @@ def render(results: Results, made: dict[int, pd.DataFrame]) -> str:
         titles={number: title for number, (title, _) in TABLES.items()},
         tables={number: _shown(table, _made_from(results, number, table)) for number, table in made.items()},
         more={name: _shown(table, _made_from(results, name, table)) for name, table in more.items()},
-        figures=_figures(home),
+        # the drawing of every figure that is there, from its first attribute on
+        figures={file.stem: file.read_text().partition("<svg")[2] for file in (home / "figures").glob("*.svg")},
         runs=_runs(home),
-        notebook=partial(notebook, home),
+        notebook=lambda name: notebook(home, name),
         said={key: _html(text) for key, text in sentences.items() if text},
+        built_in=_html(words.built_in(results)),
     )
 
 
@@ -92,12 +91,7 @@ def write(results: Results, made: dict[int, pd.DataFrame]) -> Path:
     return target
 
 
-def _figures(home: Path) -> dict[str, str]:
-    """The drawing of every figure that is there, from its first attribute on."""
-    return {file.stem: file.read_text().partition("<svg")[2] for file in (home / "figures").glob("*.svg")}
-
-
-def _shown(table: pd.DataFrame, links: Iterable[Links]) -> dict[str, Any]:
+def _shown(table: pd.DataFrame, links: list[Links]) -> dict[str, Any]:
     """A table as the template has it: rows of text cells, each with links, and whether a column holds numbers alone."""
     shown = pretty(table)
     numbers = [shown[name].any() and all(map(NUMBER.fullmatch, filter(None, shown[name]))) for name in shown]
