@@ -13,11 +13,12 @@ from asc_kit import network
 from asc_kit.config import PARTS
 from asc_kit.data import corpus
 from asc_kit.deploy import compact
-from asc_kit.report.assumptions import ASSUMPTIONS, table
+from asc_kit.report.assumptions import CHOICES, table
 from asc_kit.run.experiment import RunData
 from asc_kit.run.recipes import Recipe
 from asc_kit.trainer import Trainer
 
+ASSUMPTIONS = CHOICES[CHOICES.default.isna()].drop(columns="default")  # those that are switched
 BASE = {
     "features": {},
     "augmentation": {"crop_seconds": 0.5, "mask_fraction": 0.3},

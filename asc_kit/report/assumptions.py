@@ -15,7 +15,6 @@ from asc_kit.config import PARTS
 # well; what it changes (features, logits, inputs, targets, rate, momentum, average, rows, epochs or probabilities);
 # the reason of the default. Those whose default stands in the file are shown, and not switched.
 CHOICES = pd.DataFrame(yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()))
-ASSUMPTIONS = CHOICES[CHOICES.default.isna()].drop(columns="default")
 
 
 def table() -> pd.DataFrame:

@@ -20,7 +20,6 @@ import pandas as pd
 import torch
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
-from torch import nn
 
 from asc_kit import kernels
 from asc_kit.blocks import FusedMBConv4, MBConv4
@@ -119,7 +118,7 @@ def metadata(folder: Path, label: str) -> dict:
     remark = f"configuration {about['hash']}, trained on {about['data']['name']}"
     values = {
         "kind": "Inverted bottlenecks" if inverted else type(model.network).__name__,
-        "short": "MB" if inverted else "NN", "method": "CNN" if layers & {nn.Conv1d, nn.Conv2d} else "DNN",
+        "short": "MB" if inverted else "NN", "method": "CNN" if layers & {torch.nn.Conv1d, torch.nn.Conv2d} else "DNN",
         "blocks": ", inverted bottlenecks" * inverted, "label": label, "parts": label.split("_"), "model": model,
         "kilohertz": f"{model.config.features.sample_rate / 1000:g}", "size": round(model.nonzero * 2 / 1024, 4),
         "augmentation": ", ".join(name for name, value in used.items() if value) or "null",
