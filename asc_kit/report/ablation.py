@@ -105,7 +105,7 @@ def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
     scored, what = scores(home, recipe), f"Ablation of submission {recipe.ablation_submission}"
     made = table(home, recipe, scored), pairs(home, recipe, scored)
     what += ", scored on the clips that chose each run's best epoch" if recipe.ablation_clips == "validation" else ""
-    data = tables.of(predictions.is_synthetic(home))
-    tables.write_one(made[0], home, "ablation", f"{what}.{data}")
-    tables.write_one(made[1], home, "ablation_pairs", f"{what}, its variants against each other.{data}")
+    synthetic = predictions.is_synthetic(home)
+    tables.write_one(made[0], home, "ablation", f"{what}.", synthetic)
+    tables.write_one(made[1], home, "ablation_pairs", f"{what}, its variants against each other.", synthetic)
     return made

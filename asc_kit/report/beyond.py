@@ -64,9 +64,9 @@ def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
 def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write ``tables/beyond`` and ``tables/simulated_devices``, csv and md; returns them."""
     made = ways(home, recipe), simulated(home, recipe)
-    said = tables.of(predictions.is_synthetic(home))
-    tables.write_one(made[0], home, "beyond", f"Beyond the report: other ways to score, and ensembles.{said}")
-    tables.write_one(made[1], home, "simulated_devices", f"Evaluation clips through SIMULATED devices.{said}")
+    synthetic = predictions.is_synthetic(home)
+    tables.write_one(made[0], home, "beyond", "Beyond the report: other ways to score, and ensembles.", synthetic)
+    tables.write_one(made[1], home, "simulated_devices", "Evaluation clips through SIMULATED devices.", synthetic)
     return made
 
 

@@ -5,7 +5,7 @@ a clone without audio recomputes them. A run that is missing is an empty row tha
 in the CSV files and per cent in the Markdown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -35,9 +35,10 @@ def published(number: int | str) -> pd.DataFrame:
 
 
 def _report(number: int, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The report's numbers, a row a row; accuracies as fractions."""
+    """The report's numbers, a row a row, in its order; accuracies as fractions."""
     long = published(number)
-    wide = long.pivot(index="row", columns="column", values="value").reindex(columns=columns).astype(float)
+    wide = long.pivot(index="row", columns="column", values="value")
+    wide = wide.reindex(index=long.row.unique(), columns=columns).astype(float)
     if "accuracy" in wide:
         wide["accuracy"] = (wide["accuracy"] / 100).round(6)
     return wide.add_prefix("report_")
@@ -45,16 +46,15 @@ def _report(number: int, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def _row(results: Results, name: str) -> dict[str, object]:
     """A row of Table 2 or 7."""
+    config = results.config(name)
     if name in results.scored:
         row = results.scored[name].row() | {"note": results.note(name)}
-        config = results.config(name)
         if results.kind(name) == "floor" and not config.augmentation.device_response:  # they draw nothing by seed
             row |= {"accuracy_std": "", "log_loss_std": "", "seeds": 1}
     else:
         planned = name in results.recipe.submissions
         row = _missing(f"missing or failed; see submission_{name}/seed_*/05_train.ipynb" if planned
                        else "not part of this experiment")  # fmt: skip
-    config = results.config(name)
     return {"submission": name, "mel_bins": config.features.n_mels if config else ""} | row
 
 
@@ -70,29 +70,27 @@ def table_2(results: Results) -> pd.DataFrame:
 
 def table_3(results: Results) -> pd.DataFrame:
     """Class-wise scores of the largest network that ran; the average's log loss is the mean over classes."""
-    rows = [(name, name, "log_loss") for name in results.classes]
-    return _parts(results, "scene_label", "scene_label", [*rows, ("average", None, "log_loss_macro")], 3)
+    return _parts(results, "scene_label", "scene_label", results.classes, "average", 3)
 
 
 def table_4(results: Results) -> pd.DataFrame:
     """Device-wise scores, of all clips in the last row; one row ``all`` where devices are not known."""
     scored = results.scored.get(results.best)
-    rows = [(name, name, "log_loss") for name in (devices(scored) if scored else DEVICES)]
-    return _parts(results, "device", "source_label", [*rows, ("average" if rows else "all", None, "log_loss")], 4)
+    names = devices(scored) if scored else DEVICES
+    return _parts(results, "device", "source_label", names, "average" if names else "all", 4)
 
 
-def _parts(
-    results: Results, key: str, column: str, rows: list[tuple[str, str | None, str]], number: int
-) -> pd.DataFrame:
-    """A table of parts of the clips: a row's name, the clips' value in a column (None: all), and the log loss."""
+def _parts(results: Results, key: str, column: str, names: Iterable[str], last: str, number: int) -> pd.DataFrame:
+    """A row for the clips of each name in a column, then one for all of them, called ``last``."""
     scored, table = results.scored.get(results.best), []
-    for name, value, loss in rows:
-        part = scored.where(column, value) if scored and value else scored
+    for name in (*names, None):
+        part = scored.where(column, name) if scored and name else scored
         if part is None or part.clips.empty:
             values = _missing("no clip of it was scored" if scored else "no run is there")
         else:
-            values = part.row(loss) | {"note": results.note(results.best)}
-        table.append({key: name, "submission": results.best or ""} | values)
+            macro = name is None and number == 3
+            values = part.row("log_loss_macro" if macro else "log_loss") | {"note": results.note(results.best)}
+        table.append({key: name or last, "submission": results.best or ""} | values)
     frame = pd.DataFrame(table)
     return _beside(frame, frame[key], number)
 
@@ -158,16 +156,8 @@ def _beside(table: pd.DataFrame, keys: pd.Series, number: int, *more: str) -> pd
 def table_6(results: Results) -> pd.DataFrame:
     """The report's built network of 160 mel bins, row by row, beside the report's numbers for ten classes."""
     table = complexity.table_6(network.Network(SYSTEMS["4"]["n_mels"], len(results.classes) or 10))
-    report = _report(6, ("parameters", "size_bytes"))
-    report.index = report.index.astype(int)
-    return pd.concat([table, report.sort_index().reset_index(drop=True).astype("Int64")], axis=1)
-
-
-def children(results: Results) -> dict[str, pd.DataFrame]:
-    """`complexity.children` of every other network that the recipe plans, by its system's name."""
-    others = [name for name in results.recipe.submissions if name not in SYSTEMS and results.kind(name) == "network"]
-    classes = len(results.classes) or 10
-    return {name: complexity.children(network.build(results.config(name), classes)) for name in others}
+    report = _report(6, ("parameters", "size_bytes")).reset_index(drop=True)
+    return pd.concat([table, report.astype("Int64")], axis=1)
 
 
 TABLES: dict[int, tuple[str, Callable[[Results], pd.DataFrame]]] = {
@@ -183,26 +173,29 @@ MEASURED = (2, 3, 4, 7)  # whose titles say where the data is synthetic
 
 
 def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[int, pd.DataFrame]:
-    """Write ``tables/table_<n>.csv`` and ``.md``; returns them by number."""
-    home, data = results.home, of(results.synthetic)
+    """Write ``tables/table_<n>.csv`` and ``.md``; returns them by number.
+
+    `MORE` go with Table 7, and `complexity.children` of every other network that the recipe plans with Table 6.
+    """
+    home, synthetic = results.home, results.synthetic
     made = {number: TABLES[number][1](results) for number in numbers}
     for number, table in made.items():
-        write_one(table, home, f"table_{number}", f"Table {number}. {TABLES[number][0]}.{data * (number in MEASURED)}")
+        title = f"Table {number}. {TABLES[number][0]}."
+        write_one(table, home, f"table_{number}", title, synthetic and number in MEASURED)
     for name, (title, table) in MORE.items() if 7 in numbers else ():
-        write_one(table(results), home, name, title + data)
-    if 6 in numbers:
-        for name, table in children(results).items():
-            write_one(table, home, f"table_6_{name}", f"Model size of {name}, by the network's top-level children.")
+        write_one(table(results), home, name, title, synthetic)
+    others = [name for name in results.recipe.submissions if name not in SYSTEMS and results.kind(name) == "network"]
+    for name in others if 6 in numbers else ():
+        table = complexity.children(network.build(results.config(name), len(results.classes) or 10))
+        write_one(table, home, f"table_6_{name}", f"Model size of {name}, by the network's top-level children.")
     return made
 
 
-def of(synthetic: bool) -> str:
-    """What a table's title must say of its data."""
-    return " Measured on synthetic data." if synthetic else ""
+def write_one(table: pd.DataFrame, home: Path, name: str, title: str, synthetic: bool = False) -> None:
+    """Write ``tables/<name>.csv`` and, for people, ``.md``; a table without rows is none, and that of before goes.
 
-
-def write_one(table: pd.DataFrame, home: Path, name: str, title: str) -> None:
-    """Write ``tables/<name>.csv`` and, for people, ``.md``; a table without rows is none, and that of before goes."""
+    The title says where the data is ``synthetic``.
+    """
     csv, md = (home / "tables" / f"{name}.{ending}" for ending in ("csv", "md"))
     if table.empty:
         csv.unlink(missing_ok=True), md.unlink(missing_ok=True)
@@ -210,6 +203,7 @@ def write_one(table: pd.DataFrame, home: Path, name: str, title: str) -> None:
     # Ten digits, in columns with empty cells, too: the last of sixteen differs from processor to processor.
     rounded = table.map(lambda x: f"{x:.10g}" if isinstance(x, float) and pd.notna(x) else x)
     write_file(csv, rounded.to_csv(index=False))
+    title += " Measured on synthetic data." * synthetic
     write_file(md, f"{title}\n\n{markdown(pretty(table))}\n")
 
 
