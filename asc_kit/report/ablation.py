@@ -1,6 +1,6 @@
 """What each part of the recipe is worth: the ablation that the report leaves out, from predictions alone."""
 
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -8,8 +8,8 @@ import pandas as pd
 from asc_kit.common import InputError, replacing
 from asc_kit.config import PREDICTIONS
 from asc_kit.data.corpus import COLUMNS, Corpus
-from asc_kit.report import evaluation, predictions, tables
-from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored
+from asc_kit.report import predictions, tables
+from asc_kit.report.evaluation import DIFFERENCES, SCORES, Results, Scored, beside, load, paired
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import differences
 
@@ -33,7 +33,7 @@ def scores(home: Path, recipe: Recipe) -> dict[str, Scored]:
     found = {}
     for variant in (AS_IT_STANDS, *recipe.ablation):
         runs = f"{folder(recipe, variant)}/seed_*"
-        results = evaluation.load(home, recipe, runs, PREDICTIONS[recipe.ablation_clips], truth)
+        results = load(home, recipe, runs, PREDICTIONS[recipe.ablation_clips], truth)
         declared = variant if variant in recipe.ablation else None
         for about in sum(results.abouts.values(), []):
             config = about["config"]
@@ -61,19 +61,13 @@ def table(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame
         changes = recipe.ablation.get(variant, {}).items()
         row = {"variant": variant, "changes": ", ".join(f"{k}: {'off' if v is None else v}" for k, v in changes)}
         if variant in scored:
-            row |= evaluation.beside(scored[variant], usual) | {"note": _missing(home, recipe, variant)}
+            files = home.glob(f"{folder(recipe, variant)}/seed_*/{PREDICTIONS[recipe.ablation_clips]}.tsv")
+            row |= beside(scored[variant], usual) | {"note": predictions.missing(recipe, files)}
         else:
             row |= dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": "no run of it is there"}
         rows.append(row)
     columns = ["variant", "changes", *DIFFERENCES, *SCORES, "n", "seeds", "note"]
     return pd.DataFrame(rows).reindex(columns=columns)
-
-
-def _missing(home: Path, recipe: Recipe, variant: str) -> str:
-    planned = set(product(recipe.seeds, recipe.fold))
-    files = home.glob(f"{folder(recipe, variant)}/seed_*/{PREDICTIONS[recipe.ablation_clips]}.tsv")
-    missing = len(planned - set(map(predictions.place, files)))
-    return f"{missing} of {len(planned)} runs are missing" if missing else ""
 
 
 def pairs(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame:
@@ -84,8 +78,7 @@ def pairs(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame
     variant, against, n (clips), disagree (clips that one of them has right more often), differences
     """
     there = [name for name in recipe.ablation if name in scored]
-    results = evaluation.Results(home, recipe, (), scored)
-    compared = evaluation.paired(results, [(one, two) for two, one in combinations(there, 2)])
+    compared = paired(Results(home, recipe, (), scored), [(one, two) for two, one in combinations(there, 2)])
     return compared.rename(columns={"submission": "variant"})
 
 

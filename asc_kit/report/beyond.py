@@ -8,8 +8,8 @@ import pandas as pd
 
 from asc_kit.common import InputError
 from asc_kit.data.demo import DEVICES
-from asc_kit.report import evaluation, predictions, tables
-from asc_kit.report.evaluation import DIFFERENCES, NETWORKS, SCORES, Scored
+from asc_kit.report import predictions, tables
+from asc_kit.report.evaluation import DIFFERENCES, NETWORKS, SCORES, Scored, beside, load
 from asc_kit.run.recipes import Recipe
 
 ALONE = "alone"
@@ -26,13 +26,13 @@ def ways(home: Path, recipe: Recipe) -> pd.DataFrame:
     -------
     way, submission, size_kb (of all networks that it takes), scores, n, seeds, differences
     """
-    results = evaluation.load(home, recipe)
-    over_crops = evaluation.load(home, recipe, name="predictions_crops").scored
+    results = load(home, recipe)
+    over_crops = load(home, recipe, name="predictions_crops").scored
     sizes = {name: tables.size_kb(results, name) for name in results.ran("network")}
     rows = []
     for name, size in sizes.items():
         alone, seeds = results.scored[name], len(results.scored[name].seeds)
-        weights = evaluation.load(home, recipe, f"averaged_{name}/seed_*").scored.get(f"averaged_{name}")
+        weights = load(home, recipe, f"averaged_{name}/seed_*").scored.get(f"averaged_{name}")
         mean = _mean(home, (name,), over_seeds=True) if seeds > 1 else None
         probabilities = f"mean of its {seeds} seeds' probabilities"
         rows += [_row(ALONE, name, size, alone), _row("mean over crops", name, size, over_crops.get(name), alone),
@@ -53,11 +53,11 @@ def simulated(home: Path, recipe: Recipe) -> pd.DataFrame:
     -------
     submission, device, scores, n, seeds, differences from the clips as they are
     """
-    rows, usual = [], evaluation.load(home, recipe)
-    through = {name: evaluation.load(home, recipe, name=f"predictions_simulated_{name}").scored for name in DEVICES}
+    rows, usual = [], load(home, recipe)
+    through = {name: load(home, recipe, name=f"predictions_simulated_{name}").scored for name in DEVICES}
     for name, device in itertools.product(usual.ran("network"), DEVICES):
         if scored := through[device].get(name):
-            rows.append({"submission": name, "device": device} | evaluation.beside(scored, usual.scored[name]))
+            rows.append({"submission": name, "device": device} | beside(scored, usual.scored[name]))
     return pd.DataFrame(rows, columns=["submission", "device", *SCORES, "n", "seeds", *DIFFERENCES])
 
 
@@ -73,7 +73,7 @@ def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _row(way: str, name: str, size: float | str, scored: Scored | None, usual: Scored | None = None) -> dict | None:
     if scored is None:
         return None
-    return {"way": way, "submission": name, "size_kb": size} | evaluation.beside(scored, usual)
+    return {"way": way, "submission": name, "size_kb": size} | beside(scored, usual)
 
 
 def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored | None:
@@ -92,13 +92,10 @@ def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored | None
     needed = max(map(len, groups.values())) if over_seeds else len(names)
     for (seed, _), files in sorted(groups.items()):
         if len(files) == needed:  # else a run of it is missing
-            seeds.setdefault(seed, []).append(predictions.score_table(_mean_table(files, truth), truth, files[0]))
+            parts = [predictions.read_probabilities(file, truth) for file in files]
+            for file, part in zip(files, parts):
+                if not part.index.equals(parts[0].index):
+                    raise InputError(f"{file}: has other clips than {files[0]}; their probabilities have no mean")
+            mean = sum(parts) / len(parts)
+            seeds.setdefault(seed, []).append(predictions.score_table(mean, truth, files[0]))
     return Scored("mean", {seed: pd.concat(folds) for seed, folds in seeds.items()}) if seeds else None
-
-
-def _mean_table(files: list[Path], truth: pd.DataFrame) -> pd.DataFrame:
-    parts = [predictions.read_probabilities(file, truth) for file in files]
-    for file, part in zip(files, parts):
-        if not part.index.equals(parts[0].index):
-            raise InputError(f"{file}: has other clips than {files[0]}; their probabilities have no mean")
-    return sum(parts) / len(parts)

@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from asc_kit import config as configuration
 from asc_kit import metrics
 from asc_kit.common import InputError
-from asc_kit.config import FLOORS, PARTS, Config, Network
+from asc_kit.config import FLOORS, PARTS, Config, Network, path
 from asc_kit.data.check import DEVICES
 from asc_kit.report import predictions
 from asc_kit.run import recipes
@@ -63,7 +62,7 @@ class Scored:
 
     def row(self, log_loss: str = "log_loss") -> dict[str, object]:
         """`SCORES`, the number of clips and of seeds; log_loss_macro takes the mean of the class-wise means."""
-        total, each = _score(self.clips), [_score(rows) for rows in self.seeds.values()]
+        total, *each = (metrics.score(*_columns(rows)) for rows in (self.clips, *self.seeds.values()))
         out: dict[str, object] = {}
         for name, key in (("accuracy", "accuracy"), ("log_loss", log_loss)):
             score = total[key]
@@ -72,8 +71,9 @@ class Scored:
         return out | {"n": len(self.clips), "seeds": len(self.seeds)}
 
 
-def _score(rows: pd.DataFrame) -> dict[str, metrics.Score]:
-    return metrics.score(*(rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier")))
+def _columns(rows: pd.DataFrame) -> tuple[np.ndarray, ...]:
+    """What `metrics.score` takes."""
+    return tuple(rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier"))
 
 
 def difference(scored: Scored, usual: Scored) -> dict[str, float]:
@@ -84,17 +84,16 @@ def difference(scored: Scored, usual: Scored) -> dict[str, float]:
     both = scored.clips.index.intersection(usual.clips.index)
     if both.empty:
         return dict.fromkeys(DIFFERENCES, float("nan"))
-    mine, theirs = scored.clips.loc[both], usual.clips.loc[both]
-    score = metrics.score((mine.correct - theirs.correct).to_numpy(), (mine.loss - theirs.loss).to_numpy(),
-                          mine.label.to_numpy(), mine.identifier.to_numpy(), differences=True)  # fmt: skip
-    return _named(score)
+    rows = scored.clips.loc[both]
+    rows[["correct", "loss"]] -= usual.clips.loc[both, ["correct", "loss"]]
+    return _named(metrics.score(*_columns(rows), differences=True))
 
 
 def apart(scored: Scored, these: tuple[str, ...], those: tuple[str, ...]) -> dict[str, object]:
     """`DIFFERENCES` of a system's clips by some devices from those by others, and how many clips either has."""
     sides = [scored.where("source_label", *names).clips for names in (these, those)]
-    columns = [tuple(rows[name].to_numpy() for name in ("correct", "loss", "label", "identifier")) for rows in sides]
-    return {"n": len(sides[0]), "n_against": len(sides[1])} | _named(metrics.score_apart(*columns))
+    found = metrics.score_apart(*map(_columns, sides))
+    return {"n": len(sides[0]), "n_against": len(sides[1])} | _named(found)
 
 
 def _named(score: dict[str, metrics.Score]) -> dict[str, float]:
@@ -188,16 +187,14 @@ class Results:
     def note(self, name: str) -> str:
         """What a reader must know of a system's runs: whether they are the recipe's, all there, and chosen fairly."""
         runs = [Config.from_dict(about["config"]) for about in self.abouts.get(name, [])]
-        planned = {(config.seed, config.fold) for config in self.recipe.configs() if config.submission == name}
-        files = self.home.glob(f"submission_{name}/seed_*/run.json")  # those not loaded, too
-        there = set(map(predictions.place, files))
-        missing = len(planned - there) if there else 0
+        files = list(self.home.glob(f"submission_{name}/seed_*/run.json"))  # those not loaded, too
+        missing = predictions.missing(self.recipe, files) if files and name in self.recipe.submissions else ""
         known = name in self.recipe.names
         notes = {
             "synthetic data": self.synthetic,
             "a run is not as the recipe has it; see its run.json":
                 known and any(run != self.recipe.config(name, run.seed, run.fold) for run in runs),
-            f"{missing} of {len(planned)} runs are missing": missing,
+            missing: missing,
             "best epoch chosen on these clips: optimistic": any(run.training.selection == "test" for run in runs),
         }  # fmt: skip
         return "; ".join(note for note, holds in notes.items() if holds)
@@ -206,7 +203,7 @@ class Results:
 def open_results(config: str, experiment: str | None = None, results_dir: str = "results") -> Results:
     """An experiment by the notebooks' parameters."""
     recipe = recipes.load(config)
-    return load(configuration.path(results_dir) / str(experiment or recipe.name), recipe)
+    return load(path(results_dir) / str(experiment or recipe.name), recipe)
 
 
 def load(

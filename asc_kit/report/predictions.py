@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from asc_kit.common import InputError, say
 from asc_kit.config import Config
 from asc_kit.data.check import TRAINING_A
 from asc_kit.data.corpus import COLUMNS
+from asc_kit.run.recipes import Recipe
 
 
 def read_truth(file: Path) -> pd.DataFrame:
@@ -49,6 +51,13 @@ def place(file: Path) -> tuple[int, int]:
     return int(found[1]), int(found[2] or 1)
 
 
+def missing(recipe: Recipe, files: Iterable[Path]) -> str:
+    """How many of a recipe's seeds and folds have no such file, for a note; empty where all have."""
+    planned = set(product(recipe.seeds, recipe.fold))
+    count = len(planned - set(map(place, files)))
+    return f"{count} of {len(planned)} runs are missing" if count else ""
+
+
 def score_file(file: Path, truth: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Rows of `Scored.seeds` for one ``predictions.tsv``, and its classes."""
     table = read_probabilities(file, truth)
@@ -76,7 +85,7 @@ def together(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(metrics.softmax(logits.to_numpy()), one.index, one.columns)
 
 
-def of_classes(table: pd.DataFrame, truth: pd.DataFrame, file: Path, named: Iterable[str] = ()) -> pd.DataFrame:
+def of_classes(table: pd.DataFrame, truth: pd.DataFrame, file: Path, named: tuple[str, ...] = ()) -> pd.DataFrame:
     """The columns of predictions that are classes, as numbers.
 
     Classes are those of the truth, of TAU, those ``named`` and those of the model in the ``run.json`` beside the file.
