@@ -38,8 +38,8 @@ def write(plan: Plan) -> tuple[str, str]:
     all clips, and the scores are those of the folds.
     """
     if config := _both(plan):
-        for one, other in zip(_folds(plan, "network"), _folds(plan, "logistic")):
-            _put_together(one, other)
+        for runs in zip(*(_folds(plan, system) for system in NAMES)):
+            _put_together(*runs)
     results = load(plan.out / "held_out", plan.recipe)
     best, lines = judge(results, "recording" if plan.recipe.split == "recording" else "place")
     for system in results.scored:
@@ -149,12 +149,11 @@ def _both(plan: Plan) -> Config | None:
     return replace(one, submission=BOTH, architecture=Network(BOTH, style))
 
 
-def _put_together(one: Run, other: Run) -> None:
-    """The held-out predictions of a fold that `network.Both` would give of its two parts."""
+def _put_together(one: Run, other: Run, both: Run) -> None:
+    """Write the held-out predictions of a fold that `network.Both` would give of its two parts."""
     parts = [run.predictions().set_index("filename").drop(columns="scene_label") for run in (one, other)]
     mean = predictions.together(*parts)
-    file = replace(one, config=replace(one.config, submission=BOTH)).folder / "predictions.tsv"
-    predict.write_predictions(file, mean.reset_index(), mean.to_numpy(), tuple(mean))
+    predict.write_predictions(both.folder / "predictions.tsv", mean.reset_index(), mean.to_numpy(), tuple(mean))
 
 
 def _models(plan: Plan, system: str, config: Config | None) -> None:
