@@ -10,7 +10,7 @@ import torch
 from asc_kit import kernels
 from asc_kit.common import InputError, progress, write_file
 from asc_kit.data.store import Store
-from asc_kit.deploy import compact
+from asc_kit.deploy import calibration, compact
 
 Way = Callable[[torch.Tensor], np.ndarray]  # (batch, samples) -> (batch, classes)
 SCORING_BATCH, LARGE_BATCH = 8, 64  # whole clips at a time; on a GPU
@@ -45,6 +45,26 @@ def predict(
 ) -> None:
     """Write `scores` in the DCASE output format."""
     write_predictions(file, rows, scores(model, store, rows, device, way), model.classes)
+
+
+def calibrate(
+    model: compact.Model, store: Store, device: torch.device, folder: Path, held_out: np.ndarray, labels: np.ndarray,
+    training: pd.DataFrame, others: pd.DataFrame,
+) -> None:  # fmt: skip
+    """Write the ``temperature.json`` of a model that is on ``device``.
+
+    Parameters
+    ----------
+    held_out, labels : probabilities, (clips, classes), and class numbers that the temperature is fitted to
+    training, others : clips whose profile is taken, and which tell its false alarms; some hundred of each are measured
+    """
+    sides = [rows.iloc[np.linspace(0, len(rows) - 1, min(len(rows), calibration.MEASURED)).astype(int)]
+             for rows in (training, others)]  # fmt: skip
+    known, rest = ([calibration.statistics(model.features(waves))
+                    for waves in clips(store, rows, "measuring clips", device)] for rows in sides)  # fmt: skip
+    known = np.concatenate(known)
+    profile = calibration.profile(known, sides[0].identifier, np.concatenate([known[:0], *rest]))
+    calibration.write(folder / calibration.NAME, model.config, calibration.fit(held_out, labels), profile)
 
 
 def as_text(rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> str:

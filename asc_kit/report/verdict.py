@@ -15,10 +15,10 @@ import torch
 from asc_kit import network
 from asc_kit.common import write_file
 from asc_kit.config import CHECKOUT, Config, Network
-from asc_kit.deploy import calibration, compact, predict
+from asc_kit.data.store import open_store
+from asc_kit.deploy import compact, predict
 from asc_kit.report import predictions
 from asc_kit.report.evaluation import Results, Scored, difference, load
-from asc_kit.run import experiment
 from asc_kit.run.own import SYSTEMS, Plan
 from asc_kit.run.runs import Run
 
@@ -207,14 +207,8 @@ def _export(model: compact.Model, file: Path) -> str:
 
 
 def _calibrate(plan: Plan, scored: Scored, model: compact.Model, folder: Path) -> None:
-    """A temperature from the folds' predictions, and the profile of what is unlike all clips."""
+    """A temperature from the folds' predictions, and the profile of all clips."""
     rows = pd.concat([run.predictions() for run in _folds(plan, scored.submission)]).set_index("filename")
-    labels = scored.clips.label.loc[rows.index].to_numpy()
-    fitted = calibration.fit(rows[list(scored.classes)].to_numpy(), labels)
-    store = experiment.open_store(plan.corpus, model.config.features.sample_rate)
-    table = plan.corpus.table
-    some = table.iloc[np.linspace(0, len(table) - 1, min(len(table), calibration.MEASURED)).astype(int)]
-    waves = predict.clips(store, some, "measuring clips", torch.device("cpu"))
-    known = np.concatenate([calibration.statistics(model.features(wave)) for wave in waves])
-    profile = calibration.profile(known, some.identifier, known[:0])
-    calibration.write(folder / calibration.NAME, model.config, fitted, profile)
+    held_out, labels = rows[list(scored.classes)].to_numpy(), scored.clips.label.loc[rows.index].to_numpy()
+    store, table = open_store(plan.corpus, model.config.features.sample_rate), plan.corpus.table
+    predict.calibrate(model, store, torch.device("cpu"), folder, held_out, labels, table, table[:0])

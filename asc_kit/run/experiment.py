@@ -29,8 +29,8 @@ from asc_kit.data import demo, responses
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.gains import Gains
 from asc_kit.data.store import Store, open_store
-from asc_kit.deploy import calibration, compact
-from asc_kit.deploy.predict import clips, predict, processing_device, write_predictions
+from asc_kit.deploy import compact
+from asc_kit.deploy.predict import calibrate, clips, predict, processing_device, write_predictions
 from asc_kit.features import LogMel
 from asc_kit.run import floors, truth
 from asc_kit.run.checkpoint import AfterStep, Checkpoints
@@ -117,8 +117,10 @@ def _train(run: Run, data: "RunData", started: float, after_step: AfterStep) -> 
 
 def _fit_network(run: Run, data: "RunData", origin: dict[str, Any], after_step: AfterStep) -> dict[str, Any]:
     config, folder = run.config, run.folder
-    # First of all, since its faults show at once; no gradient trains it.
-    logistic, chosen = _logistic(data) if config.architecture.network == "both" else (None, {})
+    logistic, chosen = None, {}
+    if config.architecture.network == "both":  # first of all, since its faults show at once; no gradient trains it
+        fitted, chosen = _floor("logistic", data)
+        logistic = _as_network(fitted, chosen, data)
     torch.manual_seed(generator(config.seed, "weights").initial_seed())
     net = network.build(config, len(data.classes)).to(data.device)
     if hasattr(net, "standardise"):  # a network may ask for the mean and deviation of every mel bin
@@ -137,42 +139,35 @@ def _fit_network(run: Run, data: "RunData", origin: dict[str, Any], after_step: 
     if logistic:
         net.network, net.logistic = trained, logistic
         trained = net
-    compact.save(trained, config, data.classes, folder / "model.safetensors")
     write_file(folder / "history.csv", pd.DataFrame(trainer.state.history, columns=HISTORY).to_csv(index=False))
-    model = compact.load(folder / "model.safetensors")  # scores come from the float16 file
-    compact.save_folded(replace(model, origin=origin), folder / "compact.safetensors")
+    model = _save(run, data, trained, origin)
     if config.training.selection == "validation":
         predict(model, data.store, data.watched, folder / "predictions_validation.tsv", data.device)
-        _calibrate(run, data)
+        held_out = run.predictions("predictions_validation")[list(data.classes)].to_numpy()
+        labels, sides = data.labels(data.watched), (data.training, data.watched)
+        calibrate(model, data.store, data.device, folder, held_out, labels, *sides)
     predict(model, data.store, data.evaluation, folder / "predictions.tsv", data.device)
     return {"parameters": model.parameters, "nonzero": model.nonzero, "epochs": trainer.state.epoch,
             "best_epoch": trainer.state.best_epoch} | chosen  # fmt: skip
 
 
-def _calibrate(run: Run, data: "RunData") -> None:
-    """Write ``temperature.json`` from the validation predictions and some hundred clips' statistics."""
-    probabilities = run.predictions("predictions_validation")[list(data.classes)].to_numpy()
-    fitted = calibration.fit(probabilities, data.labels(data.watched))
-    sides = [rows.iloc[np.linspace(0, len(rows) - 1, min(len(rows), calibration.MEASURED)).astype(int)]
-             for rows in (data.training, data.watched)]  # fmt: skip
-    known, other = (
-        np.concatenate([calibration.statistics(data.features(waves)) for waves in data.clips(rows, "measuring clips")])
-        for rows in sides
-    )
-    profile = calibration.profile(known, sides[0].identifier, other)
-    calibration.write(run.folder / calibration.NAME, run.config, fitted, profile)
+def _save(run: Run, data: "RunData", trained: nn.Module, origin: dict[str, Any]) -> compact.Model:
+    """Write both files of a model, and read the float16 one, of which all scores come."""
+    file = run.folder / "model.safetensors"
+    compact.save(trained, run.config, data.classes, file)
+    model = compact.load(file)
+    compact.save_folded(replace(model, origin=origin), file.with_name("compact.safetensors"))
+    return model
 
 
 def _fit_floor(run: Run, data: "RunData", origin: dict[str, Any]) -> dict[str, Any]:
-    kind, classes = run.config.architecture.network, data.classes
+    kind = run.config.architecture.network
     fitted, chosen = _floor(kind, data)
     if kind == "logistic":  # which can be taken away
-        compact.save(_as_network(fitted, chosen, data), run.config, classes, run.folder / "model.safetensors")
-        model = compact.load(run.folder / "model.safetensors")
-        compact.save_folded(replace(model, origin=origin), run.folder / "compact.safetensors")
+        _save(run, data, _as_network(fitted, chosen, data), origin)
     evaluation = floors.statistics(map(data.features, data.clips(data.evaluation, "measuring clips")))
-    scores = floors.probabilities(fitted, chosen["temperature"], evaluation, len(classes))
-    write_predictions(run.folder / "predictions.tsv", data.evaluation, scores, classes)
+    scores = floors.probabilities(fitted, chosen["temperature"], evaluation, len(data.classes))
+    write_predictions(run.folder / "predictions.tsv", data.evaluation, scores, data.classes)
     return chosen
 
 
@@ -190,11 +185,6 @@ def _floor(kind: str, data: "RunData") -> tuple[Any, dict[str, Any]]:
 
 def _as_network(fitted: Any, chosen: dict[str, Any], data: "RunData") -> network.Logistic:
     return floors.as_network(fitted, chosen["temperature"], data.config.features.n_mels, len(data.classes))
-
-
-def _logistic(data: "RunData") -> tuple[network.Logistic, dict[str, Any]]:
-    fitted, chosen = _floor("logistic", data)
-    return _as_network(fitted, chosen, data), chosen
 
 
 def _describe(run: Run, data: "RunData") -> dict[str, Any]:
