@@ -18,12 +18,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from asc_kit import config as configuration
 from asc_kit import kernels, metrics, network
 from asc_kit.augmentations import Mixup, SpecAugment, TemporalCrop
 from asc_kit.beyond import FreqMixStyle, Recorder
 from asc_kit.common import InputError, locked, say, write_file
-from asc_kit.config import FLOORS, Config, generator
+from asc_kit.config import CODE, FLOORS, ROOT, Config, cache, code_digest, digest, generator, path
 from asc_kit.data import corpus as corpora
 from asc_kit.data import demo, responses
 from asc_kit.data.corpus import Corpus
@@ -48,15 +47,12 @@ def open_corpus(recipe: Recipe, dataset_root: str | Path | None = None) -> Corpu
     """The recipe's data set: ``dataset_root``, the recipe's own, or the synthetic corpus, made at first use."""
     root = dataset_root or recipe.dataset_root
     if root:
-        return corpora.read(configuration.path(root), recipe.split)
+        return corpora.read(path(root), recipe.split)
     if recipe.synthetic is None:
         raise InputError(f"dataset_root: {recipe.name} needs a folder of recordings; give dataset_root "
                          f"(make reproduce EXPERIMENT={recipe.name} DATA=folder)")  # fmt: skip
-    name = configuration.digest(
-        str(sorted(recipe.synthetic.items())), configuration.code_digest("data/demo", "data/sounds")
-    )
-    root = configuration.cache() / f"synthetic-{name}"
-    return corpora.read(demo.build(root, demo.Demo(**recipe.synthetic)))
+    name = digest(str(sorted(recipe.synthetic.items())), code_digest("data/demo", "data/sounds"))
+    return corpora.read(demo.build(cache() / f"synthetic-{name}", demo.Demo(**recipe.synthetic)))
 
 
 def train(run: Run, after_step: AfterStep = lambda trainer: None) -> Run:
@@ -95,15 +91,13 @@ def finish(run: Run) -> None:
 
 def code() -> str:
     """Names the code that a run's numbers depend on; words and layout do not count."""
-    return configuration.code_digest(*configuration.CODE)
+    return code_digest(*CODE)
 
 
 def _train(run: Run, data: "RunData", started: float, after_step: AfterStep) -> None:
     truth.write(run.home, data.corpus, data.evaluation)
-    stale = [*run.folder.glob("predictions_*.tsv")]  # 14_beyond's, of another network than this will be
-    if not run.variant:
-        stale += run.home.glob(f"averaged_{run.config.submission}/seed_*/predictions.tsv")
-    for file in stale:
+    averages = () if run.variant else run.home.glob(f"averaged_{run.config.submission}/seed_*/predictions.tsv")
+    for file in (*run.folder.glob("predictions_*.tsv"), *averages):  # 14_beyond's, of another network than this will be
         file.unlink(missing_ok=True)
     about = _describe(run, data)
     if run.config.architecture.network in FLOORS:
@@ -194,7 +188,7 @@ def _describe(run: Run, data: "RunData") -> dict[str, Any]:
     return {
         "run": f"{run.folder.parent.name}/{run.folder.name}", "recipe": run.recipe.name,
         "config": run.config.as_dict(), "hash": run.config.hash, "commit": commit(), "code": code(),
-        "features_code": configuration.code_digest("features", "data/audio", "data/containers", "data/store"),
+        "features_code": code_digest("features", "data/audio", "data/containers", "data/store"),
         "data": {"name": corpus.root.resolve().name, "synthetic": corpus.synthetic, **data.store.about, **clips},
         "classes": data.classes,
         "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
@@ -210,7 +204,7 @@ class RunData:
         self.config, self.corpus, self.classes = config, corpus, corpus.classes
         if not corpus.labelled:
             raise InputError(f"dataset_root: {corpus.root} has no scene_label: a trained model can predict it "
-                             "(06_evaluate's other_root), but nothing can be trained on it or scored")  # fmt: skip
+                             "(06_evaluate's other_root), but none can be trained on it")  # fmt: skip
         if len(corpus.classes) == 1:
             raise InputError(f"dataset_root: every clip of {corpus.root} has the class {corpus.classes[0]!r}; give two "
                              "or more (is meta.csv missing, or a folder level too many?)")  # fmt: skip
@@ -242,13 +236,12 @@ class RunData:
         self.store = self.store.on(self.device)
 
     def _responses(self) -> torch.Tensor | None:
-        augmentation = self.config.augmentation
-        if not augmentation.device_response:
-            return None
-        if augmentation.responses is None:
+        sound = self.config.augmentation
+        if sound.device_response and sound.responses:
+            return responses.of(sound.responses, self.config.features.sample_rate)
+        if sound.device_response:
             say("device_response: the microphones are made up; give responses, a folder of measured ones")
-            return None
-        return responses.of(augmentation.responses, self.config.features.sample_rate)
+        return None
 
     @property
     def steps(self) -> int:
@@ -333,17 +326,16 @@ def prepare(recipe: Recipe, corpus: Corpus, home: Path) -> Store:
     if not corpus.labelled:
         say(f"{corpus.root}: has no scene_label: there will be predictions, and no scores")
         return store
-    truth.write(
-        home, corpus, pd.concat([corpus.split(fold, recipe.folds, recipe.split_seed)[1] for fold in recipe.fold])
-    )
+    scored = [corpus.split(fold, recipe.folds, recipe.split_seed)[1] for fold in recipe.fold]
+    truth.write(home, corpus, pd.concat(scored))
     return store
 
 
 def commit() -> str:
     """The repository's commit, with a + where files differ from it; empty outside git."""
-    command = ["git", "-C", str(configuration.ROOT), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
 
