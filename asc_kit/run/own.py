@@ -7,11 +7,10 @@ import json
 import math
 import multiprocessing
 import os
-import queue
 import signal
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -77,16 +76,16 @@ class Plan:
     folder, out : the recordings; all that is made
     corpus : their clips
     recipe : whose folds are scored; its title is what the split hides
-    minutes : that it will take, measured on a few steps
     workers : trainings at a time
+    step : seconds of a training step, measured on a few
     """
 
     folder: Path
     out: Path
     corpus: Corpus
     recipe: Recipe
-    minutes: float
     workers: int
+    step: float = 0.0
 
     def final(self, system: str) -> Run:
         """The run of all clips."""
@@ -111,6 +110,17 @@ class Plan:
         """Of a clip."""
         rate = self.recipe.config("logistic").features.sample_rate
         return experiment.open_store(self.corpus, rate).length / rate
+
+    @property
+    def minutes(self) -> float:
+        """Of all trainings, and of what goes with them: the floor's features, scoring, start and export."""
+        runs, workers = self.runs("network"), self.workers
+        rounds = math.ceil(len(runs) / workers)
+        copies = floors.COPIES if runs[0].config.augmentation.device_response else 0
+        features = 0.005 * self.seconds * len(self.corpus.table) * (1 + copies) * len(runs)
+        aside = 6 * rounds + features / min(workers, len(runs)) + 15
+        longest = max(map(self.steps, runs)) * self.step * (SHARED if workers > 1 else 1)
+        return (rounds * longest + aside) / 60
 
     def split(self) -> pd.DataFrame:
         """Filename (with its folders), scene_label, identifier and the fold in which it is scored; a row a file."""
@@ -150,6 +160,8 @@ def plan(
             raise InputError("responses: without device_response no clip is heard through them; give it, too, such as "
                              "device_response=0.8")  # fmt: skip
         changes["responses"] = str(Path(changes["responses"]).absolute())  # from the current folder, as the recordings
+        heard = {name: changes[name] for name in ("responses", "device_response") if name in changes}
+        Recipe("given").config("2", **heard)  # whose faults show before the recordings are read
     folder, workers = folder.resolve(), workers or len(os.sched_getaffinity(0))
     file, kept = out / "recipe.yaml", out / "command.json"
     command = {"folder": str(folder), "minutes": minutes, "skip_broken": skip_broken, "seeds": seeds,
@@ -163,14 +175,14 @@ def plan(
         if recipe.dataset_root != str(data.root):  # the cache has moved
             recipe = replace(recipe, dataset_root=str(data.root))
             write_file(file, _yaml(recipe))
-        made = Plan(folder, out, corpus.read(data.root, recipe.split), recipe, 0, workers)
-        made = replace(made, minutes=_minutes(made, _step_seconds(made)))
+        made = Plan(folder, out, corpus.read(data.root, recipe.split), recipe, workers)
+        made = replace(made, step=_step_seconds(made))
     else:
         _check(folder, data)
         split, hides = _split(folder, data)
         recipe = Recipe(out.name, hides, dataset_root=str(data.root), submissions=SYSTEMS, features=_features(data),
                         seeds=tuple(range(seeds)), fold=tuple(range(1, split["folds"] + 1)), **split)  # fmt: skip
-        made = _fitted(Plan(folder, out, corpus.read(data.root, recipe.split), recipe, 0, workers), minutes, changes)
+        made = _fitted(Plan(folder, out, corpus.read(data.root, recipe.split), recipe, workers), minutes, changes)
         write_file(out / "split.csv", made.split().to_csv(index=False))
         write_file(file, _yaml(made.recipe))
         write_file(kept, json.dumps(command, indent=1) + "\n")
@@ -224,27 +236,28 @@ def _features(data: Corpus) -> dict[str, Any]:
 
 def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
     """With settings that fit the clips, and as many epochs as the minutes allow; few minutes take small batches."""
-    asked = made
     training, seconds = len(made.corpus.table) * (made.recipe.folds - 1) // made.recipe.folds, made.seconds
     precision = "bfloat16" if kernels.computes_bfloat16(torch.device("cpu")) else "float32"
     crop = max(seconds / 5, CROP)
     settings = {"n_mels": 64, "precision": precision, **rule(training),
                 "crop_seconds": crop if crop < seconds else "off", **changes}  # fmt: skip
     heard = {name: value for name, value in changes.items() if SETTINGS[name] == "augmentation"}
-    others = {"logistic": heard} if "device_response" in heard else {}  # else a floor has no use for them
-    made = replace(made, recipe=replace(made.recipe, systems={"network": settings, **others}))
-    step = _step_seconds(made)
-    aside, needed, steps = _minutes(made, 0), _minutes(made, step), made.steps(made.runs("network")[1])
-    if minutes is not None and needed > minutes:
-        share = (minutes - aside) / (needed - aside)
-        if share * steps < STEPS[0] and settings["batch_size"] > BATCHES[0] and "batch_size" not in changes:
-            return _fitted(asked, minutes, {**changes, "batch_size": BATCHES[0]})
-        if share * steps < STEPS[0]:
-            least = math.ceil(aside + (needed - aside) * STEPS[0] / steps)
-            raise InputError(f"minutes: {minutes:g} are too few for {STEPS[0]} steps a training; give {least}")
-        settings = settings | {"epochs": math.floor(settings["epochs"] * share)}
-        made = replace(made, recipe=replace(made.recipe, systems={"network": settings, **others}))
-    return replace(made, minutes=_minutes(made, step))
+    systems = {"network": settings}
+    if "device_response" in heard:  # else a floor has no use for them
+        systems["logistic"] = heard
+    made = replace(made, recipe=replace(made.recipe, systems=systems), step=0.0)
+    aside, steps = made.minutes, made.steps(made.runs("network")[1])
+    made = replace(made, step=_step_seconds(made))
+    if minutes is None or made.minutes <= minutes:
+        return made
+    share = (minutes - aside) / (made.minutes - aside)
+    if share * steps >= STEPS[0]:
+        systems["network"] = settings | {"epochs": math.floor(settings["epochs"] * share)}
+        return replace(made, recipe=replace(made.recipe, systems=systems))
+    if settings["batch_size"] > BATCHES[0] and "batch_size" not in changes:
+        return _fitted(made, minutes, {**changes, "batch_size": BATCHES[0]})
+    least = math.ceil(aside + (made.minutes - aside) * STEPS[0] / steps)
+    raise InputError(f"minutes: {minutes:g} are too few for {STEPS[0]} steps a training; give {least}")
 
 
 def _step_seconds(made: Plan) -> float:
@@ -260,16 +273,6 @@ def _step_seconds(made: Plan) -> float:
         trainer.step(*next(data.batches(epoch))).item()  # a GPU's step ends here
         spent.append(time.perf_counter() - started)
     return min(spent[1:])
-
-
-def _minutes(made: Plan, step: float) -> float:
-    """Of all trainings, and of what goes with them: the floor's features, scoring, start and export."""
-    runs, workers = made.runs("network"), made.workers
-    rounds = math.ceil(len(runs) / workers)
-    copies = floors.COPIES if runs[0].config.augmentation.device_response else 0
-    features = 0.005 * made.seconds * len(made.corpus.table) * (1 + copies) * len(runs)
-    aside = 6 * rounds + features / min(workers, len(runs)) + 15
-    return (rounds * max(map(made.steps, runs)) * step * (SHARED if workers > 1 else 1) + aside) / 60
 
 
 def _tell(made: Plan) -> None:
@@ -312,18 +315,18 @@ def train(made: Plan) -> None:
     todo = [run for run in runs if run.about is None]
     steps = sum(made.steps(run) for run in todo if run.config.submission == "network")
     context, usual = multiprocessing.get_context("spawn"), signal.getsignal(signal.SIGTERM)
-    done = context.Queue()
+    done = context.Value("q")
     told = done, str(made.out / "log.txt"), responses.FOLDERS
     with ProcessPoolExecutor(made.workers, context, _begin, told) as pool:
-        waiting = [pool.submit(_train, run) for run in todo]
+        waiting = {pool.submit(_train, run) for run in todo}
         try:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             with progress(None, "training", total=steps, unit="step") as bar:
-                while not all(future.done() for future in waiting):
-                    bar.update(_news(done))
-                    failed = [future for future in waiting if future.done() and future.exception()]
-                    if failed:
-                        failed[0].result()
+                while waiting:
+                    ended, waiting = wait(waiting, 0.5, FIRST_COMPLETED)
+                    bar.update(done.get_obj().value - bar.n)  # no lock: a killed worker may hold it
+                    for future in ended:
+                        future.result()
         except (InputError, KeyboardInterrupt, BrokenProcessPool) as error:
             for child in multiprocessing.active_children():
                 child.terminate()  # a training saves what it has
@@ -336,18 +339,7 @@ def train(made: Plan) -> None:
             signal.signal(signal.SIGTERM, usual)
 
 
-def _news(done: Any) -> int:
-    """Steps since it was asked last; waits for some."""
-    count = 0
-    try:
-        count += done.get(timeout=0.5)
-        while True:
-            count += done.get_nowait()
-    except queue.Empty:
-        return count
-
-
-_done: Any = None  # of a worker: where it tells its steps
+_done: Any = None  # of a worker: where all count their steps
 
 
 def _begin(done: Any, log: str, folders: dict[str, Path]) -> None:
@@ -361,4 +353,9 @@ def _begin(done: Any, log: str, folders: dict[str, Path]) -> None:
 
 
 def _train(run: Run) -> None:
-    experiment.train(run, lambda trainer: _done.put(1 if trainer.state.step else 0))
+    experiment.train(run, _count)
+
+
+def _count(trainer: Trainer) -> None:
+    with _done.get_lock():
+        _done.value += trainer.state.step > 0  # 0: an epoch has ended
