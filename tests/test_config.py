@@ -61,6 +61,15 @@ def test_none_keeps_the_recipes_value(tmp_path):
     assert r.config(1, epochs=9).training.epochs == 9
 
 
+def test_a_variant_without_microphones_has_no_responses():
+    heard = {"responses": "mic-0123456789ab", "device_response": 0.5}
+    recipe = recipes.Recipe(
+        "x", systems={"2": heard}, ablation={"plain": {"device_response": None}}, ablation_submission="2"
+    )
+    assert recipe.config("2").augmentation.responses == heard["responses"]
+    assert recipe.config("2", variant="plain").augmentation.responses is None
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [("epochs: 3\n", "unknown parameter 'epochs'"), ("training: {epoch: 3}\n", "unknown parameter 'epoch'"),
@@ -80,6 +89,7 @@ def test_none_keeps_the_recipes_value(tmp_path):
      ("systems: {baseline: 5}\n", "systems: baseline: holds 5; give names and values"),
      ("augmentation: {crop_seconds: .inf}\n", "crop_seconds: inf is not possible"), ("features: {power: true}\n", "power: True is not"),
      ("ablation: {off: {mixup: off}}\n", "ablation: False names a folder; give letters"),
+     ("submissions: [2]\nsystems: {'2': {responses: mic-0123456789ab}}\n", "responses: without device_response no clip is heard"),
      ("split_seed: 5000000000\n", "split_seed: 5000000000 is out of range; give 0 to")],
 )  # fmt: skip
 def test_wrong_recipe_is_one_line(tmp_path, text, what):

@@ -373,7 +373,7 @@ def test_too_few_minutes_and_a_folder_in_use_are_said(tmp_path):
         own.plan(folder, tmp_path / "out", minutes=0.1)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").touch()
-    with pytest.raises(InputError, match="is there, and holds no training of this command"):
+    with pytest.raises(InputError, match="holds something else than a training"):
         own.plan(folder, tmp_path / "out")
 
 

@@ -156,9 +156,6 @@ def plan(
         raise InputError(f"network: {kind} is not trained here; a logistic regression and the mean of both are made in "
                          "any case")  # fmt: skip
     if changes.get("responses", "off") not in ("off", False):
-        if "device_response" not in changes:
-            raise InputError("responses: without device_response no clip is heard through them; give it, too, such as "
-                             "device_response=0.8")  # fmt: skip
         changes["responses"] = str(Path(changes["responses"]).absolute())  # from the current folder, as the recordings
         heard = {name: changes[name] for name in ("responses", "device_response") if name in changes}
         Recipe("given").config("2", **heard)  # whose faults show before the recordings are read
@@ -193,15 +190,13 @@ def plan(
 def _refuse_other(out: Path, kept: Path, command: dict[str, Any]) -> None:
     if not kept.exists():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(
-                f"{out}: is there, and holds no training of this command; name another with --out (make: NAME)"
-            )
+            raise InputError(f"{out}: holds something else than a training; name another with --out (make: NAME)")
         return
     there = {"seeds": 1} | json.loads(kept.read_text())  # which older folders do not name
-    if differ := [name for name in command if there.get(name) != command[name]]:
-        name = differ[0]
-        raise InputError(f"{out}: holds another training ({name}: {there.get(name)!r} there, {command[name]!r} here); "
-                         "name another with --out (make: NAME), or delete it")  # fmt: skip
+    for name, here in command.items():
+        if there.get(name) != here:
+            raise InputError(f"{out}: holds another training ({name}: {there.get(name)!r} there, {here!r} here); "
+                             "name another with --out (make: NAME), or delete it")  # fmt: skip
 
 
 def _check(folder: Path, data: Corpus) -> None:
@@ -209,8 +204,7 @@ def _check(folder: Path, data: Corpus) -> None:
         raise InputError(f"{folder}: every clip has the class {''.join(data.classes)!r}; give two or more")
     recordings = data.table.groupby("scene_label").recording.nunique()
     if recordings.min() < 2:
-        raise InputError(f"{folder}: the class {recordings.idxmin()!r} has one recording, which cannot be trained on "
-                         "and scored, too; add another, or leave the class out")  # fmt: skip
+        raise InputError(f"{folder}: the class {recordings.idxmin()!r} has one recording; add another to score it, too")
 
 
 def _split(folder: Path, data: Corpus) -> tuple[dict[str, Any], str]:

@@ -67,12 +67,16 @@ class Recipe(Checked):
             values |= {k: "off" if v is None else v for k, v in self.ablation[variant].items()}
         known(changes, SETTINGS, "parameters")
         values |= {k: v for k, v in changes.items() if v is not None}
-        if self.responses and values.get("device_response", "off") not in ("off", False, None):
+        heard = values.get("device_response", "off") not in ("off", False, None)
+        if self.responses and heard:
             values.setdefault("responses", self.responses)
         if values.get("responses", "off") not in ("off", False):
+            if not heard and (changes.get("responses") or "device_response" not in values):
+                raise InputError("responses: without device_response no clip is heard through them; give it, too, such "
+                                 "as device_response=0.8")  # fmt: skip
             from asc_kit.data import responses  # here: it reads sound
 
-            values["responses"] = responses.identity(values["responses"])
+            values["responses"] = responses.identity(values["responses"]) if heard else "off"
         parts = {}
         for part, kind in PARTS.items():
             of_part = {key: value for key, value in values.items() if SETTINGS[key] == part}
