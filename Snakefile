@@ -43,8 +43,8 @@ try:
     OWN = kit.path(RECIPE).with_name("command.json").exists()  # of asc-kit train, which judges the folds itself
     if OWN and (chosen := sorted(given.keys() & {"submissions", "seeds", "name", "results_dir"})):
         raise InputError(f"--config: {chosen[0]}: {RECIPE} is of asc-kit train, which chooses it; see its --help")
-    NAME = given.get("name") or ("held_out" if OWN else recipe.name)
-    RESULTS = kit.path(given.get("results_dir") or (kit.path(RECIPE).parent if OWN else "results"))
+    usual = ("held_out", kit.path(RECIPE).parent) if OWN else (recipe.name, "results")
+    NAME, RESULTS = given.get("name") or usual[0], kit.path(given.get("results_dir") or usual[1])
     HOME = RESULTS / NAME
     RUNS = [Run(recipe, settings, HOME, DATA) for settings in recipe.configs()]
     RUNS += [Run(recipe, settings, HOME, DATA, variant) for variant, settings in recipe.variants()]
@@ -74,8 +74,10 @@ SHARED = dict(config=ASKED, experiment=NAME, results_dir=str(RESULTS))
 WITH_DATA = SHARED | ({"dataset_root": DATA} if DATA else {})
 BY_FOLDER = {str(run.folder): run for run in RUNS}
 SCORED = [f"{run.folder}/predictions.tsv" for run in RUNS]
-TABLE_BOOKS = () if OWN else (*recipe.table_notebooks, "12_report")
-WANTED = SCORED if OWN else [f"{HOME}/index.html", *(f"{run.folder}/06_evaluate.ipynb" for run in RUNS)]
+TABLE_BOOKS, PAGE = (*recipe.table_notebooks, "12_report"), f"{HOME}/index.html"
+WANTED = [PAGE, *(f"{run.folder}/06_evaluate.ipynb" for run in RUNS)]
+if OWN:
+    TABLE_BOOKS, WANTED = (), SCORED
 
 
 def of_run(run) -> dict:
@@ -135,15 +137,16 @@ def summary() -> None:
     for run in RUNS:
         title = f"{run.folder.parent.name.replace('_', ' ', 1)}, seed {run.config.seed}, fold {run.config.fold}"
         steps[title] = (run.folder / "run.json", run.folder / "05_train.ipynb")
-        if not OWN:
-            steps[f"{title}, evaluation"] = (run.folder / "06_evaluate.ipynb", run.folder / "06_evaluate.ipynb")
-    if not OWN:
+        evaluated = run.folder / "06_evaluate.ipynb"
+        if str(evaluated) in WANTED:
+            steps[f"{title}, evaluation"] = (evaluated, evaluated)
+    if PAGE in WANTED:
         steps["page"] = (HOME / "index.html", HOME / "12_report.ipynb")
     print(f"{NAME}:", file=sys.stderr)
     for title, (made, notebook) in steps.items():
         state = "done" if made.exists() else f"FAILED; open {notebook}" if notebook.exists() else "not made"
         print(f"  {title}: {state}", file=sys.stderr)
-    print(f"  {HOME if OWN else HOME / 'index.html'}", file=sys.stderr)
+    print(f"  {PAGE if PAGE in WANTED else HOME}", file=sys.stderr)
 
 
 STATE, CODE, EVALUATE = files_state(), kit.code_digest(*kit.CODE), made_by("06_evaluate")
@@ -245,7 +248,7 @@ rule report:
         SCORED,
         [f"{HOME}/{name}.ipynb" for name in TABLE_BOOKS[:-1]],
     output:
-        f"{HOME}/index.html",
+        PAGE,
         [f"{HOME}/tables/table_{n}.{ending}" for n in range(1, 8) for ending in ("csv", "md")],
     log:
         f"{HOME}/12_report.ipynb",
