@@ -60,6 +60,27 @@ def test_folding_changes_rounding_alone_and_leaves_the_network(submission):
     assert not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in without.modules())
 
 
+class Twice(torch.nn.Module):
+    """A network of someone's own that has one convolution under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = torch.nn.Conv2d(1, 4, 3)
+        self.body = torch.nn.Sequential(self.stem, torch.nn.BatchNorm2d(4))
+
+    def forward(self, x):
+        return self.body(x).mean((2, 3))
+
+
+def test_a_layer_under_two_names_is_folded_under_both():
+    torch.manual_seed(0)
+    net, x = Twice(), torch.randn(2, 1, 20, 20)
+    for _ in range(5):
+        net.train()(3 * torch.randn(4, 1, 20, 20) + 1)
+    with torch.no_grad():
+        assert torch.allclose(fold(net)(x), net.eval()(x), atol=1e-5)
+
+
 def test_numbers_of_the_folded_network_are_exact(files):
     submission, _, small = files
     net, settings = trained(submission)

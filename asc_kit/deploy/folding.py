@@ -10,7 +10,7 @@ import math
 import torch
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils import fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from asc_kit import kernels
 from asc_kit.blocks import Depthwise
@@ -24,10 +24,9 @@ class Affine(nn.Module):
 
     def __init__(self, norm: _BatchNorm):
         super().__init__()
-        norm = copy.deepcopy(norm).double()
-        scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
-        shift = (0 if norm.bias is None else norm.bias) - norm.running_mean * scale
-        self.scale, self.shift = nn.Parameter(scale.float()), nn.Parameter(shift.float())
+        weight, bias = (1, 0) if norm.weight is None else (norm.weight, norm.bias)
+        scale = weight * (norm.running_var + norm.eps).rsqrt()
+        self.scale, self.shift = nn.Parameter(scale), nn.Parameter(bias - norm.running_mean * scale)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, channels, ...) to the same."""
@@ -59,14 +58,16 @@ def fold(net: nn.Module) -> nn.Module:
 
     Computed in float64. A folded network is copied as it is.
     """
-    net = copy.deepcopy(net).float().eval()
+    net = copy.deepcopy(net).double().eval()
     for layer, norm in _pairs(net):
-        _into(net.get_submodule(layer), net.get_submodule(norm))
+        layer = net.get_submodule(layer)  # changed where it stands: a network may have it under two names
+        fused = fuse_conv_bn_eval(layer, net.get_submodule(norm))
+        layer.weight, layer.bias = fused.weight, fused.bias
         net.set_submodule(norm, nn.Identity())
     for name, module in list(net.named_modules()):
         if type(module) in NORMS and module.running_mean is not None:
             net.set_submodule(name, Affine(module))
-    return net.requires_grad_(False)
+    return net.float().requires_grad_(False)
 
 
 def _pairs(net: nn.Module) -> list[tuple[str, str]]:
@@ -87,10 +88,3 @@ def _pairs(net: nn.Module) -> list[tuple[str, str]]:
 def _foldable(layer: nn.Module) -> bool:
     """Whether a layer's output is linear in its weight, and nothing else looks at it."""
     return type(layer) in FOLDABLE and not layer._forward_hooks and not layer._forward_pre_hooks
-
-
-def _into(layer: nn.Module, norm: _BatchNorm) -> None:
-    fused, norm = copy.deepcopy(layer).double(), copy.deepcopy(norm).double()
-    weight, bias = fuse_conv_bn_weights(fused.weight, fused.bias, norm.running_mean, norm.running_var, norm.eps,
-                                        norm.weight, norm.bias)  # fmt: skip
-    layer.weight, layer.bias = nn.Parameter(weight.float()), nn.Parameter(bias.float())
