@@ -62,7 +62,7 @@ def quick(monkeypatch):
     class Graph:
         SerializeToString = staticmethod(lambda: b"graph")
 
-    monkeypatch.setattr(web.onnx, "build", lambda model, kind: Graph)
+    monkeypatch.setattr(web.onnx, "build", lambda model, shown: Graph)
 
 
 def test_the_folder_is_a_whole_page(made, tmp_path):
@@ -161,7 +161,7 @@ def test_a_page_is_made_anew_whole_or_stays(made, quick, tmp_path, monkeypatch):
     web.write(tmp_path / "m", out, made)
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before | {"mine.txt": b"mine"}
 
-    def fails(model, kind):
+    def fails(model, shown):
         raise InputError("export: no")
 
     monkeypatch.setattr(onnx, "build", fails)

@@ -105,34 +105,24 @@ class ProductLogMel(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Waveforms to probabilities: (batch, samples) to (batch, classes)."""
+    """(batch, samples) to probabilities, (batch, classes); with ``shown`` the log-mel, (batch, time, mel), too."""
 
-    outputs: tuple[str, ...] = ("probabilities",)
-
-    def __init__(self, features: nn.Module, network: nn.Module):
+    def __init__(self, features: nn.Module, network: nn.Module, shown: bool):
         super().__init__()
-        self.features, self.network = features, network
+        self.features, self.network, self.shown = features, network, shown
 
-    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        return self.network(self.features(waveform)).softmax(-1)
-
-
-class Shown(Classifier):
-    """Probabilities, and the log-mel that they come from: (batch, time, mel)."""
-
-    outputs = ("probabilities", "features")
-
-    def forward(self, waveform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, waveform: torch.Tensor) -> tuple[torch.Tensor, ...]:
         features = self.features(waveform)
-        return self.network(features).softmax(-1), features[:, 0]
+        probabilities = self.network(features).softmax(-1)
+        return (probabilities, features[:, 0]) if self.shown else (probabilities,)
 
 
-def build(model: Model, kind: type[Classifier] = Classifier) -> onnx.ModelProto:
+def build(model: Model, shown: bool = False) -> onnx.ModelProto:
     """The model as a checked ONNX graph.
 
     Parameters
     ----------
-    kind : `Shown` adds the output ``features``
+    shown : adds the output ``features``, (batch, time, mel)
 
     Raises
     ------
@@ -143,8 +133,8 @@ def build(model: Model, kind: type[Classifier] = Classifier) -> onnx.ModelProto:
         raise InputError("float16: a model with float16 arithmetic is not exported; train it with float16: storage")
     if model.features.n_fft >= 2 * SECONDS * config.features.sample_rate:
         raise InputError(f"n_fft: {model.features.n_fft} samples are too many for recordings of {SECONDS:g} s")
-    whole = kind(ProductLogMel(model.features), fold(model.network))
-    made = exported(whole, config.features.sample_rate, *kind.outputs)
+    whole = Classifier(ProductLogMel(model.features), fold(model.network), shown)
+    made = exported(whole, config.features.sample_rate, "probabilities", *["features"] * shown)
     made.doc_string = (f"waveform: float32, batch x samples, {config.features.sample_rate} Hz, mono, in [-1, 1], "
                        f"{SECONDS:g} s or longer; probabilities: batch x classes")  # fmt: skip
     name = f"asc_kit {config.submission}"
@@ -157,7 +147,7 @@ def build(model: Model, kind: type[Classifier] = Classifier) -> onnx.ModelProto:
     return made
 
 
-def exported(whole: nn.Module, sample_rate: int, out: str = "probabilities", *more: str) -> onnx.ModelProto:
+def exported(whole: nn.Module, sample_rate: int, *outputs: str) -> onnx.ModelProto:
     """A module of waveforms (batch, samples) as an ONNX graph for any number and length of them.
 
     Raises
@@ -171,7 +161,7 @@ def exported(whole: nn.Module, sample_rate: int, out: str = "probabilities", *mo
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 whole.eval(), (example,), dynamo=True, opset_version=OPSET, input_names=["waveform"],
-                output_names=[out, *more], dynamic_shapes=({0: "batch", 1: "samples"},), verbose=False,
+                output_names=outputs, dynamic_shapes=({0: "batch", 1: "samples"},), verbose=False,
             )  # fmt: skip
     except Exception as error:  # whatever of a network the exporter does not know
         while error.__cause__ is not None:

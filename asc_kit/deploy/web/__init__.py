@@ -42,7 +42,7 @@ def write(model_file: Path, out: Path, archive: Path | None = None, allow_code: 
         raise InputError(f"--out: {out} is there and is no page of this command; name another folder")
     model = compact.load(model_file, allow_code)
     files = runtime(archive) | {file.name: file.read_bytes() for file in PAGE.glob("*.*") if file.suffix != ".py"}
-    files["model.onnx"] = onnx.build(model, onnx.Shown).SerializeToString()
+    files["model.onnx"] = onnx.build(model, shown=True).SerializeToString()
     files["model.json"] = json.dumps(about(model), indent=1).encode()
     for name, content in files.items():
         write_file(out / name, content)
