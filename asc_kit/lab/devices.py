@@ -1,7 +1,9 @@
 """Corpus explorer: one scene, heard and seen by every device that recorded it."""
 
+import math
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -11,7 +13,7 @@ from asc_kit.config import Features
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.store import Store
 from asc_kit.features import LogMel, filterbank
-from asc_kit.lab.explorer import Explorer, choose, dropdown, picture, player, side_by_side
+from asc_kit.lab.explorer import Explorer, choose, dropdown, limits, picture, player, show_mel
 
 PAUSE = 0.25  # seconds of silence between two devices
 SECONDS = 3.0  # of each device
@@ -59,10 +61,11 @@ class Devices(Explorer):
         counts = rows.groupby("recorded").size().sort_values(ascending=False, kind="stable")
         choose(self.segment, [(f"{name} (devices: {count})", name) for name, count in counts.items()])
         waves, self.levels = self._read(self.segment.value)
-        self._play(waves)
-        figure = side_by_side({f"device {name}": level for name, level in self.levels.items()}, self.features, ABREAST)
-        alt = f"log-mel spectrograms of {self.segment.value} by {', '.join(self.levels)}"
-        self.image.value = picture(figure, alt)
+        pause = torch.zeros(len(waves), round(PAUSE * self.features.sample_rate))
+        self.sequence = torch.cat([waves, pause], dim=1).flatten().numpy()
+        title = f"devices {', '.join(self.levels)}, one after the other, as loud as recorded"
+        self.sound.value = player(self.sequence, self.features.sample_rate, self.corpus.synthetic, title)
+        self.image.value = self._draw()
         self.reference = rows.device.min()
         compared = counts.index[counts > 1].intersection(rows.recorded[rows.device == self.reference], sort=False)
         none = "There is one device in each segment: nothing to compare."
@@ -75,11 +78,16 @@ class Devices(Explorer):
         waves = self.store.read(self.store.rows(rows.filename), length=length)
         return waves, dict(zip(rows.device, LogMel(self.features)(waves)[:, 0].numpy()))
 
-    def _play(self, waves: torch.Tensor) -> None:
-        pause = torch.zeros(len(waves), round(PAUSE * self.features.sample_rate))
-        self.sequence = torch.cat([waves, pause], dim=1).flatten().numpy()
-        title = f"devices {', '.join(self.levels)}, one after the other, as loud as recorded"
-        self.sound.value = player(self.sequence, self.features.sample_rate, self.corpus.synthetic, title)
+    def _draw(self) -> str:
+        """The log-mels beside each other on one colour scale: louder is brighter."""
+        across = min(ABREAST, len(self.levels))
+        down = math.ceil(len(self.levels) / across)
+        figure = plt.figure(figsize=(4.6 * across, 2.5 * down), layout="constrained")
+        for number, (name, level) in enumerate(self.levels.items(), 1):
+            axis = figure.add_subplot(down, across, number)
+            show_mel(level, self.features, axis, f"device {name}", limits(*self.levels.values()))
+            axis.label_outer()
+        return picture(figure, f"log-mel spectrograms of {self.segment.value} by {', '.join(self.levels)}")
 
     def _curve(self, names: pd.Index) -> str:
         """Mean over time, then over the segments, of each device's log-mel less the reference's."""

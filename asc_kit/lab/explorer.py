@@ -16,19 +16,16 @@ from asc_kit.common import InputError
 from asc_kit.config import Features
 
 ANY = "any"
-ALIKE = {"style": {"description_width": "14em"}, "layout": {"width": "31em"}}  # sliders' tracks are in line
 # ipywidgets draws the arrow of a dropdown in black, also in JupyterLab's dark theme.
 DARK = """<style>[data-jp-theme-light="false"] .widget-dropdown > select {background-image: url("data:image/svg+xml,\
 %3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'%3E%3Cpath fill='%23ccc' d='M5 7l4 4 4-4z'/%3E%3C/svg%3E")}
 </style>"""
 
 
-def slider(low: float, high: float, value: float, step: float, name: str) -> widgets.Widget:
-    """A slider, of whole numbers where its step is one, that acts when it is let go and not at each step of a drag."""
-    whole, decimals = isinstance(step, int), len(f"{step:g}".partition(".")[2])
-    kind = widgets.IntSlider if whole else widgets.FloatSlider
-    return kind(value=value, min=low, max=high, step=step, description=name, continuous_update=False, **ALIKE,
-                readout_format="d" if whole else f".{decimals}f")  # fmt: skip
+def slider(low: int, high: int, value: int, step: int, name: str) -> widgets.IntSlider:
+    """A slider of whole numbers that acts when it is let go and not at each step of a drag."""
+    return widgets.IntSlider(value, low, high, step, description=name, continuous_update=False,
+                             style={"description_width": "14em"}, layout={"width": "31em"})  # fmt: skip
 
 
 def dropdown(options: Sequence, name: str, **more: object) -> widgets.Dropdown:
@@ -123,20 +120,6 @@ def show_mel(level: np.ndarray, features: Features, axis: plt.Axes, title: str =
     axis.set(title=title, xlabel="s", ylabel="mel bin")
     axis.grid(False)
     plt.colorbar(image, ax=axis, pad=0.01, label="dB")
-
-
-def side_by_side(levels: dict[str, np.ndarray], features: Features, across: int) -> plt.Figure:
-    """Log-mels, (time, mel), by title, at most ``across`` in a row, on one colour scale: louder is brighter."""
-    across = min(across, len(levels))
-    down = -(-len(levels) // across)
-    figure, axes = plt.subplots(down, across, figsize=(4.6 * across, 2.5 * down), sharex=True, sharey=True,
-                                squeeze=False, layout="constrained")  # fmt: skip
-    for axis in axes.flat[len(levels) :]:
-        axis.set_visible(False)
-    for axis, (title, level) in zip(axes.flat, levels.items()):
-        show_mel(level, features, axis, title, limits(*levels.values()))
-        axis.label_outer()
-    return figure
 
 
 def picture(figure: plt.Figure, alt: str) -> str:

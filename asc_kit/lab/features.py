@@ -41,8 +41,8 @@ class Settings(Explorer):
             window=slider(256, 8192, REPORT.window, 2, "window, samples"),
             hop=slider(230, 4410, REPORT.hop, 10, "hop, samples"),
             n_mels=slider(8, 256, REPORT.n_mels, 8, "mel bins M"),
-            f_min=slider(0, 8000, REPORT.f_min, 10.0, "lowest, Hz"),
-            f_max=slider(1000, 22050, REPORT.f_max, 50.0, "highest, Hz"),
+            f_min=slider(0, 8000, int(REPORT.f_min), 10, "lowest, Hz"),
+            f_max=slider(1000, 22050, int(REPORT.f_max), 50, "highest, Hz"),
         )
 
     def update(self) -> None:
