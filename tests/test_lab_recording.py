@@ -46,7 +46,7 @@ def fitted(tmp_path_factory):
     """A model with a temperature of 2.5, whose training clips were white noise of half the level of a.wav."""
     file = model_in(tmp_path_factory.mktemp("fitted"))
     model, random = compact.load(file), np.random.default_rng(0)
-    waves = [random.standard_normal((1, RATE)) * random.uniform(0.04, 0.06) for _ in range(60)]
+    waves = [random.standard_normal((1, 10 * RATE)) * random.uniform(0.04, 0.06) for _ in range(60)]
     known = np.concatenate([calibration.statistics(model.features(lab.torch.tensor(w).float())) for w in waves])
     effect = {"temperature": 2.5, "log_loss_before": 1.25, "log_loss_after": 1.125, "clips": 77}
     profile = calibration.profile(known[:50], [f"p{i % 5}" for i in range(50)], known[50:])
@@ -82,7 +82,7 @@ def test_what_is_found_is_what_predict_says_and_the_first_minute(plain, folder, 
     expected = recordings.score(plain.model, folder / name)
     assert np.array_equal(found.result.probabilities, expected.probabilities) and not found.synthetic
     assert len(found.timeline.segments) == windows and len(found.wave) == pytest.approx(seconds * RATE, abs=1)
-    assert found.timeline.segments[-1].end == pytest.approx(found.seconds, abs=1e-3) and found.unlike == ()
+    assert found.timeline.segments[-1].end == pytest.approx(found.seconds, abs=1e-3) and found.result.unlike == ()
 
 
 def test_words_without_a_temperature(plain, folder):
@@ -99,9 +99,11 @@ def test_words_with_a_temperature_and_of_a_stranger(fitted, folder, tmp_path):
     assert "unlike the training data: 8 of 8 windows of 10 s" in " ".join(lines)
     assert ("temperature 2.5, not applied here: on the 77 held-out clips it was fitted on, log loss is 1.250 without it, "
             "1.125 with it") in lines  # fmt: skip
-    soundfile.write(tmp_path / "like.wav", 0.05 * np.random.default_rng(5).standard_normal(RATE), RATE)
+    soundfile.write(tmp_path / "like.wav", 0.05 * np.random.default_rng(5).standard_normal(10 * RATE), RATE)
     lines = fitted.words(fitted.classify(tmp_path / "like.wav"))
     assert "like the training data" in lines
+    assert any("is not known: its windows have another length" in line for line in
+               fitted.words(fitted.classify(folder / "b.flac")))  # fmt: skip
 
 
 def scored(*rows):
@@ -112,10 +114,10 @@ def scored(*rows):
 def test_unsure_and_sure(plain):
     sure, other = np.full(10, 0.01), np.full(10, 0.01)
     sure[2], other[4] = 0.91, 0.91
-    found = lab.Classified(scored(sure), scored(sure, sure, other), np.zeros(9), (), True)
+    found = lab.Classified(scored(sure), scored(sure, sure, other), np.zeros(9), True)
     lines = plain.words(found)
     assert lines[0] == "c; the first are c 0.91, a 0.01, b 0.01" and lines[-1].startswith("synthetic: ")
-    found = lab.Classified(scored(sure, other), scored(sure, other), np.zeros(9), (), False)
+    found = lab.Classified(scored(sure, other), scored(sure, other), np.zeros(9), False)
     assert plain.words(found)[0] == "unsure: no class has a probability of 0.5; the first are c 0.46, e 0.46, a 0.01"
 
 

@@ -1,5 +1,6 @@
 """Recordings of any kind, classified: windows, streams, workers, and what is said of those that are at fault."""
 
+import dataclasses
 import json
 import os
 import pickle
@@ -125,7 +126,7 @@ def test_results_come_in_order_and_do_not_depend_on_the_workers(tmp_path, model)
 
 def test_leaving_early_ends_the_workers(model, monkeypatch):
     begun = []
-    monkeypatch.setattr(recordings, "score", lambda model, file, *_: begun.append(file) or time.sleep(0.01))
+    monkeypatch.setattr(recordings, "score", lambda model, file, **_: begun.append(file) or time.sleep(0.01))
     results = recordings.score_all(model, [Path(f"{i}.wav") for i in range(1000)], workers=2)
     next(results)
     results.close()
@@ -224,7 +225,8 @@ def test_a_temperature_changes_probabilities_and_no_label(tmp_path, model_file, 
     assert command(model_file, file, "--json", "--temperature", "fitted") == 0
     out, err = capsys.readouterr()
     beside.unlink()
-    assert json.loads(out) == [entry] and "temperature 2, fitted on 5 held-out clips" in err
+    (found,) = json.loads(out)
+    assert found["probabilities"] == entry["probabilities"] and "temperature 2, fitted on 5 held-out clips" in err
     for value in ("0", "-1", "nan", "inf", "much"):
         with pytest.raises(InputError, match="temperature: .* give a number above 0"):
             command(model_file, file, f"--temperature={value}")
@@ -302,6 +304,33 @@ def test_near_silence_is_doubtful(tmp_path, model, name):
     soundfile.write(tmp_path / "a.wav", QUIETLY[name], RATE, subtype="FLOAT" if "float" in name else "PCM_16")
     (doubt,) = recordings.score(model, tmp_path / "a.wav").doubts
     assert doubt in ("is silent for 2.0 of 2.0 s", "is silent for 1.9 of 2.0 s")
+
+
+def test_what_is_unlike_the_training_clips_is_doubtful(tmp_path, model, capsys):
+    """By the profile beside the model, where one lies: of white noise at about one level, and a recording far below."""
+    levels = np.random.default_rng(9).uniform(0.8, 1.2, 40)
+    heard = [torch.from_numpy(level * noise(1, seed=seed).T).float() for seed, level in enumerate(levels)]
+    known = np.concatenate([calibration.statistics(model.features(wave)) for wave in heard])
+    about = calibration.profile(known, [f"p{i % 5}" for i in range(40)], known[:0])
+    home = tmp_path / "model"
+    home.mkdir()
+    file = home / "compact.safetensors"
+    compact.save_folded(dataclasses.replace(model, origin={"seconds": 1.0}), file)
+    calibration.write(home / calibration.NAME, model.config, {"temperature": 1.0, "clips": 5}, about)
+    for name, level in (("like.wav", 1), ("soft.wav", 0.01)):
+        soundfile.write(tmp_path / name, level * noise(1, seed=77), RATE, subtype="FLOAT")
+    assert command(file, tmp_path / "like.wav", tmp_path / "soft.wav") == 0
+    out, err = capsys.readouterr()
+    assert [line.split("\t")[-1].endswith("doubtful") for line in out.splitlines()[1:]] == [False, True]
+    assert f"warning: {tmp_path / 'soft.wav'}: is unlike what the network was trained on: doubtful" in err
+    assert command(file, tmp_path / "soft.wav", "--json", "--temperature", "fitted") == 0
+    assert recordings.STRANGE in json.loads(capsys.readouterr().out)[0]["doubts"]
+    record(tmp_path / "long.wav", 10, seed=5)  # a profile of clips of 1 s tells nothing of 10 s
+    assert recordings.score(compact.load(file), tmp_path / "long.wav", about={"profile": about}).unlike == ()
+    (home / calibration.NAME).write_text("{}")
+    assert command(file, tmp_path / "soft.wav") == 0
+    out, err = capsys.readouterr()
+    assert "warning: " in err and "is no whole temperature.json" in err and "doubtful" not in out
 
 
 def test_pauses_are_no_doubt_and_samples_beyond_full_scale_are_scored_as_they_are(tmp_path, model):

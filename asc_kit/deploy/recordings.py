@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -21,13 +22,15 @@ import torch
 from asc_kit.common import InputError
 from asc_kit.data import audio
 from asc_kit.data.own import sound_files
-from asc_kit.deploy.calibration import tempered
+from asc_kit.deploy import calibration
 from asc_kit.deploy.compact import Model
 
 WINDOW = 10.0  # seconds, as the clips of the challenge
 WINDOWS = (1.0, 60.0)  # what may be asked for instead
 SHORT = 1.0  # seconds; below them, and below its training clips, nothing was measured of a network
 SILENT = 0.25  # of a recording; pauses are shorter
+UNLIKE = 0.5  # of a recording; one in a hundred windows is a false alarm
+STRANGE = "is unlike what the network was trained on"
 UNSURE = 0.5  # by its own count the network is then rather wrong than right
 
 
@@ -51,6 +54,7 @@ class Scored:
     segments : the windows in their order
     notes : what had to be done to it, such as resampling
     doubts : why the result is doubtful; empty where it is not
+    unlike : whether it is unlike the training clips, of each window about as long; empty where that is not known
     """
 
     file: Path
@@ -58,6 +62,7 @@ class Scored:
     segments: tuple[Segment, ...]
     notes: tuple[str, ...]
     doubts: tuple[str, ...]
+    unlike: tuple[bool, ...] = ()
 
 
 def unsure(probabilities: np.ndarray) -> bool:
@@ -77,13 +82,16 @@ def find(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float = 1.0) -> Scored:
+def score(
+    model: Model, file: Path, seconds: float = WINDOW, temperature: float = 1.0, about: dict[str, Any] | None = None
+) -> Scored:
     """Score one recording.
 
     Parameters
     ----------
     seconds : length of the windows
     temperature : of every window's probabilities; 1 leaves them as they are
+    about : what `calibration.read` gave, to tell what is unlike the training clips
 
     Raises
     ------
@@ -93,16 +101,19 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
         os.scandir(file).close()  # which says so where it may not be read
         raise InputError(f"{file}: no recordings in it; give files, or a folder that holds some")
     rate, least = model.config.features.sample_rate, model.config.features.window
-    source, segments, silence, place, constant = Source(file, rate), [], [], 0, True
+    source, segments, silence, unlike, place, constant = Source(file, rate), [], [], [], 0, True
     for wave in windows(source, round(seconds * rate)):
         if len(wave) < least:
             raise InputError(f"{file}: lasts {len(wave) / rate:.3f} s, shorter than the features' window of "
                              f"{least / rate:.3f} s; give a longer one")  # fmt: skip
-        probabilities = tempered(model.probabilities(torch.from_numpy(wave)[None])[0], temperature)
+        features = model.features(torch.from_numpy(wave)[None])
+        probabilities = calibration.tempered(model.from_features(features)[0], temperature)
         if not np.isfinite(probabilities).all():
             raise InputError(f"{file}: the network gives NaN for it; is the model whole?")
         constant &= bool((wave == wave[0]).all())
         silence.append(audio.quiet(wave, rate))
+        if about and comparable(model, len(wave) / rate):
+            unlike.append(bool(calibration.unlike(about, features)[0]))
         segments.append(Segment(place / rate, (place + len(wave)) / rate, probabilities))
         place += len(wave)
     if constant:
@@ -110,7 +121,15 @@ def score(model: Model, file: Path, seconds: float = WINDOW, temperature: float 
     lengths = np.array([part.end - part.start for part in segments])
     mean = np.average([part.probabilities for part in segments], axis=0, weights=lengths)
     doubts = _doubts(model, source.rate, lengths, np.array(silence))
-    return Scored(file, mean, tuple(segments), tuple(source.notes), tuple(doubts))
+    if unlike and np.mean(unlike) > UNLIKE:
+        doubts.append(STRANGE)
+    return Scored(file, mean, tuple(segments), tuple(source.notes), tuple(doubts), tuple(unlike))
+
+
+def comparable(model: Model, seconds: float) -> bool:
+    """Whether a window is about as long as the model's training clips: deviations over time depend on the length."""
+    usual = model.origin.get("seconds", WINDOW)
+    return usual / 2 <= seconds <= 2 * usual
 
 
 def narrow(rate: float, f_max: float) -> list[str]:
@@ -165,7 +184,12 @@ def windows(pieces: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def score_all(
-    model: Model, files: Iterable[Path], seconds: float = WINDOW, temperature: float = 1.0, workers: int | None = None
+    model: Model,
+    files: Iterable[Path],
+    seconds: float = WINDOW,
+    temperature: float = 1.0,
+    workers: int | None = None,
+    about: dict[str, Any] | None = None,
 ) -> Iterator[Scored | InputError]:
     """Score recordings in the order of ``files``; one that cannot be scored gives its error in its place.
 
@@ -174,17 +198,18 @@ def score_all(
 
     Parameters
     ----------
+    seconds, temperature, about : as `score`
     workers : None: as many as this process may use cores
     """
     torch.set_num_threads(1)
-    attempt = partial(_attempt, model, seconds=seconds, temperature=temperature)
+    attempt = partial(_attempt, model, seconds=seconds, temperature=temperature, about=about)
     with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
         yield from pool.map(attempt, files)
 
 
-def _attempt(model: Model, file: Path, seconds: float, temperature: float) -> Scored | InputError:
+def _attempt(model: Model, file: Path, **ways: Any) -> Scored | InputError:
     try:
-        return score(model, file, seconds, temperature)
+        return score(model, file, **ways)
     except InputError as error:
         return error
     except (OSError, soundfile.LibsndfileError) as error:  # such as a disk that goes away meanwhile

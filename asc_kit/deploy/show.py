@@ -45,14 +45,19 @@ class Session:
         kernels.keep_memory()
         model = compact.load(model_file, allow_code)
         self.model, self.degree = quickened(model), _degree(temperature, model_file, model)
-        self.file, self.top, self.segments, self.workers = model_file, top, segments, workers
+        self.file, self.top, self.segments, self.workers, self.about = model_file, top, segments, workers, None
+        if model_file.with_name(calibration.NAME).exists():
+            try:
+                self.about = calibration.read(model_file, model.config)
+            except InputError as error:
+                say(f"warning: {error}: what is unlike its training clips is not told")
         self.failed: dict[int, str] = {}
 
     def scored(self, files: list[Path]) -> Iterator[tuple[int, Scored]]:
         """Number and scores of every recording that can be scored, in order."""
         notes: dict[str, list[Path]] = defaultdict(list)
         seconds = self.segments or recordings.WINDOW
-        results = recordings.score_all(self.model, files, seconds, self.degree, self.workers)
+        results = recordings.score_all(self.model, files, seconds, self.degree, self.workers, self.about)
         for number, result in enumerate(progress(results, "scoring", total=len(files))):
             if isinstance(result, InputError):
                 self.failed[number] = str(result)

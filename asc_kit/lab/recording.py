@@ -1,9 +1,11 @@
 """10_your_recording: a file seen, heard and classified, and in plain words how far to trust what comes of it."""
 
 import html
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -59,14 +61,12 @@ class Classified:
     result : by windows of 10 s, as ``predict`` gives it
     timeline : by some twenty windows
     wave : (samples,) of the first minute, at the model's rate
-    unlike : for each window of 10 s whether it is unlike the training clips; empty where that is not known
     synthetic : made by the kit
     """
 
     result: Scored
     timeline: Scored
     wave: np.ndarray
-    unlike: tuple[bool, ...]
     synthetic: bool
 
     @property
@@ -110,17 +110,11 @@ class Listener:
         ------
         InputError : as `recordings.score`.
         """
-        result = recordings.score(self.model, file)
+        result = recordings.score(self.model, file, about=self.about)
         length = float(np.clip(round(result.segments[-1].end / COLUMNS), 1, WINDOW))
-        first, unlike = [], []
-        for window in recordings.windows(recordings.Source(file, self.rate), round(WINDOW * self.rate)):
-            if len(first) * WINDOW < FIRST:
-                first.append(window)
-            if self.about:
-                features = self.model.features(torch.from_numpy(window)[None])
-                unlike.append(bool(calibration.unlike(self.about, features)[0]))
-        wave = np.concatenate(first)[: round(FIRST * self.rate)]
-        return Classified(result, recordings.score(self.model, file, length), wave, tuple(unlike), synthetic(file))
+        windows = recordings.windows(recordings.Source(file, self.rate), round(WINDOW * self.rate))
+        wave = np.concatenate([*islice(windows, math.ceil(FIRST / WINDOW))])[: round(FIRST * self.rate)]
+        return Classified(result, recordings.score(self.model, file, length), wave, synthetic(file))
 
     def hear(self, seconds: float) -> Iterator[Heard]:
         """The system's microphone for some seconds, a label a second; it is kept nowhere.
@@ -142,7 +136,7 @@ class Listener:
         best = ", ".join(f"{classes[i]} {p[i]:.2f}" for i in np.argsort(-p, kind="stable")[:3])
         unsure = f"unsure: no class has a probability of {recordings.UNSURE:g}"
         verdict = f"{unsure if recordings.unsure(p) else classes[p.argmax()]}; the first are {best}"
-        doubts = [f"doubtful: {doubt}" for doubt in found.result.doubts]
+        doubts = [f"doubtful: {doubt}" for doubt in found.result.doubts if doubt != recordings.STRANGE]
         notes = [f"note: {note}" for note in found.result.notes]
         return [verdict, *doubts, *notes, *self._trust(found), *[MADE] * found.synthetic]
 
@@ -151,10 +145,11 @@ class Listener:
             yield (f"{self.missing}: what its probabilities are worth, and whether a recording is unlike the training "
                    "data, is not known")  # fmt: skip
             return
-        about, count, alarms = self.about, sum(found.unlike), self.about["profile"]["false_alarms"]
+        about, unlike, alarms = self.about, found.result.unlike, self.about["profile"]["false_alarms"]
         known = "" if alarms is None else f"; so are {alarms:.0%} of the held-out clips"
-        yield (f"unlike the training data: {count} of {len(found.unlike)} windows of {WINDOW:g} s{known}" if count
-               else "like the training data")  # fmt: skip
+        yield (f"unlike the training data: {sum(unlike)} of {len(unlike)} windows of {WINDOW:g} s{known}" if any(unlike)
+               else "like the training data" if unlike
+               else "whether it is unlike the training data is not known: its windows have another length")  # fmt: skip
         yield (f"temperature {about['temperature']:g}, not applied here: on the {about['clips']} held-out clips it "
                f"was fitted on, log loss is {about['log_loss_before']:.3f} without it, {about['log_loss_after']:.3f} "
                "with it")  # fmt: skip
