@@ -250,7 +250,7 @@ def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
         table.to_csv(part / "meta.csv", sep="\t", index=False, errors="backslashreplace")
     if loud:
         say(f"beyond full scale, clipped: {min(loud)}{f' and {len(loud) - 1} more' * (len(loud) > 1)}")
-    if rest:
+    if rest >= 0.05:  # what is shown as 0.0 s is rounding
         say(f"{rest:.1f} s at the ends of recordings are too short for a clip and left out")
 
 
