@@ -240,7 +240,7 @@ def _heard(window: _Window, probabilities: np.ndarray, features: torch.Tensor) -
     before = probabilities if stream.smoothed is None else stream.smoothed
     stream.smoothed = window.kept * before + (1 - window.kept) * probabilities
     seconds = features.shape[-2] * stream.model.config.features.hop / stream.model.config.features.sample_rate
-    known = known if recordings.comparable(stream.model, seconds) else None
-    unlike = bool(calibration.unlike(known, features[None])[0]) if known else None
+    told = known and recordings.comparable(stream.model, seconds)
+    unlike = bool(calibration.unlike(known, features[None])[0]) if told else None
     label = stream.model.classes[probabilities.argmax()]
     return Heard(**window.about, label=label, probabilities=probabilities, smoothed=stream.smoothed, unlike=unlike)

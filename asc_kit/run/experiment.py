@@ -204,7 +204,7 @@ class RunData:
         self.config, self.corpus, self.classes = config, corpus, corpus.classes
         if not corpus.labelled:
             raise InputError(f"dataset_root: {corpus.root} has no scene_label: a trained model can predict it "
-                             "(06_evaluate's other_root), but none can be trained on it")  # fmt: skip
+                             "(06_evaluate's other_root), but nothing can be trained on it or scored")  # fmt: skip
         if len(corpus.classes) == 1:
             raise InputError(f"dataset_root: every clip of {corpus.root} has the class {corpus.classes[0]!r}; give two "
                              "or more (is meta.csv missing, or a folder level too many?)")  # fmt: skip
