@@ -127,12 +127,13 @@ def train(
     """Train on recordings of your own, score it at places it never heard, and write models to take away."""
     from asc_kit.report import verdict
     from asc_kit.run import own, parameters
+    from asc_kit.run.workers import train_plan
 
     changes = parameters.resolve({"changes": dict}, parameters.typed(parameter)).get("changes", {})
     out = out or Path(f"{folder.resolve().name}-model")
     made = own.plan(folder, out, minutes, workers, skip_broken, seeds, **changes)
     if not plan:
-        own.train(made)
+        train_plan(made)
         print(verdict.write(made)[1])
 
 

@@ -192,7 +192,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 CODE = (
     "features", "augmentations", "blocks", "network", "trainer", "metrics", "beyond", "kernels", "data/audio",
     "data/containers", "data/corpus", "data/gains", "data/responses", "data/store", "deploy/calibration",
-    "deploy/compact", "deploy/folding", "deploy/predict", "run/checkpoint", "run/floors", "run/experiment",
+    "deploy/compact", "deploy/folding", "deploy/predict", "run/checkpoint", "run/data", "run/floors", "run/experiment",
 )  # fmt: skip
 PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validation"}  # a run's files, by clips
 

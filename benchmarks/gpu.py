@@ -31,7 +31,7 @@ from asc_kit.data.corpus import Corpus
 from asc_kit.deploy.predict import processing_device
 from asc_kit.features import LogMel
 from asc_kit.run import plan, recipes
-from asc_kit.run.experiment import RunData
+from asc_kit.run.data import RunData
 from asc_kit.trainer import READ_EVERY, Trainer
 from benchmarks import training
 

@@ -24,12 +24,14 @@ from asc_kit.common import cached, write_file
 from asc_kit.config import ROOT, cache, generator
 from asc_kit.data import responses
 from asc_kit.data.simulate import maker
+from asc_kit.data.store import open_store
 from asc_kit.deploy import calibration, compact
 from asc_kit.deploy.predict import scores
 from asc_kit.report import tables
 from asc_kit.report.evaluation import DIFFERENCES, SCORES, Scored, difference
 from asc_kit.report.predictions import read_probabilities, read_truth, score_table, together
 from asc_kit.run import experiment
+from asc_kit.run.data import RunData
 from asc_kit.run.runs import Run, place
 
 FOLDS = 5
@@ -80,7 +82,7 @@ def through(data: Path, files: tuple[Path, ...], fold: int) -> pd.DataFrame:
     _, rows = corpus.split(fold, run.recipe.folds, run.recipe.split_seed)
     models = {name: compact.load(_folder(name, fold) / "model.safetensors") for name in MODELS}
     rate = models["robust_network"].config.features.sample_rate
-    store, found = experiment.open_store(corpus, rate), []
+    store, found = open_store(corpus, rate), []
     measured = dict(zip(files, responses.read(files[0].parent, rate).numpy()))
     for file in unheard(files)[fold]:
         table = pd.DataFrame({"filename": rows.filename, "microphone": file.name})
@@ -193,7 +195,7 @@ def calibrate(data: Path, microphones: Path) -> None:
     fitted = calibration.fit(held_out.to_numpy(), labels)
     run = Run.of("results/small/all_clips.yaml", "both", 0, 1, str(data), "small", str(ROOT / "results"),
                  responses=str(microphones))  # fmt: skip
-    all_clips = experiment.RunData(run.config, experiment.open_corpus(run.recipe, data))
+    all_clips = RunData(run.config, experiment.open_corpus(run.recipe, data))
     draw, known = generator(0, "profile"), []
     for waves in all_clips.clips(all_clips.training, "measuring clips"):
         heard = all_clips.features(waves), all_clips.features(all_clips.recorder(waves, draw))

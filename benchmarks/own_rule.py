@@ -21,7 +21,7 @@ from asc_kit.config import generator
 from asc_kit.data import corpus
 from asc_kit.data.corpus import Corpus
 from asc_kit.run import floors, own
-from asc_kit.run.experiment import RunData
+from asc_kit.run.data import RunData
 from asc_kit.run.recipes import Recipe
 from asc_kit.trainer import Trainer
 

@@ -21,7 +21,7 @@ from asc_kit.common import InputError
 from asc_kit.config import Config
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import Store, open_store
-from asc_kit.run import experiment
+from asc_kit.run.data import RunData
 from asc_kit.run.recipes import Recipe
 from asc_kit.trainer import Trainer
 
@@ -129,7 +129,7 @@ def _ways(root: str, submission: str, steps: int, batch_size: int, seconds: floa
     training = dict(batch_size=batch_size, precision="float32" if plain else precision, selection="none", epochs=1)
     recipe = Recipe("benchmark", augmentation=dict(crop_seconds=seconds), training=training)
     config = recipe.config(submission)
-    work = experiment.RunData(config, corpora.read(root))
+    work = RunData(config, corpora.read(root))
     torch.manual_seed(0)
     net = network.build(config, len(work.classes))
     if plain:

@@ -14,7 +14,7 @@ from asc_kit.config import PARTS
 from asc_kit.data import corpus
 from asc_kit.deploy import compact
 from asc_kit.report.assumptions import CHOICES, table
-from asc_kit.run.experiment import RunData
+from asc_kit.run.data import RunData
 from asc_kit.run.recipes import Recipe
 from asc_kit.trainer import Trainer
 

@@ -21,7 +21,8 @@ from asc_kit.data import corpus, store
 from asc_kit.deploy import compact
 from asc_kit.report import evaluation, predictions, tables
 from asc_kit.run import floors
-from asc_kit.run.experiment import RunData, finish, open_corpus, prepare, train
+from asc_kit.run.data import RunData
+from asc_kit.run.experiment import finish, open_corpus, prepare, train
 from asc_kit.run.recipes import Recipe, load
 from asc_kit.run.rescore import predict_other
 from asc_kit.run.runs import Run
@@ -435,7 +436,7 @@ def test_a_step_on_another_device_stays_there(start, tiny, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "tolist", answer)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which knows no meta device
     monkeypatch.setattr(kernels, "PLAIN", True)  # what a GPU's tensors take
-    monkeypatch.setattr("asc_kit.run.experiment.processing_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr("asc_kit.run.data.processing_device", lambda name: torch.device("meta"))
     settings = start("2").config
     for domain in ("waveform", "log_mel"):
         changed = replace(settings, augmentation=replace(settings.augmentation, mixup_domain=domain))

@@ -27,6 +27,7 @@ from asc_kit.features import LogMel
 from asc_kit.report import verdict
 from asc_kit.run import floors, own
 from asc_kit.run.recipes import Recipe
+from asc_kit.run.workers import train_plan
 from benchmarks import own_rule
 
 BANDS = ((100, 300), (300, 700), (700, 1500), (1500, 2800), (2800, 4500), (4500, 7000))
@@ -160,14 +161,14 @@ def test_microphones_that_are_given_are_heard_by_both_systems(tmp_path):
         {"device_response": 0.5, "responses": str(tmp_path)},
     )
     made = own.plan(folder, tmp_path / "out", workers=1, epochs=1, **heard)
-    own.train(made)
+    train_plan(made)
     for run in (*made.runs("network"), *made.runs("logistic")):
         augmentation = run.about["config"]["augmentation"]
         assert re.fullmatch("mic_responses-[0-9a-f]{12}", augmentation["responses"]), run.title
         assert augmentation["device_response"] == 0.5
     soundfile.write(tmp_path / "other.wav", np.eye(1, 9)[0], 8000)  # what is whole was trained through one alone
     with pytest.raises(InputError, match="another configuration .augmentation.responses is"):
-        own.train(own.plan(folder, tmp_path / "out", workers=1, epochs=1, **heard))
+        train_plan(own.plan(folder, tmp_path / "out", workers=1, epochs=1, **heard))
     with pytest.raises(InputError, match="responses: without device_response no clip is heard"):
         own.plan(folder, tmp_path / "other", responses=str(tmp_path))
     with pytest.raises(InputError, match="network: both is not trained here"):

@@ -1,17 +1,13 @@
-"""Recordings of one's own: split by place, settings that fit them, and every fold trained by this process's workers.
+"""A plan for recordings of one's own: split by place, settings that fit them, and how long the training takes.
 
-A fold is a run as any other (`asc_kit.run.experiment`); `asc_kit.report.verdict` says what came of it.
+A fold is a run as any other (`asc_kit.run.experiment`); `asc_kit.run.workers` trains them all, and
+`asc_kit.report.verdict` says what came of it.
 """
 
 import json
 import math
-import multiprocessing
 import os
-import signal
-import sys
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +17,13 @@ import torch
 import yaml
 
 from asc_kit import kernels, network
-from asc_kit.common import InputError, progress, say, write_file
+from asc_kit.common import InputError, say, write_file
 from asc_kit.config import FLOORS, SETTINGS, cache, known
-from asc_kit.data import audio, corpus, demo, responses
+from asc_kit.data import audio, corpus, demo
 from asc_kit.data.corpus import Corpus
-from asc_kit.run import experiment, floors, recipes
+from asc_kit.data.store import open_store
+from asc_kit.run import floors, recipes
+from asc_kit.run.data import RunData
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import Run
 from asc_kit.trainer import Trainer
@@ -109,7 +107,7 @@ class Plan:
     def seconds(self) -> float:
         """Of a clip."""
         rate = self.recipe.config("logistic").features.sample_rate
-        return experiment.open_store(self.corpus, rate).length / rate
+        return open_store(self.corpus, rate).length / rate
 
     @property
     def minutes(self) -> float:
@@ -259,7 +257,7 @@ def _step_seconds(made: Plan) -> float:
     config, spent = made.recipe.config("network"), []
     torch.set_num_threads(config.training.threads)
     kernels.keep_memory()
-    data = experiment.RunData(config, made.corpus)
+    data = RunData(config, made.corpus)
     trainer = Trainer(network.build(config, len(data.classes)), config.training, 0, data.steps)
     trainer.network.train()
     for epoch in range(4):
@@ -293,63 +291,3 @@ def _yaml(recipe: Recipe) -> str:
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe).items()
               if value != getattr(Recipe(""), name)}  # fmt: skip
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
-def train(made: Plan) -> None:
-    """Train every run of a plan that is not whole.
-
-    Raises
-    ------
-    InputError : a run's fault, or it was told to stop; what is done is kept.
-    """
-    runs = [run for system in SYSTEMS for run in made.runs(system)]
-    for run in runs:
-        if run.about is not None:
-            run.refuse_other(run.about["data"]["fingerprint"])  # microphones may be others by now
-    todo = [run for run in runs if run.about is None]
-    steps = sum(made.steps(run) for run in todo if run.config.submission == "network")
-    context, usual = multiprocessing.get_context("spawn"), signal.getsignal(signal.SIGTERM)
-    done = context.Value("q")
-    told = done, str(made.out / "log.txt"), responses.FOLDERS
-    with ProcessPoolExecutor(made.workers, context, _begin, told) as pool:
-        waiting = {pool.submit(_train, run) for run in todo}
-        try:
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-            with progress(None, "training", total=steps, unit="step") as bar:
-                while waiting:
-                    ended, waiting = wait(waiting, 0.5, FIRST_COMPLETED)
-                    bar.update(done.get_obj().value - bar.n)  # no lock: a killed worker may hold it
-                    for future in ended:
-                        future.result()
-        except (InputError, KeyboardInterrupt, BrokenProcessPool) as error:
-            for child in multiprocessing.active_children():
-                child.terminate()  # a training saves what it has
-            pool.shutdown(cancel_futures=True)
-            if isinstance(error, InputError):
-                raise
-            why = "stopped" if isinstance(error, KeyboardInterrupt) else f"a worker died (see {made.out / 'log.txt'})"
-            raise InputError(f"{why}; what is done is kept, and the same command goes on") from None
-        finally:
-            signal.signal(signal.SIGTERM, usual)
-
-
-_done: Any = None  # of a worker: where all count their steps
-
-
-def _begin(done: Any, log: str, folders: dict[str, Path]) -> None:
-    """Ctrl+C reaches a worker by its parent alone, and its messages go to a file; it knows the same microphones."""
-    global _done
-    _done = done
-    responses.FOLDERS.update(folders)
-    os.setpgrp()
-    os.environ.pop("JPY_SESSION_NAME", None)
-    sys.stderr = open(log, "a", buffering=1)
-
-
-def _train(run: Run) -> None:
-    experiment.train(run, _count)
-
-
-def _count(trainer: Trainer) -> None:
-    with _done.get_lock():
-        _done.value += trainer.state.step > 0  # 0: an epoch has ended
