@@ -3,7 +3,6 @@
 import pandas as pd
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from asc_kit import network
 from asc_kit.blocks import FusedMBConv4, MBConv4
@@ -111,6 +110,8 @@ def children(net: nn.Module) -> pd.DataFrame:
 
 def multiply_accumulates(net: nn.Module, features: Features, seconds: float = 10.0) -> int:
     """Multiply-accumulates of the convolutions and products for one clip, counted while the built network runs."""
+    from torch.utils.flop_counter import FlopCounterMode  # here: its import takes half a second
+
     with FlopCounterMode(display=False) as counter:  # a multiplication and an addition are two
         _pass(net, features, seconds)
     return counter.get_total_flops() // 2

@@ -198,6 +198,26 @@ PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validatio
 
 
 @dataclass(frozen=True)
+class Demo(Checked):
+    """The SYNTHETIC corpus (`asc_kit.data.demo`); its size is that of the training fold unless it says evaluation.
+
+    Parameters
+    ----------
+    seed : of every random number
+    seconds : length of a clip
+    locations, evaluation_locations : places per scene class; none stands on both sides
+    segments, evaluation_segments : scenes per place
+    """
+
+    seed: int = at_least(0, 2021)
+    seconds: float = at_least(0.1, 10.0)
+    locations: int = at_least(1, 8)
+    segments: int = at_least(1, 4)
+    evaluation_locations: int = at_least(1, 3)
+    evaluation_segments: int = at_least(1, 1)
+
+
+@dataclass(frozen=True)
 class Config:
     """One run, resolved: all that its numbers depend on besides data and code."""
 

@@ -22,30 +22,10 @@ from scipy import fft, signal
 from scipy.io import wavfile
 
 from asc_kit.common import InputError, cached, locked, progress
-from asc_kit.common.checked import Checked, at_least
+from asc_kit.config import Demo
 from asc_kit.data.sounds import CITIES, RATE, SCENES, Segment, curve, synthesise
 
 TRAINING, UNSEEN = ("a", "b", "c", "s1", "s2", "s3"), ("s4", "s5", "s6")  # devices
-
-
-@dataclass(frozen=True)
-class Demo(Checked):
-    """Settings of the corpus; the size is that of the training fold unless it says evaluation.
-
-    Parameters
-    ----------
-    seed : of every random number
-    seconds : length of a clip
-    locations, evaluation_locations : places per scene class; none stands on both sides
-    segments, evaluation_segments : scenes per place
-    """
-
-    seed: int = at_least(0, 2021)
-    seconds: float = at_least(0.1, 10.0)
-    locations: int = at_least(1, 8)
-    segments: int = at_least(1, 4)
-    evaluation_locations: int = at_least(1, 3)
-    evaluation_segments: int = at_least(1, 1)
 
 
 @dataclass(frozen=True)
@@ -161,7 +141,7 @@ def _readme(demo: Demo) -> str:
             f"Mobile: no recording of any place, whatever its file names say. Settings: {settings}.\n")  # fmt: skip
 
 
-def build(root: str | Path, demo: Demo = Demo()) -> Path:
+def build(root: str | Path, demo: Demo) -> Path:
     """Write the corpus, whole or not at all; one that is there with the same settings is left as it is.
 
     Parameters

@@ -14,9 +14,8 @@ from torch import nn
 
 from asc_kit import complexity
 from asc_kit.blocks import FusedMBConv4, MBConv4
-from asc_kit.config import SYSTEMS, Features
+from asc_kit.config import SYSTEMS, Demo, Features
 from asc_kit.data.check import CLIPS, DEVICES, OFFICIAL, TRAINING_A, WITHDRAWN
-from asc_kit.data.demo import Demo
 from asc_kit.network import TABLE_1, Baseline, Network
 from asc_kit.report import evaluation, tables
 from asc_kit.run.recipes import Recipe

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix
 
 from asc_kit import metrics
 from asc_kit.common import InputError
@@ -52,6 +51,8 @@ class Scored:
     @property
     def confusion(self) -> np.ndarray:
         """(true class, predicted class) counts over all seeds."""
+        from sklearn.metrics import confusion_matrix  # here: its import takes a second
+
         rows = pd.concat(self.seeds.values())
         return confusion_matrix(rows.label, rows.predicted, labels=range(len(self.classes)))
 

@@ -20,7 +20,6 @@ from asc_kit import kernels, network
 from asc_kit.common import InputError, locked, say, write_file
 from asc_kit.config import CODE, FLOORS, ROOT, cache, code_digest, digest, generator, path
 from asc_kit.data import corpus as corpora
-from asc_kit.data import demo
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.store import Store, open_store
 from asc_kit.deploy import compact
@@ -45,6 +44,8 @@ def open_corpus(recipe: Recipe, dataset_root: str | Path | None = None) -> Corpu
     if recipe.synthetic is None:
         raise InputError(f"dataset_root: {recipe.name} needs a folder of recordings; give dataset_root "
                          f"(make reproduce EXPERIMENT={recipe.name} DATA=folder)")  # fmt: skip
+    from asc_kit.data import demo  # here: real recordings need not wait for scipy.signal
+
     name = digest(str(sorted(recipe.synthetic.items())), code_digest("data/demo", "data/sounds"))
     return corpora.read(demo.build(cache() / f"synthetic-{name}", demo.Demo(**recipe.synthetic)))
 

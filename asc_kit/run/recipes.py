@@ -10,7 +10,8 @@ import yaml
 
 from asc_kit.common import InputError
 from asc_kit.common.checked import Checked, at_least, between, fits
-from asc_kit.config import FLOORS, PARTS, SETTINGS, SYSTEMS, Config, Network, build, known, path
+from asc_kit.config import FLOORS, PARTS, SETTINGS, SYSTEMS, Config, Demo, Network, build, known, path
+from asc_kit.data.check import DEVICES
 
 EXPECTED = ("dataset", "clips", "training", "evaluation", "seconds", "bytes_a_sample")
 
@@ -165,8 +166,6 @@ def _checked(values: dict[str, Any], folder: Path) -> Recipe:
         raise InputError(f"expected: {expected}; give {', '.join(EXPECTED)}: the first a name, others above 0")
     if recipe.chosen_on and not path(recipe.chosen_on).is_file():
         raise InputError(f"chosen_on: {path(recipe.chosen_on)} is not there; name a table with a column filename")
-    from asc_kit.data.demo import DEVICES, Demo  # here: the corpus of a recipe is no part of a configuration
-
     known(dict.fromkeys(map(str, recipe.beyond or ())), DEVICES, "beyond")
     build(Demo, recipe.synthetic or {}, "synthetic")
     _check_networks(folder, [*recipe.configs(), *(config for _, config in recipe.variants())])
