@@ -47,7 +47,7 @@ reproduce: setup  ## train and report an experiment: [EXPERIMENT=demo] [DATA=fol
 	  $(if $(DATA)$(RESPONSES)$(CALLED),--config) $(if $(DATA),"dataset_root=$(shell realpath -ms -- "$(DATA)")") $(if $(CALLED),"name=$(CALLED)")$(if $(RESPONSES), "responses=$(shell realpath -ms -- "$(RESPONSES)")")
 endif
 
-# The report's experiment at its full size, with one epoch a system: some hours, and 24 GB in build/rehearsal.
+# The report's experiment at its full size, with one epoch a system: one to four hours, and 24 GB in build/rehearsal.
 rehearsal: setup  ## try the report's experiment on SYNTHETIC clips: [LISTS=folder] [WORK=folder] [SHARE=0.02] [CORES=4]
 	$(RUN)python -m benchmarks.rehearsal --cores $(CORES) $(if $(LISTS),--lists "$(LISTS)") \
 	  $(if $(WORK),--work "$(WORK)") $(if $(SHARE),--share $(SHARE))
