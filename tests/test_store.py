@@ -195,7 +195,7 @@ def test_a_cache_that_cannot_be_written_is_named(tiny, tmp_path, monkeypatch):
     ):
         store.open_store(corpus.read(tiny), 44100)
     with pytest.raises(InputError, match=f"ASC_CACHE: {cache} cannot be written, .*Not a directory.; give a folder"):
-        demo.build(cache / "demo")
+        demo.build(cache / "demo", demo.Demo())
 
 
 @pytest.mark.parametrize("error", [37, 95, 38])  # no locks, not supported, not implemented
