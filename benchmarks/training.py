@@ -1,13 +1,14 @@
 """What 11_performance measures, each in a process of its own, so that memory is that work's alone."""
 
-import json
+import importlib
+import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,19 @@ def random_corpus(folder: Path, clips: int, seconds: float) -> Path:
 
 
 def alone(function: str, *values: Any, module: str = "benchmarks.training") -> Any:
-    """Run a module's function in a new process of one thread; its result, which JSON can hold."""
-    code = f"import json; import {module} as b; print(json.dumps(b.{function}(*{values!r})))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=configuration.ROOT)
-    if done.returncode:
-        raise InputError(f"{function}: failed ({done.stderr.splitlines()[-1:]}); is there memory enough?")
-    return json.loads(done.stdout.splitlines()[-1])
+    """Run a module's function in a process of its own, forked from one that has imported the kit and no more."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torchaudio", "asc_kit.run.data", "asc_kit.trainer"])
+    with ProcessPoolExecutor(1, context) as pool:
+        try:
+            return pool.submit(_call, dict(os.environ), module, function, values).result()
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{function}: failed ({error!r}); is there memory enough?") from error
+
+
+def _call(environment: dict[str, str], module: str, function: str, values: tuple) -> Any:
+    os.environ.update(environment)  # the process that was forked may be older
+    return getattr(importlib.import_module(module), function)(*values)
 
 
 def opening(root: str) -> dict[str, float]:
