@@ -14,6 +14,7 @@ from scipy.io import wavfile
 from asc_kit.common import InputError
 from asc_kit.config import Features
 from asc_kit.data import demo, sounds
+from asc_kit.data.check import DEVICES as TAU
 from asc_kit.data.demo import DEVICES, RATE, SCENES, TRAINING, UNSEEN, Demo, apply_device, build
 from asc_kit.features import LogMel
 
@@ -95,7 +96,7 @@ def test_plan_of_the_default_corpus():
     assert {d for _, d in train} == set(TRAINING) and not set(TRAINING) & set(UNSEEN)
     assert not {s.location for s, _ in train} & {s.location for s, _ in evaluate}
     assert set(Counter((s.scene, d) for s, d in evaluate).values()) == {3}
-    assert len(evaluate) == 3 * len(SCENES) * len(DEVICES)
+    assert tuple(DEVICES) == TAU and len(evaluate) == 3 * len(SCENES) * len(DEVICES)
     assert 0.70 < sum(d == "a" for _, d in train) / len(train) < 0.76  # 73 % in TAU
     assert len({s.scene for s in segments}) == 10
     assert len({(s.location, s.scene, s.city) for s in segments}) == len({s.location for s in segments})

@@ -18,7 +18,7 @@ from torch import nn
 
 from asc_kit import kernels, network
 from asc_kit.common import InputError, locked, say, write_file
-from asc_kit.config import CODE, FLOORS, ROOT, cache, code_digest, digest, generator, path
+from asc_kit.config import CODE, FLOORS, ROOT, Demo, cache, code_digest, digest, generator, path
 from asc_kit.data import corpus as corpora
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.store import Store, open_store
@@ -47,7 +47,7 @@ def open_corpus(recipe: Recipe, dataset_root: str | Path | None = None) -> Corpu
     from asc_kit.data import demo  # here: real recordings need not wait for scipy.signal
 
     name = digest(str(sorted(recipe.synthetic.items())), code_digest("data/demo", "data/sounds"))
-    return corpora.read(demo.build(cache() / f"synthetic-{name}", demo.Demo(**recipe.synthetic)))
+    return corpora.read(demo.build(cache() / f"synthetic-{name}", Demo(**recipe.synthetic)))
 
 
 def train(run: Run, after_step: AfterStep = lambda trainer: None) -> Run:

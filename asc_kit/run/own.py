@@ -18,8 +18,8 @@ import yaml
 
 from asc_kit import kernels, network
 from asc_kit.common import InputError, say, write_file
-from asc_kit.config import FLOORS, SETTINGS, cache, known
-from asc_kit.data import audio, corpus, demo
+from asc_kit.config import FLOORS, SETTINGS, Demo, cache, known
+from asc_kit.data import audio, corpus
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.store import open_store
 from asc_kit.run import floors, recipes
@@ -41,7 +41,9 @@ HIDES = ("a class was recorded at one place alone, so clips of the same place ar
 
 def example() -> tuple[Path, dict[str, Any]]:
     """A small SYNTHETIC set in the place of recordings, and settings that end soon where the tests ask for it."""
-    made = demo.Demo(seconds=1.0, locations=2, evaluation_locations=1, segments=1)
+    from asc_kit.data import demo  # here: real recordings need not wait for scipy.signal
+
+    made = Demo(seconds=1.0, locations=2, evaluation_locations=1, segments=1)
     folder = demo.build(cache() / "synthetic-yours", made)
     return folder, {"epochs": 2} if os.environ.get("ASC_SMOKE") == "1" else {}
 
