@@ -55,7 +55,7 @@ def alone(function: str, *values: Any, module: str = "benchmarks.training") -> A
     with ProcessPoolExecutor(1, context) as pool:
         try:
             return pool.submit(_call, dict(os.environ), module, function, values).result()
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # whatever it was; of a process that was killed, that the pool broke
             raise InputError(f"{function}: failed ({error!r}); is there memory enough?") from error
 
 

@@ -137,3 +137,11 @@ def test_ways_that_differ_are_not_compared(monkeypatch):
     monkeypatch.setattr(speed, "alone", lambda _, name, *rest, module: {"probabilities": said[name]})
     with pytest.raises(InputError, match="differ by 0.003 in a probability"):
         speed.labelling(1, 1)
+
+
+def test_a_measurement_that_fails_says_which_and_why(monkeypatch):
+    """And takes its environment from here, though the process that it is forked from may be older."""
+    with pytest.raises(InputError, match="opening: failed .*/nowhere: no such folder"):
+        benchmark.alone("opening", "/nowhere")
+    monkeypatch.setenv("ASC_CACHE", "/another")
+    assert str(benchmark.alone("cache", module="asc_kit.config")) == "/another"
