@@ -14,10 +14,22 @@ import typer
 
 from asc_kit.common import InputError, say
 
-AllowCode = Annotated[bool, typer.Option("--allow-code", help="import the network's class that the model file names")]
+
+def _look_here(allowed: bool) -> bool:
+    """A class that may be imported is looked for in the current folder, too."""
+    if allowed:
+        from asc_kit import network
+
+        network.PLACES.append(Path.cwd())
+    return allowed
+
+
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", callback=_look_here, help="import, and so run, the class that the file names")
+]
 ModelFile = Annotated[Path, typer.Argument(help="model.safetensors or compact.safetensors")]
 Parameters = Annotated[
-    list[str], typer.Option("-p", help="NAME=VALUE, a setting of asc_kit/config.py; may be repeated")
+    list[str], typer.Option("-p", help="NAME=VALUE of asc_kit/config.py, or of a notebook's parameters; repeatable")
 ]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
 
@@ -148,7 +160,7 @@ def size(model: ModelFile, allow_code: AllowCode = False) -> None:
 @app.command()
 def export(
     model: ModelFile,
-    out: Annotated[Path, typer.Option(help="the ONNX file: waveform in, probabilities out")],
+    out: Annotated[Path, typer.Option(help="the ONNX file: waveform (batch, samples) in, probabilities out")],
     allow_code: AllowCode = False,
 ) -> None:
     """Write a model as one ONNX file that classifies waveforms, with its features inside."""
@@ -181,11 +193,11 @@ def predict(
     files: Annotated[list[Path] | None, typer.Argument(help="recordings, and folders of them")] = None,
     top: Annotated[int | None, typer.Option(min=1, help="classes shown of each recording")] = None,
     json: Annotated[bool, typer.Option("--json", help="a list of file, label, probabilities")] = False,
-    segments: Annotated[float | None, typer.Option(help="seconds of a timeline's segments, 1 to 60")] = None,
+    segments: Annotated[float | None, typer.Option(help="windows of 1 to 60 s in place of 10, with labels")] = None,
     temperature: Annotated[str, typer.Option(help="a number, or fitted: the model's temperature.json")] = "1",
     manifest: Annotated[Path | None, typer.Option(help="a list of recordings, one a line, in place of files")] = None,
     root: Annotated[Path | None, typer.Option(help="folder that a manifest's names count from; else its own")] = None,
-    out: Annotated[Path | None, typer.Option(help="write a manifest's rows in the DCASE output format there")] = None,
+    out: Annotated[Path | None, typer.Option(help="with --manifest: its rows, in the DCASE output format")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="recordings at once; else one for each core")] = None,
     allow_code: AllowCode = False,
 ) -> None:

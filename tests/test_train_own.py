@@ -131,6 +131,22 @@ def test_every_model_can_be_taken_away(trained):
     np.testing.assert_allclose(alone["both"], mean / mean.sum(1, keepdims=True), atol=2e-3)
 
 
+@pytest.mark.long
+def test_a_network_of_ones_own_is_trained_beside_the_recordings_and_taken_away(tmp_path):
+    """By a class of a module in the current folder, which a later command imports only where it is told to."""
+    (tmp_path / "mine.py").write_text((ROOT / "examples" / "own_network.py").read_text())
+    folder, given = machines(tmp_path / "machines", classes=2), ("-p", "network=mine:Small", "-p", "epochs=1")
+    done = subprocess.run([*COMMAND, folder.name, *given], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    model, file = "machines-model/network/model.safetensors", str(next(folder.rglob("*.wav")))
+    predict = [sys.executable, "-m", "asc_kit", "predict", model, file]
+    done = subprocess.run(predict, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and "give --allow-code" in done.stderr
+    done = subprocess.run([*predict, "--allow-code"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and "machine" in done.stdout
+    assert not (tmp_path / "machines-model" / "both").exists()  # it is of the report's network alone
+
+
 @pytest.mark.parametrize(
     ("changes", "style"),
     [({}, {}), (dict(relative=0.5, activation="relu"), dict(relative=0.5, activation="relu")),
@@ -157,7 +173,7 @@ def test_microphones_that_are_given_are_heard_by_both_systems(tmp_path):
     """A worker is another process, which is not given their folder by name."""
     soundfile.write(tmp_path / "click.wav", np.eye(1, 8)[0], 8000)
     folder, heard = (
-        machines(tmp_path / "machines", classes=2, rooms=2),
+        machines(tmp_path / "machines", classes=2),
         {"device_response": 0.5, "responses": str(tmp_path)},
     )
     made = own.plan(folder, tmp_path / "out", workers=1, epochs=1, **heard)

@@ -71,7 +71,7 @@ def pairs(correlation: float = CORRELATION) -> pd.DataFrame:
     Returns
     -------
     system, against, points, half (the 95 % interval's, in points) and p by clip and by place, and needed: the
-    correlation above which the difference, by place, is larger than chance
+    correlation above which the difference, by place, is larger than chance; -1: any is
     """
     seven = tables.published(7).query("column == 'accuracy'").set_index("row").value.astype(float) / 100
     everything = published().set_index("row").loc["average"]
@@ -85,5 +85,5 @@ def pairs(correlation: float = CORRELATION) -> pd.DataFrame:
             error = ratio * math.sqrt((first + second - 2 * correlation * both) / everything.clips)
             row |= {f"half_by_{by}": 100 * Z * error, f"p_by_{by}": 2 * stats.norm.sf(abs(difference) / error)}
         shown = everything.clips * (difference / (Z * everything.accuracy_ratio)) ** 2
-        rows.append(row | {"needed": (first + second - shown) / (2 * both)})
+        rows.append(row | {"needed": max(-1.0, (first + second - shown) / (2 * both))})
     return pd.DataFrame(rows)

@@ -49,7 +49,9 @@ def write(plan: Plan) -> tuple[str, str]:
     home = _link(plan.out / "best", best)
     model = home / "model.safetensors"
     program, onnx = ".venv/bin/asc-kit" if CHECKOUT else "asc-kit", home / "model.onnx"
-    ways = [f"Hear and see it:   {plan.out / 'report.html'}", f"Classify a file:   {program} predict {model} FILE",
+    allow = " --allow-code" if best == "network" and plan.final(best).config.architecture.foreign else ""
+    ways = [f"Hear and see it:   {plan.out / 'report.html'}",
+            f"Classify a file:   {program} predict {model} FILE{allow}",
             f"Take it with you:  {onnx if onnx.exists() else model} (and MODEL_CARD.md beside it)"]  # fmt: skip
     return best, "\n".join([*lines, "", *ways])
 

@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from asc_kit import network
 from asc_kit.common import InputError, progress
 from asc_kit.data import responses
 from asc_kit.run import experiment
@@ -69,6 +70,7 @@ def _begin(done: Any, log: str, folders: dict[str, Path]) -> None:
 
 
 def _train(run: Run) -> None:
+    network.trust(run.config.architecture.network, Path.cwd())  # which this command named
     experiment.train(run, _count)
 
 
