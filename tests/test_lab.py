@@ -367,6 +367,17 @@ def test_the_state_of_results_is_that_of_its_files(run):
     assert overview.state(run.home).empty
 
 
+def test_the_committed_table_of_00_is_of_the_committed_results():
+    """nbval cannot compare it: whoever has run the demo has a row more."""
+    book = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", as_version=4)
+    (shown,) = [out.data["text/html"] for cell in book.cells for out in cell.get("outputs", []) if "data" in out]
+    rows = overview.state(ROOT / "results").set_index("experiment")
+    names = [name for name in rows.index if f"<th>{name}</th>" in shown]
+    assert {"control", "tau2022", "tut2017"} <= set(names) and len(names) == shown.count("results/")
+    for name in names:
+        assert shown.count(f"<td>{rows.accuracy[name]}</td>") and shown.count(f"<td>{rows['log loss'][name]}</td>"), name
+
+
 def test_every_notebook_is_on_the_map_and_has_its_picture():
     book = json.loads((ROOT / "notebooks" / "00_start_here.ipynb").read_text())
     text = "".join("".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown")
