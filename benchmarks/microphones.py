@@ -6,11 +6,13 @@ A fold's network hears the measured microphones of other makers than those it is
 scored once by the recorder itself, and every microphone once by clips of unheard places. A run that is there is left as
 it is; once all folds are, ``microphones.tsv`` has every clip through every microphone of its fold, and the tables that
 follow from it are written, and the temperature of ``results/small``. The plain recipe's networks are those of
-``results/tut2017``.
+``results/tut2017``, of one seed.
 """
 
 import argparse
 import shutil
+from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -34,15 +36,17 @@ from asc_kit.run import experiment
 from asc_kit.run.data import RunData
 from asc_kit.run.runs import Run, place
 
-FOLDS = 5
-# of "both": the mean of their log probabilities, which network.Both gives
-PARTS = ("robust_network", "robust_logistic")
+FOLDS, SEEDS = 5, (0, 1)
+# Two as one model, the mean of their log probabilities, which network.Both gives.
+PARTS = {"both": ("robust_network", "robust_logistic"), "plain_both": ("plain", "logistic")}
 HOME = ROOT / "results" / "small_folds"
 TRUTH = ROOT / "results" / "tut2017" / "truth.tsv"  # of the same clips
 # system -> experiment and submission
 MODELS = {"robust_network": (HOME, "2"), "robust_logistic": (HOME, "robust_logistic"),
           "plain": (ROOT / "results" / "tut2017", "2"), "logistic": (HOME, "logistic")}  # fmt: skip
-SYSTEMS = ("both", *MODELS)
+SYSTEMS = (*PARTS, *MODELS)
+# system -> its twin without microphones
+AGAINST = {"both": "plain_both", "robust_network": "plain", "robust_logistic": "logistic"}
 CLEAN = "the recorder itself"
 
 
@@ -62,30 +66,37 @@ def heard(files: tuple[Path, ...], fold: int) -> Path:
     return folder
 
 
+def seeds(system: str) -> tuple[int, ...]:
+    """Those that a system was trained with."""
+    return SEEDS if system in AGAINST else SEEDS[:1]
+
+
 def train(data: Path, files: tuple[Path, ...], fold: int) -> None:
-    """The network and the logistic regressions of a fold by config/small.yaml."""
-    for system in ("logistic", "robust_logistic", "2"):
-        through = {} if system == "logistic" else {"responses": str(heard(files, fold))}
-        place = fold, str(data), HOME.name, str(HOME.parent)
-        experiment.finish(experiment.train(Run.of("config/small.yaml", system, 0, *place, **through)))
+    """The networks and the logistic regressions of a fold by config/small.yaml."""
+    place, robust = (fold, str(data), HOME.name, str(HOME.parent)), {"responses": str(heard(files, fold))}
+    experiment.finish(experiment.train(Run.of("config/small.yaml", "logistic", 0, *place)))
+    for seed, system in product(SEEDS, ("robust_logistic", "2")):
+        experiment.finish(experiment.train(Run.of("config/small.yaml", system, seed, *place, **robust)))
 
 
-def through(data: Path, files: tuple[Path, ...], fold: int) -> pd.DataFrame:
-    """Every clip of a fold through every microphone that it is scored through, by every system.
+def through(data: Path, files: tuple[Path, ...], fold: int, seed: int) -> pd.DataFrame:
+    """Every clip of a fold through every microphone that it is scored through, by every system of a seed.
 
     Returns
     -------
-    filename, microphone; for each of `SYSTEMS` its label, and the probability of the true class, in four digits
+    filename, microphone, seed; for each of the systems its label, and the probability of the true class, in four digits
     """
+    systems = [system for system in SYSTEMS if seed in seeds(system)]
     run = Run.of("config/small.yaml", "2", 0, fold, str(data), HOME.name, str(HOME.parent))
     corpus = experiment.open_corpus(run.recipe, data)
     _, rows = corpus.split(fold, run.recipe.folds, run.recipe.split_seed)
-    models = {name: compact.load(_folder(name, fold) / "model.safetensors") for name in MODELS}
+    files_of = {name: _folder(name, fold, seed) / "model.safetensors" for name in MODELS if name in systems}
+    models = {name: compact.load(file) for name, file in files_of.items()}
     rate = models["robust_network"].config.features.sample_rate
     store, found = open_store(corpus, rate), []
     measured = dict(zip(files, responses.read(files[0].parent, rate).numpy()))
     for file in unheard(files)[fold]:
-        table = pd.DataFrame({"filename": rows.filename, "microphone": file.name})
+        table = pd.DataFrame({"filename": rows.filename, "microphone": file.name, "seed": seed})
         likely = {}
         for name, model in models.items():
 
@@ -94,8 +105,9 @@ def through(data: Path, files: tuple[Path, ...], fold: int) -> pd.DataFrame:
                 return model.probabilities(torch.from_numpy(recorded).float())
 
             likely[name] = pd.DataFrame(scores(model, store, rows, torch.device("cpu"), way), columns=model.classes)
-        likely["both"] = together(*(likely[name] for name in PARTS))
-        for name in SYSTEMS:
+        for name in systems:
+            if name in PARTS:
+                likely[name] = together(*(likely[part] for part in PARTS[name]))
             table[f"{name}_label"] = likely[name].idxmax(axis=1).to_numpy()
             true = likely[name].columns.get_indexer(rows.scene_label)
             table[f"{name}_true"] = [f"{p:.4g}" for p in likely[name].to_numpy()[np.arange(len(rows)), true]]
@@ -103,23 +115,23 @@ def through(data: Path, files: tuple[Path, ...], fold: int) -> pd.DataFrame:
     return pd.concat(found)
 
 
-def _folder(model: str, fold: int) -> Path:
+def _folder(model: str, fold: int, seed: int = 0) -> Path:
     home, submission = MODELS[model]
-    return home / place(submission, 0, fold)
+    return home / place(submission, seed, fold)
 
 
-def _probabilities(truth: pd.DataFrame, system: str, fold: int) -> pd.DataFrame:
+def _probabilities(truth: pd.DataFrame, system: str, fold: int, seed: int = 0) -> pd.DataFrame:
     """Of the clips of a fold as the recorder itself recorded them."""
-    names = PARTS if system == "both" else (system,)
-    found = [read_probabilities(_folder(name, fold) / "predictions.tsv", truth) for name in names]
-    return together(*found) if system == "both" else found[0]
+    files = [_folder(name, fold, seed) / "predictions.tsv" for name in PARTS.get(system, (system,))]
+    found = [read_probabilities(file, truth) for file in files]
+    return together(*found) if len(found) > 1 else found[0]
 
 
-def clips(truth: pd.DataFrame, microphones: pd.DataFrame, system: str) -> pd.DataFrame:
+def clips(truth: pd.DataFrame, microphones: pd.DataFrame, system: str, seed: int = 0) -> pd.DataFrame:
     """A row a clip and microphone, `CLEAN` included: filename, microphone, correct, loss, label, identifier."""
-    found = pd.concat([_probabilities(truth, system, fold) for fold in range(1, FOLDS + 1)])
+    found = pd.concat([_probabilities(truth, system, fold, seed) for fold in range(1, FOLDS + 1)])
     clean = score_table(found, truth, TRUTH).assign(microphone=CLEAN).reset_index()
-    other = microphones.join(truth, on="filename")
+    other = microphones[microphones.seed.eq(str(seed))].join(truth, on="filename")
     other["correct"] = other[f"{system}_label"].eq(other.scene_label).astype(float)
     other["loss"] = -np.log(other[f"{system}_true"].astype(float).clip(lower=metrics.SMALLEST))
     numbers = dict(zip(clean.scene_label, clean.label))
@@ -128,38 +140,57 @@ def clips(truth: pd.DataFrame, microphones: pd.DataFrame, system: str) -> pd.Dat
 
 
 def table(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
-    """The systems by the recorder itself and through unheard microphones, and what each has over plain.
+    """The systems by the recorder itself and through unheard microphones, and what each has over its plain twin.
 
     Returns
     -------
     system, through, accuracy and log loss with intervals from resampled places, least_accuracy (through one
-    microphone), n, differences from plain
+    microphone, mean over seeds), n, seeds, differences from `AGAINST`
     """
     made = []
     for kind in (CLEAN, "unheard microphones"):
         found = {}
         for system in SYSTEMS:
-            rows = clips(truth, microphones, system)
-            rows = rows[rows.microphone.eq(CLEAN) == (kind == CLEAN)].set_index("filename")
-            found[system] = Scored(system, {0: rows})  # of a clip the mean over its microphones
-            least = "" if kind == CLEAN else rows.groupby("microphone")[["correct", "label"]].apply(_macro).min()
+            rows = {seed: clips(truth, microphones, system, seed) for seed in seeds(system)}
+            rows = {seed: part[part.microphone.eq(CLEAN) == (kind == CLEAN)] for seed, part in rows.items()}
+            # of a clip the mean over its microphones
+            found[system] = Scored(system, {seed: part.set_index("filename") for seed, part in rows.items()})
+            least = "" if kind == CLEAN else _each(rows.values()).accuracy.min()
             made.append({"system": system, "through": kind, "least_accuracy": least} | found[system].row())
         for row in made[-len(SYSTEMS) :]:
-            row |= difference(found[row["system"]], found["plain"]) if row["system"] != "plain" else {}
-    scores = [name for name in SCORES if not name.endswith("_std")]
-    return pd.DataFrame(made)[["system", "through", *scores, "least_accuracy", "n", *DIFFERENCES]]
+            if usual := AGAINST.get(row["system"]):
+                row |= {"against": usual} | difference(found[row["system"]], found[usual])
+    return pd.DataFrame(made)[["system", "through", *SCORES, "least_accuracy", "n", "seeds", "against", *DIFFERENCES]]
 
 
 def by_microphone(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
-    """microphone, maker, n, and the networks' accuracy and log loss, the worst for both first."""
+    """microphone, maker, n, and accuracy and log loss, means over seeds; the worst for both first."""
     found = {}
     for system in ("both", "robust_network", "plain"):
-        groups = clips(truth, microphones, system).query("microphone != @CLEAN").groupby("microphone")
-        found |= {f"{system}_accuracy": groups[["correct", "label"]].apply(_macro),
-                  f"{system}_log_loss": groups.loss.mean(), "n": groups.size()}  # fmt: skip
+        each = _each(clips(truth, microphones, system, seed).query("microphone != @CLEAN") for seed in seeds(system))
+        found |= {f"{system}_accuracy": each.accuracy, f"{system}_log_loss": each.log_loss, "n": each.n}
     made = pd.DataFrame(found).sort_values("both_accuracy").reset_index()
     made.insert(1, "maker", made.microphone.map(maker))
     return made
+
+
+def by_scene(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
+    """scene_label, clips, places, and both's accuracy by the recorder and through microphones, means over seeds."""
+    rows = pd.concat(clips(truth, microphones, "both", seed) for seed in seeds("both"))
+    rows = rows.assign(scene_label=rows.filename.map(truth.scene_label), clean=rows.microphone.eq(CLEAN))
+    groups = truth.groupby("scene_label")
+    made = pd.DataFrame({"clips": groups.size(), "places": groups.identifier.nunique()})
+    for name, part in (("recorder", rows[rows.clean]), ("microphones", rows[~rows.clean])):
+        made[f"{name}_accuracy"] = part.groupby(["scene_label", "filename"]).correct.mean().groupby(level=0).mean()
+    return made.reset_index()
+
+
+def _each(seeds: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """By microphone, means over seeds of `clips`: accuracy (the mean of the classes), log_loss; n clips."""
+    groups = [rows.groupby("microphone") for rows in seeds]
+    parts = [pd.DataFrame({"accuracy": group[["correct", "label"]].apply(_macro), "log_loss": group.loss.mean(),
+                           "n": group.size()}) for group in groups]  # fmt: skip
+    return pd.concat(parts).groupby(level=0).mean().astype({"n": int})
 
 
 def _macro(rows: pd.DataFrame) -> float:
@@ -175,9 +206,10 @@ def main() -> None:
     data, files = given.data.resolve(), responses.files(given.responses.resolve())
     for fold in given.folds:
         train(data, files, fold)
-    if all((_folder("robust_network", fold) / "run.json").exists() for fold in range(1, FOLDS + 1)):
+    parts = list(product(range(1, FOLDS + 1), SEEDS))
+    if all((_folder("robust_network", *part) / "run.json").exists() for part in parts):
         torch.set_num_threads(1)
-        found = pd.concat([through(data, files, fold) for fold in range(1, FOLDS + 1)])
+        found = pd.concat([through(data, files, *part) for part in parts])
         write_file(HOME / "microphones.tsv", found.to_csv(sep="\t", index=False))
         (HOME / "truth.tsv").unlink(missing_ok=True)  # no experiment: each fold has another configuration
         write()
@@ -211,6 +243,7 @@ def write() -> None:
     truth, found = read_truth(TRUTH), pd.read_csv(HOME / "microphones.tsv", sep="\t", dtype=str)
     tables.write_one(table(truth, found), HOME, "microphones", "Places and microphones that training never heard.")
     tables.write_one(by_microphone(truth, found), HOME, "by_microphone", "Through each unheard microphone.")
+    tables.write_one(by_scene(truth, found), HOME, "by_scene", "Both, by scene.")
 
 
 if __name__ == "__main__":

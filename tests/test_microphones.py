@@ -32,12 +32,13 @@ def test_every_clip_went_through_the_microphones_of_its_own_fold_alone(found):
     parts = {fold: {file.name for file in part} for fold, part in microphones.unheard(FILES).items()}
     scored = []
     for fold in parts:
-        home = microphones._folder("robust_network", fold)
-        clips = pd.read_csv(home / "predictions.tsv", sep="\t").filename
-        rows = found[found.filename.isin(clips)]
-        assert set(rows.microphone) == parts[fold] and len(rows) == len(clips) * len(parts[fold])
-        about = json.loads((home / "run.json").read_text())
-        assert about["config"]["fold"] == fold and about["config"]["augmentation"]["device_response"] == 0.8
+        for seed in microphones.SEEDS:
+            home = microphones._folder("robust_network", fold, seed)
+            clips = pd.read_csv(home / "predictions.tsv", sep="\t").filename
+            rows = found[found.filename.isin(clips) & found.seed.eq(str(seed))]
+            assert set(rows.microphone) == parts[fold] and len(rows) == len(clips) * len(parts[fold])
+            config = json.loads((home / "run.json").read_text())["config"]
+            assert (config["fold"], config["seed"]) == (fold, seed) and config["augmentation"]["device_response"] == 0.8
         scored += list(clips)
     assert sorted(scored) == sorted(read_truth(microphones.TRUTH).index) and len(scored) == 392
 
@@ -46,7 +47,8 @@ def test_the_tables_follow_from_the_predictions(found, tmp_path):
     truth = read_truth(microphones.TRUTH)
     tables.write_one(microphones.table(truth, found), tmp_path, "microphones", "")
     tables.write_one(microphones.by_microphone(truth, found), tmp_path, "by_microphone", "")
-    for name in ("microphones.csv", "by_microphone.csv"):
+    tables.write_one(microphones.by_scene(truth, found), tmp_path, "by_scene", "")
+    for name in ("microphones.csv", "by_microphone.csv", "by_scene.csv"):
         assert (tmp_path / "tables" / name).read_text() == (microphones.HOME / "tables" / name).read_text()
 
 
@@ -56,21 +58,26 @@ def test_its_numbers_by_other_means(found):
     usual = pd.read_csv(ROOT / "results/tut2017/tables/table_7.csv").set_index("submission").loc["2"]
     plain = made.loc[(microphones.CLEAN, "plain")]
     assert plain[["accuracy", "log_loss"]].to_list() == pytest.approx(usual[["accuracy", "log_loss"]].to_list())
-    truth, right = read_truth(microphones.TRUTH), []
-    for fold in range(1, 6):  # of both: the most likely by the product
-        parts = [pd.read_csv(microphones._folder(name, fold) / "predictions.tsv", sep="\t", index_col=0)
-                 for name in microphones.PARTS]  # fmt: skip
-        product = parts[0].iloc[:, 1:] * parts[1].iloc[:, 1:].loc[parts[0].index]
-        right.append(product.idxmax(axis=1) == truth.scene_label[product.index])
-    right = pd.concat(right)
-    both = right.groupby(truth.scene_label[right.index]).mean().mean()
-    assert made.loc[(microphones.CLEAN, "both")].accuracy == pytest.approx(both) and len(right) == 392
+    truth, recalls = read_truth(microphones.TRUTH), []
+    for seed in microphones.SEEDS:  # of both: the most likely by the product
+        right = []
+        for fold in range(1, 6):
+            parts = [pd.read_csv(microphones._folder(name, fold, seed) / "predictions.tsv", sep="\t", index_col=0)
+                     for name in microphones.PARTS["both"]]  # fmt: skip
+            product = parts[0].iloc[:, 1:] * parts[1].iloc[:, 1:].loc[parts[0].index]
+            right.append(product.idxmax(axis=1) == truth.scene_label[product.index])
+        right = pd.concat(right)
+        recalls.append(right.groupby(truth.scene_label[right.index]).mean())
+    both = sum(recalls) / len(recalls)
+    assert made.loc[(microphones.CLEAN, "both")].accuracy == pytest.approx(both.mean()) and len(right) == 392
+    scenes = pd.read_csv(microphones.HOME / "tables/by_scene.csv").set_index("scene_label")
+    assert scenes.recorder_accuracy.to_dict() == pytest.approx(both.to_dict()) and scenes.clips.sum() == 392
     each = pd.read_csv(microphones.HOME / "tables/by_microphone.csv").set_index("microphone")
     for name, rows in found.groupby("microphone"):
         true = truth.loc[rows.filename].scene_label.to_numpy()
-        right = pd.Series(rows.robust_network_label.to_numpy() == true).groupby(true).mean().mean()
+        right = pd.Series(rows.robust_network_label.to_numpy() == true).groupby([rows.seed.to_numpy(), true]).mean()
         loss = -np.log(rows.robust_network_true.astype(float)).mean()
-        assert (right, loss) == pytest.approx(
+        assert (right.groupby(level=0).mean().mean(), loss) == pytest.approx(
             tuple(each.loc[name, ["robust_network_accuracy", "robust_network_log_loss"]])
         )
     assert each.robust_network_accuracy.min() == pytest.approx(

@@ -172,10 +172,7 @@ def test_the_mean_reads_features_as_its_network_does():
 def test_microphones_that_are_given_are_heard_by_both_systems(tmp_path):
     """A worker is another process, which is not given their folder by name."""
     soundfile.write(tmp_path / "click.wav", np.eye(1, 8)[0], 8000)
-    folder, heard = (
-        machines(tmp_path / "machines", classes=2),
-        {"device_response": 0.5, "responses": str(tmp_path)},
-    )
+    folder, heard = (machines(tmp_path / "machines", classes=2), {"device_response": 0.5, "responses": str(tmp_path)})
     made = own.plan(folder, tmp_path / "out", workers=1, epochs=1, **heard)
     train_plan(made)
     for run in (*made.runs("network"), *made.runs("logistic")):

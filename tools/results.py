@@ -26,6 +26,7 @@ EXPERIMENTS = {
 }
 TOGETHER = {"tut2017": "TUT 2017, five folds, 392 clips", "tau2022_folds": "TAU 2022, five folds, 745 clips",
             "tau2022": "TAU 2022, official split, three seeds, 275 clips"}  # fmt: skip
+MICROPHONES = "TUT 2017, five folds of places and of makers; with microphones two seeds, without one"
 SHOWN = ("baseline", *NETWORKS, "robust")
 DEVICES = {
     "a, the recorder": ("a",),
@@ -103,11 +104,10 @@ def _unseen(home: Path) -> list[str]:
     lines = []
     for name, title in EXPERIMENTS.items():
         if (home / name / "tables" / "floors_unseen.csv").exists():
-            table = _read(home, name, "floors_unseen")
-            for _, row in table[(table.against == "logistic") & table.submission.isin(NETWORKS)].iterrows():
-                lines.append(f"On the {row.n} clips that did not choose the recipe ({title}), "
-                             f"{_system(row.submission)} − logistic: {_difference(row)} "
-                             f"({_link(name, 'floors_unseen')}).")  # fmt: skip
+            table = _read(home, name, "floors_unseen").query("against == 'logistic' and submission in @NETWORKS")
+            found = [f"{_system(row.submission)} − logistic: {_difference(row)}" for _, row in table.iterrows()]
+            lines.append(f"On the {table.n.iloc[0]} clips that did not choose the recipe ({title}), {'; '.join(found)} "
+                         f"({_link(name, 'floors_unseen')}).")  # fmt: skip
     return lines
 
 
@@ -129,10 +129,10 @@ def _microphones(home: Path) -> str:
     shown = tables.pretty(table)
     for index, row in table.iterrows():
         least = "" if pd.isna(row.least_accuracy) else f" (least {row.least_accuracy:.1%})"
-        rows.append({_link("small_folds", "microphones", "TUT 2017, five folds of places and of makers, one seed"):
-                     f"{row.system}, by {row.through}",
+        rows.append({_link("small_folds", "microphones", MICROPHONES): f"{row.system}, by {row.through}",
                      "accuracy; log loss": f"{shown.accuracy[index]}{least}; {shown['log loss'][index]}",
-                     "difference from plain": "–" if row.system == "plain" else _difference(row)})  # fmt: skip
+                     "difference from the same without microphones":
+                         _difference(row) if pd.notna(row.accuracy_difference) else "–"})  # fmt: skip
     return tables.markdown(pd.DataFrame(rows))
 
 
