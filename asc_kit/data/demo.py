@@ -9,12 +9,14 @@ cost, is built into it. Its accuracies say that the machinery finds that, and no
 Every random number comes from a generator seeded by what it is for, so that the same settings give the same bytes.
 """
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.random import default_rng
 from scipy import fft, signal
 from scipy.io import wavfile
@@ -121,8 +123,9 @@ def _write(folder: Path, demo: Demo) -> None:
     (folder / "audio").mkdir()
     (folder / "evaluation_setup").mkdir()
     segments = list(plan(demo))
-    made = Parallel(n_jobs=-1, return_as="generator")(delayed(_record)(segment, demo, folder) for segment in segments)
-    rows = list(progress(made, "synthetic scenes", total=len(segments)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most time is spent in FFTs, which leave the interpreter free
+        made = pool.map(partial(_record, demo=demo, folder=folder), segments)
+        rows = list(progress(made, "synthetic scenes", total=len(segments)))
     train = [row for segment, part in zip(segments, rows) if not segment.evaluation for row in part]
     evaluate = [row for segment, part in zip(segments, rows) if segment.evaluation for row in part]
     _table(folder / "meta.csv", "filename scene_label identifier source_label", train + evaluate)
