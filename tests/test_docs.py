@@ -194,10 +194,16 @@ def test_what_is_said_of_unheard_microphones_is_in_the_tables():
     worst = f"{100 * unheard.least_accuracy['both']:.0f} %"
     assert f"{worst} through the worst of them" in results and f"the difference is {gain}" in results
     assert f"has {cell(unheard.loc['plain_both'])}: the difference" in results
-    assert f"cost accuracy: {own.removesuffix(' %')} against {cell(clean.loc['plain_both'])}, {cost}" in results
+    assert (
+        f"the recipe costs accuracy: {own.removesuffix(' %')} against {cell(clean.loc['plain_both'])}, {cost}"
+        in results
+    )
+    like = _points(clean.loc["robust_logistic"])  # where nothing but microphones differs
+    assert f"no such cost is shown ({like})" in results and like.replace(" points", "") in card
+    assert clean.accuracy_difference_low["robust_logistic"] < 0 < clean.accuracy_difference_high["robust_logistic"]
     assert f"costs accuracy: {cost} against" in card and clean.accuracy_difference_high["both"] < 0
     rows = {"**both, as this model is**": "both", "its network alone": "robust_network",
-            "its logistic regression alone": "robust_logistic", "both, no microphones": "plain_both",
+            "its logistic regression alone": "robust_logistic", "(`config/tut2017.yaml`)": "plain_both",
             "(`results/tut2017`)": "plain", "a logistic regression, no microphones": "logistic"}  # fmt: skip
     for name, row in rows.items():
         full = row in ("both", "plain_both")
@@ -210,7 +216,7 @@ def test_what_is_said_of_unheard_microphones_is_in_the_tables():
         assert f"| {name} | {row.clips:.0f}, {row.places:.0f} | {right} |" in card
     assert f"(392 clips, {scenes.places.sum()} places)" in card
     each = pd.read_csv(ROOT / "results/small_folds/tables/by_microphone.csv").iloc[0]
-    assert f"one of 30, {each.microphone.removesuffix('.wav').replace('_', ' ')}, by {each.n} clips" in card
+    assert f"one of 30, {each.microphone.removesuffix('.wav').replace('_', ' ')}, scored on {each.n} clips" in card
     model = compact.load(ROOT / "results/small/model.safetensors")
     assert (model.config.submission, model.config.split) == ("both", "all")
     assert f"{model.parameters:,} parameters" in card
@@ -220,16 +226,17 @@ def test_what_is_said_of_unheard_microphones_is_in_the_tables():
                                             clean.accuracy["plain_both"], unheard.accuracy["plain_both"])
     )  # fmt: skip
     assert f"has {here} through the original recorder, and {there} on average and {worst} at worst" in models
-    assert f"without such training it has {without.removesuffix(' %')} and {apart} (" in models
+    assert f"the two have {without.removesuffix(' %')} and {apart} (" in models
     assert f"falls from {100 * clean.accuracy['plain']:.0f} to {plain}" in readme
-    assert f"have {there} there, and {here} on the recorder, where the two without filters have {without}" in readme
-    assert f"its recipe had {here} at new places, {there} filtered as above; a guess has 7 %" in readme
     assert (
-        f"then has {there} on clips filtered by microphones that it never heard, where without them it has {apart}"
-        in yours
+        f"have {there} there and {here} on the recorder; without filters {apart.removesuffix(' %')} and {without}"
+        in readme
     )
-    assert f"on the recorder itself it has {here}, without them {without}." in yours
-    assert f"{there} with `config/small.yaml`, {plain} with the report's network alone" in claims
+    assert f"its recipe had {here} at new places, {there} filtered as above; a guess has 7 %" in readme
+    assert f"then has {there} on clips filtered by microphones that it never heard, where by the plain recipe" in yours
+    assert f"it has {apart} ([results](results.md))" in yours
+    assert f"on the recorder itself it has {here}, by the plain recipe {without}." in yours
+    assert f"{there} with `config/small.yaml`, {apart} by the plain recipe (its network alone {plain})" in claims
 
 
 def _points(row):
@@ -310,6 +317,20 @@ def test_what_it_says_of_devices_and_floors_is_in_the_tables():
     assert (floors.accuracy_difference_low < 0).all() and (floors.log_loss_difference_high > 0).all()
     assert (floors.loc[["baseline", "1", "2", "3", "4", "robust"]].log_loss_difference_low > 0).all()
     assert set(floors.index[floors.accuracy_difference_high < 0]) == {"3", "robust"}
+
+
+def test_what_it_says_of_floors_holds_without_the_clips_that_chose_the_settings():
+    assert "what is said here of networks and floors holds there, too" in " ".join(page.PAGE.read_text().split())
+    found = {name: pd.read_csv(ROOT / "results" / name / "tables/floors_unseen.csv", dtype={"submission": str})
+             for name in ("tau2022", "tau2022_folds", "tut2017")}  # fmt: skip
+    split = found["tau2022"].query("against == 'logistic'").set_index("submission")
+    assert (split.accuracy_difference_low < 0).all() and (split.log_loss_difference_low > 0).all()
+    assert set(split.index[split.accuracy_difference_high < 0]) == {"3", "robust"} and set(split.n) == {270}
+    folds = found["tau2022_folds"].query("submission == '2' and against != 'even guess'")
+    assert (folds.accuracy_difference_low < 0).all() and (folds.accuracy_difference_high > 0).all()
+    assert (folds.log_loss_difference_low < 0).all() and (folds.log_loss_difference_high > 0).all()
+    tut = found["tut2017"].query("submission == '2' and against == 'logistic'").iloc[0]
+    assert tut.accuracy_difference_low > 0 > tut.log_loss_difference_high
 
 
 def test_what_it_says_of_the_baseline_is_in_the_predictions():

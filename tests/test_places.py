@@ -67,3 +67,4 @@ def test_pairs_by_clip_are_the_paired_test_of_such_predictions():
     assert row.p_by_clip < row.p_by_place and row.half_by_place > 2 * row.half_by_clip
     at = places.pairs(row.needed).set_index(["system", "against"]).loc[("4", "2")]
     assert at.p_by_place == pytest.approx(0.05) and at.half_by_place == pytest.approx(at.points)
+    assert places.pairs().set_index(["system", "against"]).needed[("1", "baseline")] == -1  # at any correlation

@@ -131,6 +131,19 @@ def test_every_model_can_be_taken_away(trained):
     np.testing.assert_allclose(alone["both"], mean / mean.sum(1, keepdims=True), atol=2e-3)
 
 
+def test_a_network_that_torch_cannot_export_is_taken_away_without_its_onnx_file(tmp_path, monkeypatch):
+    """As one that takes a single length, whose verdict must not be lost for that."""
+    file = tmp_path / "model.onnx"
+    file.write_text("an older model's")
+
+    def refuse(*given):
+        raise InputError("export: torch cannot write this network as ONNX")
+
+    monkeypatch.setattr("asc_kit.deploy.onnx.export", refuse)
+    assert verdict._export(None, file) == "not written: export: torch cannot write this network as ONNX"
+    assert not file.exists()
+
+
 @pytest.mark.long
 def test_a_network_of_ones_own_is_trained_beside_the_recordings_and_taken_away(tmp_path):
     """By a class of a module in the current folder, which a later command imports only where it is told to."""
@@ -142,8 +155,10 @@ def test_a_network_of_ones_own_is_trained_beside_the_recordings_and_taken_away(t
     predict = [sys.executable, "-m", "asc_kit", "predict", model, file]
     done = subprocess.run(predict, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "give --allow-code" in done.stderr
-    done = subprocess.run([*predict, "--allow-code"], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0 and "machine" in done.stdout
+    done = subprocess.run([*predict, "--json", "--allow-code"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0 and json.loads(done.stdout)[0]["label"] in ("machine 1", "machine 2")
+    card = (tmp_path / "machines-model" / "network" / "MODEL_CARD.md").read_text()
+    assert "`mine:Small`: these commands need its module" in card
     assert not (tmp_path / "machines-model" / "both").exists()  # it is of the report's network alone
 
 

@@ -105,6 +105,8 @@ def _unseen(home: Path) -> list[str]:
     for name, title in EXPERIMENTS.items():
         if (home / name / "tables" / "floors_unseen.csv").exists():
             table = _read(home, name, "floors_unseen").query("against == 'logistic' and submission in @NETWORKS")
+            if table.empty:
+                continue
             found = [f"{_system(row.submission)} − logistic: {_difference(row)}" for _, row in table.iterrows()]
             lines.append(f"On the {table.n.iloc[0]} clips that did not choose the recipe ({title}), {'; '.join(found)} "
                          f"({_link(name, 'floors_unseen')}).")  # fmt: skip
@@ -131,7 +133,7 @@ def _microphones(home: Path) -> str:
         least = "" if pd.isna(row.least_accuracy) else f" (least {row.least_accuracy:.1%})"
         rows.append({_link("small_folds", "microphones", MICROPHONES): f"{row.system}, by {row.through}",
                      "accuracy; log loss": f"{shown.accuracy[index]}{least}; {shown['log loss'][index]}",
-                     "difference from the same without microphones":
+                     "difference from the plain recipe's":
                          _difference(row) if pd.notna(row.accuracy_difference) else "–"})  # fmt: skip
     return tables.markdown(pd.DataFrame(rows))
 

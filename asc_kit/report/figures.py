@@ -63,7 +63,8 @@ def _points(axis: plt.Axes, table: pd.DataFrame, name: str, at: np.ndarray, scal
 def _rows(labels: pd.Series) -> tuple[plt.Figure, tuple[plt.Axes, plt.Axes], np.ndarray]:
     """A row a label, accuracy on the left and log loss on the right."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.36 * len(labels) + 1.4), sharey=True)
-    axes[0].set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.5, -0.5))
+    axes[0].set(yticks=range(len(labels)), yticklabels=labels)
+    axes[0].invert_yaxis()
     return figure, axes, np.arange(len(labels))
 
 
@@ -71,6 +72,8 @@ def by_part(table: pd.DataFrame, key: str, ours: str = OURS) -> tuple[plt.Figure
     """Accuracy and log loss by mel bins, class or device (Table 2, 3 or 4); real ones beside the report's."""
     comparable = not table.note.str.contains("synthetic").any()
     figure, axes, places = _rows(table[key].astype(str) + table.n.map(" ({} clips)".format))
+    if not comparable:
+        axes[0].set_ylim(len(table) - 0.5, -0.5)  # a row that was not run, too
     for axis, name in zip(axes, ("accuracy", "log_loss")):
         _points(axis, table, name, places - 0.1 * comparable, label=ours)
         if comparable:

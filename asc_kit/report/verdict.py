@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from asc_kit import network
-from asc_kit.common import write_file
+from asc_kit.common import InputError, write_file
 from asc_kit.config import CHECKOUT, Config, Network
 from asc_kit.data.store import open_store
 from asc_kit.deploy import compact, predict
@@ -205,6 +205,9 @@ def _export(model: compact.Model, file: Path) -> str:
         onnx.export(model, file)
     except ModuleNotFoundError as error:
         return f"not written: {error.name} is not installed"
+    except InputError as error:  # someone else's network may not allow it; it is trained, and the verdict is wanted
+        file.unlink(missing_ok=True)
+        return f"not written: {error}"
     return ""
 
 

@@ -155,12 +155,13 @@ def plan(
     if (kind := changes.get("network")) in (*FLOORS, "both"):
         raise InputError(f"network: {kind} is not trained here; a logistic regression and the mean of both are made in "
                          "any case")  # fmt: skip
-    if kind:
-        network.trust(kind, Path.cwd())
     if changes.get("responses", "off") not in ("off", False):
         changes["responses"] = str(Path(changes["responses"]).absolute())  # from the current folder, as the recordings
         heard = {name: changes[name] for name in ("responses", "device_response") if name in changes}
         Recipe("given").config("2", **heard)  # whose faults show before the recordings are read
+    if kind:
+        network.trust(kind, Path.cwd())
+        network.probe(Recipe("given", systems={"network": {"n_mels": 64, **changes}}).config("network"))
     folder, workers = folder.resolve(), workers or len(os.sched_getaffinity(0))
     file, kept = out / "recipe.yaml", out / "command.json"
     command = {"folder": str(folder), "minutes": minutes, "skip_broken": skip_broken, "seeds": seeds,
@@ -259,8 +260,6 @@ def _fitted(made: Plan, minutes: float | None, changes: dict[str, Any]) -> Plan:
 def _step_seconds(made: Plan) -> float:
     """What a training step takes here: the least of three, after one that allocates memory."""
     config, spent = made.recipe.config("network"), []
-    if config.architecture.foreign:
-        network.probe(config, len(made.corpus.classes))
     torch.set_num_threads(config.training.threads)
     kernels.keep_memory()
     data = RunData(config, made.corpus)
