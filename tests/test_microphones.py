@@ -72,6 +72,9 @@ def test_its_numbers_by_other_means(found):
     assert made.loc[(microphones.CLEAN, "both")].accuracy == pytest.approx(both.mean()) and len(right) == 392
     scenes = pd.read_csv(microphones.HOME / "tables/by_scene.csv").set_index("scene_label")
     assert scenes.recorder_accuracy.to_dict() == pytest.approx(both.to_dict()) and scenes.clips.sum() == 392
+    right = found.both_label.eq(truth.scene_label[found.filename].to_numpy()).groupby(found.filename).mean()
+    through = right.groupby(truth.scene_label[right.index]).mean()
+    assert scenes.microphones_accuracy.to_dict() == pytest.approx(through.to_dict())
     each = pd.read_csv(microphones.HOME / "tables/by_microphone.csv").set_index("microphone")
     for name, rows in found.groupby("microphone"):
         true = truth.loc[rows.filename].scene_label.to_numpy()
