@@ -255,10 +255,10 @@ def _least(work: Callable[[], Any], repeats: int = 5) -> float:
     return min(seconds[1:])
 
 
-def starting(root: str) -> dict[str, float]:
+def starting(root: str, batch_size: int, seconds: float) -> dict[str, float]:
     """Seconds from nothing to the first batch of a run on a built store, with the imports."""
     code = ("import torch; torch.set_num_threads(1); from benchmarks import training as b; "
-            f"next(b._ways({root!r}, '2', 1, 64, 8.0, 'bfloat16')[0])")  # fmt: skip
+            f"next(b._ways({root!r}, '2', 1, {batch_size}, {seconds}, 'bfloat16')[0])")  # fmt: skip
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True, cwd=configuration.ROOT)
     return {"seconds": time.perf_counter() - started}

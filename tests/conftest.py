@@ -1,15 +1,21 @@
 """Fixtures: everything the tests derive goes to a temporary folder, and notebooks run their recipe's smoke part."""
 
+import io
 import os
 import shutil
+import sys
 import tempfile
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+
+from asc_kit.__main__ import run_app
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -77,3 +83,21 @@ def real(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"real recordings not here: {name} is not beside the repository (shared/data/{name})")
     return folder
+
+
+def cli(*arguments: object) -> CompletedProcess[str]:
+    """The command line, from the repository's root, in this process: torch need not be imported anew."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    status: int | str | None = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["asc-kit", *map(str, arguments)])
+        patch.chdir(ROOT)
+        try:
+            run_app()
+        except SystemExit as end:
+            status = end.code
+    if isinstance(status, str):  # which Python prints as it ends
+        print(status, file=err)
+        status = 1
+    texts = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return CompletedProcess(sys.argv, status or 0, *texts)

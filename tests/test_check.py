@@ -2,14 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT, real, write_corpus
+from conftest import cli, real, write_corpus
 
 from asc_kit.common import InputError
 from asc_kit.data import check
@@ -189,27 +187,25 @@ def test_two_silent_clips_are_no_twins(tiny):
     assert {kind: len(found) for kind, found in check.check(tiny).faults.items()} == {"silent": 2}
 
 
-def command(*arguments: object) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "asc_kit", "check", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
-    )
+def checked(*arguments: object) -> tuple[int, str, str]:
+    done = cli("check", *arguments)
     return done.returncode, done.stdout, done.stderr
 
 
 def test_command_line_tells_whole_by_its_exit_status(tiny):
     """File names as TAU's make no TAU of a small data set, and nothing is missing from it."""
     fold(tiny, list(range(8)), list(range(8, 12)))
-    status, text, errors = command(tiny)
+    status, text, errors = checked(tiny)
     assert (status, errors) == (0, "") and text.endswith(f"\n{tiny}: whole\n")
     assert text.startswith("data set with file names of TAU Urban Acoustic Scenes 2020 Mobile, development: 12 clips")
     assert f"  12 files: {USUAL}\n" in text and "training: 8 clips\n" in text and "evaluation: 4 clips\n" in text
     (tiny / CLIP).unlink()
-    status, text, errors = command("--json", tiny)
+    status, text, errors = checked("--json", tiny)
     found = json.loads(text)
     assert (status, errors, found["whole"]) == (1, "", False) and list(found["faults"]["missing"]) == [CLIP]
     assert found["formats"] == {USUAL: 11} and sum(found["sides"].values()) == 12
     (tiny / "meta.csv").write_text("name,label\n")
-    status, text, errors = command(tiny)
+    status, text, errors = checked(tiny)
     assert (status, text) == (1, "") and errors.startswith(
         f"error: {tiny / 'meta.csv'}: its first line names no column 'filename'"
     )

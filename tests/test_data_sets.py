@@ -2,13 +2,11 @@
 
 import io
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, write_corpus
+from conftest import cli, write_corpus
 from test_fetch import root, shop  # noqa: F401  fixtures
 
 from asc_kit.common import InputError
@@ -44,10 +42,7 @@ def archives(shop, tmp_path):  # noqa: F811
 
 
 def said(root: Path) -> tuple[int, str]:  # noqa: F811
-    done = subprocess.run(
-        [sys.executable, "-m", "asc_kit", "check", str(root)], cwd=ROOT, capture_output=True, text=True
-    )
-    assert "Traceback" not in done.stderr
+    done = cli("check", root)
     return done.returncode, done.stdout
 
 

@@ -182,7 +182,7 @@ def kill_and_go_on(start, submission, moments):
         assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("submission", ["1", "baseline"])
+@pytest.mark.parametrize("submission", ["1", pytest.param("baseline", marks=pytest.mark.long)])
 def test_killed_and_started_again_gives_the_same_bytes(start, submission):
     """Once in a step, once more while a checkpoint is written."""
     kill_and_go_on(start, submission, [MOMENTS[0], random.Random(submission).choice(MOMENTS[1:3])])

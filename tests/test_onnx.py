@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import soundfile
 import torch
-from conftest import ROOT, real
+from conftest import ROOT, cli, real
 from test_folding import CLASSES, trained
 
 from asc_kit.common import InputError
@@ -50,21 +50,25 @@ def noise(seconds, batch=1, seed=0):
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory):
-    """Model and session of a system, exported once: the exporter takes ten seconds."""
+    """A system's model, and a folder with its file m and its x.onnx; made once: the exporter takes ten seconds."""
     made = {}
 
     def get(submission):
         if submission not in made:
-            wanted = model(tmp_path_factory.mktemp("models"), submission, folded=submission in ("2", "baseline"))
-            made[submission] = wanted, session(exporting.build(wanted))
+            home = tmp_path_factory.mktemp("exported")
+            wanted = model(home, submission, folded=submission in ("2", "baseline"))
+            exporting.export(wanted, home / "x.onnx")
+            assert sorted(file.name for file in home.iterdir()) == ["m", "x.onnx"]
+            made[submission] = wanted, home
         return made[submission]
 
     return get
 
 
-@pytest.mark.parametrize("submission", ["1", "2", "4", "baseline"])
+@pytest.mark.parametrize("submission", [pytest.param("1", marks=pytest.mark.long), "2", "4", "baseline"])
 def test_equals_pytorch_for_any_length_and_batch(exports, submission):
-    wanted, run = exports(submission)
+    wanted, home = exports(submission)
+    run = session(onnx.load(home / "x.onnx"))
     for seconds, batch in ((1, 1), (1, 5), (1.7, 2), (3.0001, 1), (10, 1), (690 * 64 / RATE, 1)):
         waves = noise(seconds, batch)
         (got,) = run.run(None, {"waveform": waves})
@@ -122,18 +126,8 @@ def test_split_is_worth_it():
     assert p * q == 2760 and 2 * (p // 2 + 1) * 2760 + 4 * q * 1002 < 2 * 1002 * 2760 / 14  # than the dense basis
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """A model, and a folder with its file m and its x.onnx."""
-    home = tmp_path_factory.mktemp("exported")
-    wanted = model(home, "2", folded=True)
-    exporting.export(wanted, home / "x.onnx")
-    assert sorted(file.name for file in home.iterdir()) == ["m", "x.onnx"]
-    return wanted, home
-
-
-def test_one_file_tells_what_it_is(exported):
-    wanted, home = exported
+def test_one_file_tells_what_it_is(exports):
+    wanted, home = exports("2")
     made = onnx.load(home / "x.onnx")
     onnx.checker.check_model(made, full_check=True)
     assert not any(constant.external_data for constant in made.graph.initializer)
@@ -160,10 +154,10 @@ def test_real_recordings_of_several_lengths(submission):
         assert np.abs(got - wanted.probabilities(torch.from_numpy(waves))).max() <= 1e-5  # as the README says
 
 
-def test_example_needs_onnxruntime_and_soundfile_alone(exported, tmp_path):
+def test_example_needs_onnxruntime_and_soundfile_alone(exports, tmp_path):
     example = ROOT / "examples" / "classify_onnx.py"
     assert "torch" not in example.read_text() and "asc_kit" not in example.read_text()
-    (wanted, home), waves = exported, noise(1.5)
+    (wanted, home), waves = exports("2"), noise(1.5)
     soundfile.write(tmp_path / "x.wav", waves[0], RATE, subtype="FLOAT")
     command = [sys.executable, str(example), str(home / "x.onnx"), str(tmp_path / "x.wav")]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
@@ -201,18 +195,14 @@ def test_refusals_are_one_line_and_leave_nothing(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "m"]
 
 
-def command(*words):
-    done = subprocess.run([sys.executable, "-m", "asc_kit", *map(str, words)], cwd=ROOT, capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_command_line_gives_the_same_bytes(exported, tmp_path):
-    _, home = exported
-    code, out, _ = command("export", home / "m", "--out", tmp_path / "x.onnx")
-    assert code == 0 and out.strip() == str(tmp_path / "x.onnx")
+def test_command_line_gives_the_same_bytes(exports, tmp_path):
+    _, home = exports("2")
+    done = cli("export", home / "m", "--out", tmp_path / "x.onnx")
+    assert done.returncode == 0 and done.stdout.strip() == str(tmp_path / "x.onnx")
     assert (tmp_path / "x.onnx").read_bytes() == (home / "x.onnx").read_bytes()
     (tmp_path / "bad").write_bytes(b"\x80\x04K\x01.")
     for words in (("export", tmp_path / "bad", "--out", tmp_path / "y.onnx"), ("size", tmp_path / "bad")):
-        code, out, error = command(*words)
-        assert code == 1 and not out and error.count("\n") == 1 and "is no whole safetensors file" in error
+        done = cli(*words)
+        assert done.returncode == 1 and not done.stdout and done.stderr.count("\n") == 1
+        assert "is no whole safetensors file" in done.stderr
     assert not (tmp_path / "y.onnx").exists()

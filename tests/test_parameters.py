@@ -155,6 +155,7 @@ def test_plain_papermill(echo, tmp_path):
     assert papermill(echo, out, "-p", "name", 4, "-y", "changes: {mixup_alpha: 0.3}") == ["4", 0, {"mixup_alpha": 0.3}]
     assert "name: is a text, and was read as 10 " in papermill(echo, out, "-p", "name", "010")
     assert papermill(echo, out, "-r", "name", "010")[0] == "010"
+    assert "parameters: unknown epoch" in papermill(echo, out, "-p", "epoch", 1)
 
 
 @pytest.mark.long

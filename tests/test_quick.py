@@ -94,9 +94,8 @@ def test_float16_arithmetic_stays_as_it_is(tmp_path):
     assert quickened(model) is model
 
 
-def test_the_ways_agree():  # how fast they are, results/performance/scoring.csv says
-    times = speed.labelling(1, 1)
-    assert times["largest difference"] < speed.NEAR
+def test_the_table_has_a_row_a_way():  # notebook 11 runs them: it ends where two of them differ in a probability
+    times = {name: dict.fromkeys(speed.CLOCKS, 10.0 * n) for n, name in enumerate(speed.MAKERS, 2)}
     table = {row["what"]: row for row in speed.rows(times, dict.fromkeys(speed.CLOCKS, 2500.0))}
     assert list(table) == ["asc_kit", "plain", "ONNX Runtime", "cold start of predict"]
     assert table["plain"]["of_plain"] == 1 and table["cold start of predict"]["milliseconds"] == 2500

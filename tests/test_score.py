@@ -1,14 +1,12 @@
 """python -m asc_kit score: any system's predictions, against scikit-learn and against an independent computation."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
-from conftest import ROOT
+from conftest import cli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -246,9 +244,7 @@ def test_differences_from_another_system_are_paired(tmp_path):
 
 def test_command(tmp_path):
     p, truth, out = write(tmp_path, *case(6))
-    command = [sys.executable, "-m", "asc_kit", "score", str(p), "--truth", str(truth), "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = cli("score", p, "--truth", truth, "--out", out)
     assert done.returncode == 0 and done.stdout.startswith("accuracy\t") and (out / "table_3.csv").exists()
-    command[4] = str(tmp_path / "nowhere.csv")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = cli("score", tmp_path / "nowhere.csv", "--truth", truth, "--out", out)
     assert done.returncode == 1 and "nowhere.csv: cannot be read" in done.stderr and not done.stdout

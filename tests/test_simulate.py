@@ -1,14 +1,12 @@
 """Devices simulated from measured responses: who hears what, how it sounds, and every fault in a line."""
 
 import hashlib
-import sys
-from subprocess import run
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import write_corpus
+from conftest import cli, write_corpus
 
 from asc_kit.common import InputError
 from asc_kit.data import corpus, responses, simulate
@@ -190,8 +188,7 @@ def test_faults_are_one_line_and_leave_nothing(name, message, data, microphones,
 
 
 def test_command_prints_the_folder_and_refuses_in_a_line(data, microphones, tmp_path):
-    command = [sys.executable, "-m", "asc_kit", "simulate", data, "--responses", microphones, "--out", tmp_path / "out"]
-    done, again = (run(command, capture_output=True, text=True) for _ in range(2))
+    done, again = (cli("simulate", data, "--responses", microphones, "--out", tmp_path / "out") for _ in "12")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out'}\n")
     assert again.returncode == 1 and again.stderr.count("\n") == 1 and "is there already" in again.stderr
 

@@ -4,15 +4,13 @@ import hashlib
 import io
 import json
 import re
-import subprocess
-import sys
 import tarfile
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, cli
 from test_onnx import CLASSES, RATE, model, noise
 
 from asc_kit.common import InputError
@@ -186,17 +184,10 @@ def test_what_is_no_page_is_not_written_into(made, quick, tmp_path):
     assert [file.name for file in (tmp_path / "site").iterdir()] == ["index.html"]
 
 
-def command(*words):
-    done = subprocess.run(
-        [sys.executable, "-m", "asc_kit", "web", *map(str, words)], cwd=ROOT, capture_output=True, text=True
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
 def test_command_line(tmp_path):
-    code, out, _ = command("--help")
-    assert code == 0 and "--out" in out and "--runtime" in out
-    assert command("m")[0] == 2  # no folder
+    done = cli("web", "--help")
+    assert done.returncode == 0 and "--out" in done.stdout and "--runtime" in done.stdout
+    assert cli("web", "m").returncode == 2  # no folder
     model(tmp_path, "1")
     for words, said in (
         ((tmp_path / "m", "--out", tmp_path / "page", "--runtime", tmp_path / "no.tgz"), "no.tgz: No such file"),
@@ -205,6 +196,6 @@ def test_command_line(tmp_path):
             "has another digest than onnxruntime-web",
         ),
     ):
-        code, out, error = command(*words)
-        assert code == 1 and not out and error.count("\n") == 1 and said in error
+        done = cli("web", *words)
+        assert done.returncode == 1 and not done.stdout and done.stderr.count("\n") == 1 and said in done.stderr
     assert not (tmp_path / "page").exists()
