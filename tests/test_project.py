@@ -1,12 +1,13 @@
 """The files around the library: what a platform reads, and the claims that a reviewer repeats."""
 
 import re
+import shlex
 import subprocess
 import tomllib
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, cli
 
 ROWS = [line.split(" | ") for line in (ROOT / "docs" / "claims.md").read_text().splitlines() if line.endswith(" |")][1:]
 QUICK = [row for row in ROWS if re.fullmatch(r"\d+ s", row[2])]
@@ -16,7 +17,7 @@ FORMS = [("workflows", "github-workflows"), ("ISSUE_TEMPLATE", "github-issue-for
 @pytest.mark.parametrize("folder, schema", FORMS)
 def test_what_github_reads_is_of_its_form(folder, schema, tmp_path):
     files = sorted(file for file in (ROOT / ".github" / folder).glob("*.yml") if file.name != "config.yml")
-    assert len(files) == 2
+    assert len(files) > 1
     command = [ROOT / ".venv/bin/check-jsonschema", "--builtin-schema", f"vendor.{schema}"]
     assert subprocess.run([*command, *files]).returncode == 0
     broken = tmp_path / "broken.yml"
@@ -46,7 +47,11 @@ def test_every_claim_has_a_command_and_a_time():
 @pytest.mark.parametrize("row", QUICK, ids=lambda row: row[0].strip("| ")[:40])
 def test_a_claim_is_what_its_command_prints(row, tmp_path):
     command = row[1].strip().strip("`").replace("build/score", str(tmp_path / "score"))
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
+    program, *arguments = shlex.split(command)
+    if program == ".venv/bin/asc-kit":
+        done = cli(*arguments)
+    else:
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
     printed = " ".join(done.stdout.split())
     expected = re.findall(r"`([^`]+)`", row[3])
     assert done.returncode == 0, done.stderr

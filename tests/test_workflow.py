@@ -89,8 +89,11 @@ def test_errors_are_one_line_and_the_exit_status_tells(tmp_path, arguments, stat
 
 
 def test_executed_copies_of_equal_runs_are_equal_bytes(tmp_path):
+    cells = [nbformat.v4.new_code_cell("n: int = 1  # clips", metadata={"tags": ["parameters"]}),
+             nbformat.v4.new_code_cell("print(n)"), nbformat.v4.new_markdown_cell("the end")]  # fmt: skip
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "book.ipynb")
     for name in ("a", "b"):
-        batch.execute("notebooks/00_start_here.ipynb", tmp_path / f"{name}.ipynb", {"results_dir": "results"})
+        batch.execute(tmp_path / "book.ipynb", tmp_path / f"{name}.ipynb", {"n": 2})
     assert (tmp_path / "a.ipynb").read_bytes() == (tmp_path / "b.ipynb").read_bytes()
 
 
