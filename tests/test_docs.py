@@ -9,7 +9,7 @@ import pandas as pd
 from conftest import ROOT
 
 from asc_kit.deploy import compact
-from asc_kit.report import ablation, evaluation, words
+from asc_kit.report import ablation, evaluation, tables, words
 from asc_kit.run import recipes
 from tools import results as page
 
@@ -142,8 +142,8 @@ def test_both_together_have_the_lower_log_loss_without_the_clips_that_chose_the_
     assert "Without the clips that chose the settings its log loss is lower than either's, too" in page.PAGE.read_text()
     for name, chosen, n in (("tut2017", "tut2017", 298), ("tau2022_folds", "tau2022", 625)):
         left_out = pd.read_csv(ROOT / "results" / chosen / "chosen_on.tsv", sep="\t").filename
-        scored = evaluation.load(ROOT / "results" / name, recipes.load(f"config/{name}.yaml")).scored
-        both = page._both(ROOT / "results" / name, "2", "logistic")
+        results = evaluation.load(ROOT / "results" / name, recipes.load(f"config/{name}.yaml"))
+        both, scored = tables.together_scored(results, "2", "logistic"), results.scored
         sides = [replace(one, seeds={seed: rows.drop(left_out, errors="ignore") for seed, rows in one.seeds.items()})
                  for one in (both, scored["2"], scored["logistic"])]  # fmt: skip
         for other in sides[1:]:
@@ -247,7 +247,8 @@ def _points(row):
 
 def test_what_it_says_of_simulated_devices_is_in_the_predictions():
     text = " ".join(page.PAGE.read_text().split())
-    scored = evaluation.load(ROOT / "results/tut2017_devices", recipes.load("config/tut2017_devices.yaml")).scored
+    results = evaluation.load(ROOT / "results/tut2017_devices", recipes.load("config/tut2017_devices.yaml"))
+    scored = results.scored
     groups = pd.read_csv(ROOT / "results/tut2017_devices/tables/device_groups.csv").set_index("submission").loc["2"]
     shown = [100 * groups[f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
     assert "than on those ({:+.1f} points [{:+.1f}, {:+.1f}]), as the report found".format(*shown) in text
@@ -255,7 +256,7 @@ def test_what_it_says_of_simulated_devices_is_in_the_predictions():
              for name, devices in (("unheard", ("s4", "s5", "s6")), ("recorder", ("a",)))}  # fmt: skip
     shown = [100 * apart["unheard"][f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
     assert "s4 to s6 ({:+.1f} points [{:+.1f}, {:+.1f}]), and is".format(*shown) in text and shown[1] < 0 < shown[2]
-    both = page._both(ROOT / "results/tut2017_devices", "small", "robust_logistic")
+    both = tables.together_scored(results, "small", "robust_logistic")
     found = evaluation.difference(*(one.where("source_label", "s4", "s5", "s6") for one in (both, scored["2"])))
     shown = [100 * found[f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
     assert "told from it on s4 to s6 ({:+.1f} points [{:+.1f}, {:+.1f}])".format(*shown) in text

@@ -16,9 +16,10 @@ from conftest import ROOT, cli, write_corpus
 
 from asc_kit import config
 from asc_kit.common import InputError
+from asc_kit.data import corpus as corpora
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.run import batch, recipes
-from asc_kit.run.experiment import train
+from asc_kit.run.experiment import prepare, train
 from asc_kit.run.runs import Run
 
 RECIPE = {
@@ -262,6 +263,7 @@ def test_what_is_chosen_on_the_command_line_is_what_the_tables_ask_for(tmp_path,
     assert (
         start(*command, "--config", *values, "-n").returncode == 0 and not (tmp_path / "r").exists()
     )  # writes nothing
+    prepare(recipes.load(str(recipe)), corpora.read(tiny), tmp_path / "r" / "mine")  # as 01 does
     done = start(*command, tmp_path / "r" / "mine" / "08_submissions.ipynb", "--config", *values)
     assert done.returncode == 0, done.stderr[-3000:]
     table = pd.read_csv(tmp_path / "r" / "mine" / "tables" / "table_7.csv").set_index("submission")

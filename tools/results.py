@@ -5,6 +5,7 @@ A test holds the page against this, so that no number in that part is older than
 
 import math
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,6 @@ from asc_kit.common import replacing
 from asc_kit.config import FLOORS, SYSTEMS
 from asc_kit.report import evaluation, tables, words
 from asc_kit.report.evaluation import EVEN, NETWORKS
-from asc_kit.report.predictions import place, read_probabilities, read_truth, score_table, together
 from asc_kit.run import recipes
 
 PAGE = configuration.ROOT / "docs" / "results.md"
@@ -142,36 +142,35 @@ def _together(home: Path) -> str:
     """The mean of the 64-bin network's and the logistic regression's log probabilities, as `network.Both` gives it."""
     rows = []
     for name, title in TOGETHER.items():
-        both = _both(home / name, "2", "logistic")
-        scored = evaluation.load(home / name, recipes.load(f"config/{name}.yaml")).scored
-        shown = tables.pretty(pd.DataFrame([both.row()]))
-        cell = f"{shown.accuracy[0]}; {shown['log loss'][0]}"
-        row = {"both: 2 (64 mel bins) and logistic": title, "accuracy; log loss": cell}
-        for alone in ("2", "logistic"):
-            row[f"both − {alone}"] = _difference(evaluation.difference(both, scored[alone]))
-        rows.append(row)
+        over = _pair(home, name, "2", "logistic").query("devices == 'all'").set_index("against")
+        shown = tables.pretty(over)
+        row = {"both: 2 (64 mel bins) and logistic": _link(name, "together", title),
+               "accuracy; log loss": f"{shown.accuracy[0]}; {shown['log loss'][0]}"}  # fmt: skip
+        rows.append(row | {f"both − {alone}": _difference(row) for alone, row in over.iterrows()})
     return tables.markdown(pd.DataFrame(rows))
 
 
-def _both(home: Path, one: str, two: str) -> evaluation.Scored:
-    """Two systems of an experiment as one, seed by seed and fold by fold."""
-    truth, seeds = read_truth(home / "truth.tsv"), {}
-    for file in sorted((home / f"submission_{one}").glob("seed_*/predictions.tsv")):
-        other = home / f"submission_{two}" / file.parent.name / "predictions.tsv"
-        mean = together(*(read_probabilities(each, truth) for each in (file, other)))
-        seeds.setdefault(place(file)[0], []).append(score_table(mean, truth, file))
-    return evaluation.Scored("both", {seed: pd.concat(folds) for seed, folds in seeds.items()})
+def _pair(home: Path, name: str, one: str, two: str) -> pd.DataFrame:
+    """The rows of two systems as one model."""
+    table = _read(home, name, "together")
+    return table[(table.submission == one) & (table["and"] == two)]
 
 
 def _devices(home: Path) -> str:
     """TUT 2017 through simulated devices: each system on the recorder, and on devices seen and unseen in training."""
     scored = evaluation.load(home / "tut2017_devices", recipes.load("config/tut2017_devices.yaml")).scored
-    rows, both = [], _both(home / "tut2017_devices", "small", "robust_logistic")
-    for name, system in (scored | {"both: small and robust_logistic": both}).items():
-        head = _link("tut2017_devices", "table_7", "TUT 2017 through SIMULATED devices, one fold, one seed")
+    rows, head = [], _link("tut2017_devices", "table_7", "TUT 2017 through SIMULATED devices, one fold, one seed")
+    for name, system in scored.items():
         row = {head: _system(name)}
         for title, devices in DEVICES.items():
             part = tables.pretty(pd.DataFrame([system.where("source_label", *devices).row()]))
+            row[title] = f"{part.accuracy[0]}; {part['log loss'][0]}"
+        rows.append(row)
+    for one, two in product(("2", "small"), ("logistic", "robust_logistic")):
+        row = {head: _link("tut2017_devices", "together", f"both: {one} and {two}")}
+        both = _pair(home, "tut2017_devices", one, two).drop_duplicates("devices").set_index("devices")
+        for title, devices in DEVICES.items():
+            part = tables.pretty(both.loc[[", ".join(devices)]])
             row[title] = f"{part.accuracy[0]}; {part['log loss'][0]}"
         rows.append(row)
     return tables.markdown(pd.DataFrame(rows))

@@ -19,7 +19,7 @@ from asc_kit.report.tables import TABLES, pretty
 from asc_kit.run.runs import flat
 
 # Tables that the report does not have; page.html names them.
-MORE = ("league", "floors", "floors_unseen", "ablation", "ablation_pairs", "beyond", "simulated_devices")
+MORE = ("league", "floors", "floors_unseen", "together", "ablation", "ablation_pairs", "beyond", "simulated_devices")
 SENTENCES = {"league": words.league, "floors": words.floors, "floors_unseen": words.floors, "ablation": words.ablation,
              "beyond": words.beyond}  # fmt: skip
 RUN = {  # what the page shows of a run.json

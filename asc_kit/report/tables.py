@@ -8,6 +8,7 @@ in the CSV files and per cent in the Markdown.
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from statistics import mean
 
@@ -18,7 +19,7 @@ from asc_kit import complexity, network
 from asc_kit.common import InputError, write_file
 from asc_kit.common import tables as texts
 from asc_kit.config import SYSTEMS, path
-from asc_kit.report import evaluation
+from asc_kit.report import evaluation, predictions
 from asc_kit.report.evaluation import DEVICES, DIFFERENCES, EVEN, NETWORKS, SCORES, Results, Scored, devices, paired
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -215,7 +216,8 @@ def floors(results: Results) -> pd.DataFrame:
     return paired(results, [*pairs, *((name, EVEN) for name in results.systems)])
 
 
-DEVICE_GROUPS = [(("s4", "s5", "s6"), ("s1", "s2", "s3")), (tuple(DEVICES[1:]), ("a",))]  # the report's two claims
+GROUPS = (("a",), ("s1", "s2", "s3"), ("s4", "s5", "s6"))  # seen most, simulated and seen, simulated and unseen
+DEVICE_GROUPS = [GROUPS[:0:-1], (tuple(DEVICES[1:]), ("a",))]  # the report's two claims
 
 
 def device_groups(results: Results) -> pd.DataFrame:
@@ -248,11 +250,49 @@ def floors_unseen(results: Results) -> pd.DataFrame:
     return floors(replace(results, scored={name: without(scored) for name, scored in results.scored.items()}))
 
 
+def together(results: Results) -> pd.DataFrame:
+    """A network and a logistic regression on the same features as one model, `network.Both`, against either alone.
+
+    Returns
+    -------
+    submission, and (the other part), devices, `SCORES`, n, seeds (that both parts have), against, `DIFFERENCES`;
+    devices are all and, where all of them are there, each of `GROUPS`
+    """
+    rows = []
+    for one, two in product(results.ran("network"), results.ran("floor")):
+        configs = [config for name in (one, two) if (config := results.config(name))]
+        if [config.architecture.network for config in configs] != ["report", "logistic"]:
+            continue
+        if configs[0].features != configs[1].features:
+            continue
+        parts = together_scored(results, one, two), results.scored[one], results.scored[two]
+        groups = [("all", parts)]
+        if {*sum(GROUPS, ())} <= {*devices(parts[0])}:
+            groups += [(", ".join(group), [part.where("source_label", *group) for part in parts]) for group in GROUPS]
+        for name, (both, *alone) in groups:
+            row = {"submission": one, "and": two, "devices": name} | both.row()
+            rows += [row | {"against": part.submission} | evaluation.difference(both, part) for part in alone]
+    return pd.DataFrame(rows)
+
+
+def together_scored(results: Results, one: str, two: str) -> Scored:
+    """The clips of two systems' mean, seed by seed and fold by fold."""
+    truth, seeds = predictions.read_truth(results.home / "truth.tsv"), {}
+    for file in sorted((results.home / f"submission_{one}").glob("seed_*/predictions.tsv")):
+        other = results.home / f"submission_{two}" / file.parent.name / "predictions.tsv"
+        if other.exists():
+            mean = predictions.together(*(predictions.read_probabilities(each, truth) for each in (file, other)))
+            rows = predictions.score_table(mean, truth, file)
+            seeds.setdefault(predictions.place(file)[0], []).append(rows)
+    return Scored("both", {seed: pd.concat(folds) for seed, folds in seeds.items()})
+
+
 MORE: dict[str, tuple[str, Callable[[Results], pd.DataFrame]]] = {  # beside Table 7
     "floors": ("Against the floors, paired by clip.", floors),
     "league": ("League: what each system scores, weighs and takes.", league),
     "device_groups": ("Devices against devices.", device_groups),
     "floors_unseen": ("Without the clips that chose the recipe. Against the floors, paired by clip.", floors_unseen),
+    "together": ("A network and a logistic regression as one model, against either.", together),
 }
 STYLES = {"accuracy_difference": "{:+.1f}", "log_loss_difference": "{:+.3f}", "accuracy": "{:.1%}",
           "log_loss": "{:.3f}", "_kb": "{:.1f}", "macs": "{:,}", "": "{}"}  # fmt: skip
