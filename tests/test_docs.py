@@ -256,10 +256,17 @@ def test_what_it_says_of_simulated_devices_is_in_the_predictions():
              for name, devices in (("unheard", ("s4", "s5", "s6")), ("recorder", ("a",)))}  # fmt: skip
     shown = [100 * apart["unheard"][f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
     assert "s4 to s6 ({:+.1f} points [{:+.1f}, {:+.1f}]), and is".format(*shown) in text and shown[1] < 0 < shown[2]
-    both = tables.together_scored(results, "small", "robust_logistic")
-    found = evaluation.difference(*(one.where("source_label", "s4", "s5", "s6") for one in (both, scored["2"])))
-    shown = [100 * found[f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
-    assert "told from it on s4 to s6 ({:+.1f} points [{:+.1f}, {:+.1f}])".format(*shown) in text
+    both = [tables.together_scored(results, *pair) for pair in (("small", "robust_logistic"), ("2", "logistic"))]
+    parts = [[one.where("source_label", *devices) for one in both] for devices in (("a",), ("s4", "s5", "s6"))]
+    worse, apart_there = (_points(evaluation.difference(*pair)) for pair in parts)
+    assert f"worse on the recorder ({worse})" in text and f"cannot be told apart ({apart_there})" in text
+    numbers = [100 * pair[of].row()["accuracy"] for of in (1, 0) for pair in parts]
+    assert (
+        "2 has {:.1f} % on the recorder and {:.1f} % on s4 to s6; *small* with *robust_logistic* has {:.1f} and {:.1f}".format(
+            *numbers
+        )
+        in text
+    )
     lost = [-100 * apart["recorder"][f"accuracy_difference{end}"] for end in ("", "_high")]
     assert f"and is {lost[0]:.0f} points worse on the recorder" in text and lost[1] > 0
 
