@@ -143,6 +143,30 @@ def test_clips_that_chose_the_recipe_are_left_out_of_a_second_table(tmp_path):
     assert not list((tmp_path / "tables").glob("floors_unseen.*"))
 
 
+def test_a_network_and_a_logistic_regression_as_one_model_equal_those_by_hand(tmp_path):
+    """Of the seed that both have; by devices, since all nine are there; and only where their features are the same."""
+    runs = {("2", "seed_0"): 1, ("2", "seed_1"): 2, ("logistic", "seed_0"): 3, ("1", "seed_0"): 4}
+    truth = experiment(tmp_path, runs)
+    rows = tables.together(evaluation.load(tmp_path, RECIPE))
+    assert list(rows.devices) == sum(([name] * 2 for name in ("all", "a", "s1, s2, s3", "s4, s5, s6")), [])
+    assert set(rows.submission) == {"2"} and set(rows["and"]) == {"logistic"} and rows.seeds.eq(1).all()
+    p, q = (pd.read_csv(tmp_path / f"submission_{name}/seed_0/predictions.tsv", sep="\t", index_col=0).iloc[:, 1:]
+            for name in ("2", "logistic"))  # fmt: skip
+    product = np.sqrt(p * q.loc[p.index])
+    true = truth.set_index("filename").loc[p.index]
+    right = product.idxmax(axis=1) == true.scene_label
+    loss = [-np.log(row[label] / row.sum()) for (_, row), label in zip(product.iterrows(), true.scene_label)]
+    assert (rows.accuracy[0], rows.log_loss[0]) == pytest.approx((right.mean(), np.mean(loss)))
+    assert rows.accuracy[2] == pytest.approx(right[true.source_label == "a"].mean()) and rows.n[2] == 20
+    alone = by_hand(tmp_path, truth, "logistic")[0].mean()
+    assert rows.against[1] == "logistic" and rows.accuracy_difference[1] == pytest.approx(right.mean() - alone)
+
+
+def test_parts_that_share_no_seed_are_no_model(tmp_path):
+    experiment(tmp_path, {("2", "seed_1"): 1, ("logistic", "seed_0"): 2})
+    assert tables.together(evaluation.load(tmp_path, RECIPE)).empty
+
+
 def test_the_clips_that_chose_are_those_that_the_split_holds_out():
     """Of the first training fold, as the validation part of a run with ``validation_fraction: 0.3``."""
 

@@ -266,6 +266,8 @@ def together(results: Results) -> pd.DataFrame:
         if configs[0].features != configs[1].features:
             continue
         parts = together_scored(results, one, two), results.scored[one], results.scored[two]
+        if not parts[0].seeds:
+            continue
         groups = [("all", parts)]
         if {*sum(GROUPS, ())} <= {*devices(parts[0])}:
             groups += [(", ".join(group), [part.where("source_label", *group) for part in parts]) for group in GROUPS]
