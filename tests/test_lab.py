@@ -443,9 +443,3 @@ def test_a_kernel_that_does_not_start_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(batch.papermill, "execute_notebook", silent)
     with pytest.raises(InputError, match=r"out.ipynb: Kernel didn't respond in 60 seconds$"):
         batch.execute("notebooks/04_architecture.ipynb", tmp_path / "out.ipynb", {})
-
-
-def test_cells_that_a_batch_leaves_out_keep_their_names(tmp_path):
-    batch.execute("notebooks/04_architecture.ipynb", tmp_path / "out.ipynb", {})
-    cells = {cell.id: cell for cell in nbformat.read(tmp_path / "out.ipynb", as_version=4).cells}
-    assert not cells["budget"].outputs and "1" in cells

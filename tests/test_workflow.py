@@ -90,15 +90,19 @@ def test_errors_are_one_line_and_the_exit_status_tells(tmp_path, arguments, stat
 
 
 def test_executed_copies_of_equal_runs_are_equal_bytes(tmp_path):
+    """And a cell that batches leave out, as an explorer is, keeps its name there."""
     cells = [nbformat.v4.new_code_cell("n: int = 1  # clips", metadata={"tags": ["parameters"]}),
-             nbformat.v4.new_code_cell("print(n)"), nbformat.v4.new_markdown_cell("the end")]  # fmt: skip
+             nbformat.v4.new_code_cell("print(n)"), nbformat.v4.new_markdown_cell("the end"),
+             nbformat.v4.new_code_cell("print('seen')", id="explorer", metadata={"tags": ["skip-execution"]})]  # fmt: skip
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "book.ipynb")
     for name in ("a", "b"):
         batch.execute(tmp_path / "book.ipynb", tmp_path / f"{name}.ipynb", {"n": 2})
     assert (tmp_path / "a.ipynb").read_bytes() == (tmp_path / "b.ipynb").read_bytes()
+    done = {cell.id: cell for cell in nbformat.read(tmp_path / "a.ipynb", as_version=4).cells}
+    assert not done["explorer"].outputs and done["3"].outputs[0].text == "2\n"  # the injected cell is the second
 
 
-@pytest.mark.parametrize("name", ["01_corpus", "02_features", "03_augmentation"])
+@pytest.mark.parametrize("name", ["01_corpus", pytest.param("02_features", marks=pytest.mark.long), "03_augmentation"])
 def test_data_notebooks_take_a_corpus_without_devices(tmp_path, name):
     rows = [(f"audio/{c}-{p}.wav", c, f"{c}-{p}", "") for c in ("beach", "cafe/restaurant", "car") for p in range(6)]
     rows = [(name.replace("cafe/", ""), *rest) for name, *rest in rows]
