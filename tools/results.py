@@ -28,11 +28,7 @@ TOGETHER = {"tut2017": "TUT 2017, five folds, 392 clips", "tau2022_folds": "TAU 
             "tau2022": "TAU 2022, official split, three seeds, 275 clips"}  # fmt: skip
 MICROPHONES = "TUT 2017, five folds of places and of makers; with microphones two seeds, without one"
 SHOWN = ("baseline", *NETWORKS, "robust")
-DEVICES = {
-    "a, the recorder": ("a",),
-    "s1 to s3, in training": ("s1", "s2", "s3"),
-    "s4 to s6, unheard": ("s4", "s5", "s6"),
-}
+DEVICES = dict(zip(("a, the recorder", "s1 to s3, in training", "s4 to s6, unheard"), tables.GROUPS))
 
 
 def results(home: Path) -> str:

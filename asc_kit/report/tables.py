@@ -261,9 +261,8 @@ def together(results: Results) -> pd.DataFrame:
     rows = []
     for one, two in product(results.ran("network"), results.ran("floor")):
         configs = [config for name in (one, two) if (config := results.config(name))]
-        if [config.architecture.network for config in configs] != ["report", "logistic"]:
-            continue
-        if configs[0].features != configs[1].features:
+        kinds = [config.architecture.network for config in configs]
+        if kinds != ["report", "logistic"] or configs[0].features != configs[1].features:
             continue
         parts = together_scored(results, one, two), results.scored[one], results.scored[two]
         if not parts[0].seeds:
