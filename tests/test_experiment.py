@@ -197,9 +197,11 @@ def test_killed_at_any_moment_any_number_of_times(start, seed):
 
 
 def test_another_configuration_is_refused_with_its_keys(start):
-    train(start())
+    run = train(start())
+    before = {name: (run.folder / name).read_bytes() for name in files(run)}
     with pytest.raises(InputError, match=r"training.epochs is 2 there, 3 here.*name another experiment"):
         train(start(epochs=3))
+    assert before == {name: (run.folder / name).read_bytes() for name in files(run)}
 
 
 def test_without_resume_a_new_folder_is_begun_and_nothing_touched(start):
