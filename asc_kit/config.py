@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 CHECKOUT = (ROOT / "Snakefile").is_file()  # else the package is installed alone
 STYLE = ("expansion", "squeeze_excite", "activation", "relative", "dropout")  # of the report's network, Table 1 aside
+MICROPHONE = ("device_response", "response_db", "device_limits")  # what two parts of a model may hear differently
 FLOORS = ("logistic", "svm")  # what a network must beat: scikit-learn's on log-mel statistics
 
 
@@ -158,11 +159,23 @@ class Network(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.network == "both":
-            known(self.options, STYLE, "options")
-            Network(**self.options)
+            known(self.options, (*STYLE, "logistic"), "options")
+            Network(**self.style)
+            known(self.logistic, MICROPHONE, "options: logistic")
+            build(Augmentation, self.logistic, "options: logistic")
         own = [f.name for f in fields(self) if f.name not in ("network", "options")]
         if self.network != "report" and (strange := [n for n in own if getattr(self, n) != getattr(Network, n)]):
             raise InputError(f"{strange[0]}: is the report's network's, not {self.network}'s; give it under options")
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """Of the report's network in both."""
+        return {name: value for name, value in self.options.items() if name != "logistic"}
+
+    @property
+    def logistic(self) -> dict[str, Any]:
+        """How the microphones differ that the logistic regression in both hears."""
+        return self.options.get("logistic", {})
 
     @property
     def foreign(self) -> bool:

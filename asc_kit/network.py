@@ -224,9 +224,11 @@ def build(config: Config, n_classes: int) -> nn.Module:
         style = {name: getattr(settings, name) for name in STYLE}
         return Network(n_mels, n_classes, rows, config.features.axis_order, **style)
     kind = NETWORKS.get(settings.network) or _imported(settings.network)
-    order = {"axis_order": config.features.axis_order} if settings.network == "both" else {}
+    options = settings.options
+    if settings.network == "both":
+        options = {"axis_order": config.features.axis_order} | settings.style
     try:
-        return kind(n_mels=n_mels, n_classes=n_classes, **order, **settings.options)
+        return kind(n_mels=n_mels, n_classes=n_classes, **options)
     except Exception as error:  # anything: it is someone else's
         raise InputError(f"network: {settings.network} cannot be built with n_mels={n_mels}, n_classes={n_classes}, "
                          f"{settings.options} ({_line(error)})") from None  # fmt: skip

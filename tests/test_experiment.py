@@ -35,6 +35,7 @@ training: {epochs: 2, batch_size: 4, validation_fraction: 0.5}
 systems:
   baseline: {epochs: 2, batch_size: 4, validation_fraction: 0.5, best_after: 0}
   both: {network: both}
+  apart: {network: both, options: {logistic: {device_response: 1, response_db: 3, device_limits: true}}}
   heard: {network: logistic, n_mels: 32, selection: none, device_response: 0.5}
 """
 
@@ -285,10 +286,13 @@ def test_a_floor_that_hears_microphones_has_a_spread_over_seeds(start):
     assert row.seeds == 2 and row.log_loss_std > 0 and row.n == 4
 
 
-def test_both_are_what_each_is_alone(start):
+@pytest.mark.parametrize("system, hears", [
+    ("both", {}), ("apart", {"device_response": 1, "response_db": 3, "device_limits": True}),
+])  # fmt: skip
+def test_both_are_what_each_is_alone(start, system, hears):
     """A recipe's network and logistic regression as one system, each as it is trained by itself."""
-    net, alone = train(start("2", **DEVICES)), train(start("logistic", **DEVICES))
-    run = train(start("both", "both", **DEVICES))
+    net, alone = train(start("2", **DEVICES)), train(start("logistic", **DEVICES | hears))
+    run = train(start(system, "both", **DEVICES))
     assert (run.about["features"], run.about["epochs"]) == (alone.about["features"], 2)
     model = compact.load(run.folder / "model.safetensors").network
     for mine, part in ((model.network, net), (model.logistic, alone)):

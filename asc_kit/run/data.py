@@ -12,7 +12,7 @@ from asc_kit import kernels, metrics
 from asc_kit.augmentations import Mixup, SpecAugment, TemporalCrop
 from asc_kit.beyond import FreqMixStyle, Recorder
 from asc_kit.common import InputError, say
-from asc_kit.config import Config, generator
+from asc_kit.config import Augmentation, Config, generator
 from asc_kit.data import corpus as corpora
 from asc_kit.data import responses
 from asc_kit.data.corpus import Corpus
@@ -56,19 +56,20 @@ class RunData:
         crop = config.augmentation.crop_seconds
         self.crop = TemporalCrop(None if crop is None else round(crop * config.features.sample_rate))
         self.mixup = Mixup(config.augmentation, config.features.sample_rate).to(self.device)
-        self.recorder = Recorder(config.augmentation, config.features.sample_rate, self._responses()).to(self.device)
+        self.recorder = self.recorder_of(config.augmentation)
         known = config.augmentation.mixup == "modified" and not self.recorder.changes_loudness
         self.gains = Gains(self.store) if known else None
         self.mixstyle, self.spec_augment = FreqMixStyle(config.augmentation), SpecAugment(config.augmentation)
         self.store = self.store.on(self.device)
 
-    def _responses(self) -> torch.Tensor | None:
-        sound = self.config.augmentation
+    def recorder_of(self, sound: Augmentation) -> Recorder:
+        """What plays clips through other microphones, with the measured responses where ``sound`` names them."""
+        measured, rate = None, self.config.features.sample_rate
         if sound.device_response and sound.responses:
-            return responses.of(sound.responses, self.config.features.sample_rate)
-        if sound.device_response:
+            measured = responses.of(sound.responses, rate)
+        elif sound.device_response:
             say("device_response: the microphones are made up; give responses, a folder of measured ones")
-        return None
+        return Recorder(sound, rate, measured).to(self.device)
 
     @property
     def steps(self) -> int:

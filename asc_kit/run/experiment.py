@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from asc_kit import kernels, network
+from asc_kit.beyond import Recorder
 from asc_kit.common import InputError, locked, say, write_file
 from asc_kit.config import CODE, FLOORS, ROOT, Demo, cache, code_digest, digest, generator, path
 from asc_kit.data import corpus as corpora
@@ -108,7 +109,8 @@ def _fit_network(run: Run, data: RunData, origin: dict[str, Any], after_step: Af
     config, folder = run.config, run.folder
     logistic, chosen = None, {}
     if config.architecture.network == "both":  # first of all, since its faults show at once; no gradient trains it
-        fitted, chosen = _floor("logistic", data)
+        hears = replace(config.augmentation, **config.architecture.logistic)
+        fitted, chosen = _floor("logistic", data, data.recorder_of(hears))
         logistic = _as_network(fitted, chosen, data)
     torch.manual_seed(generator(config.seed, "weights").initial_seed())
     net = network.build(config, len(data.classes)).to(data.device)
@@ -151,7 +153,7 @@ def _save(run: Run, data: RunData, trained: nn.Module, origin: dict[str, Any]) -
 
 def _fit_floor(run: Run, data: RunData, origin: dict[str, Any]) -> dict[str, Any]:
     kind = run.config.architecture.network
-    fitted, chosen = _floor(kind, data)
+    fitted, chosen = _floor(kind, data, data.recorder)
     if kind == "logistic":  # which can be taken away
         _save(run, data, _as_network(fitted, chosen, data), origin)
     evaluation = floors.statistics(map(data.features, data.clips(data.evaluation, "measuring clips")))
@@ -160,14 +162,14 @@ def _fit_floor(run: Run, data: RunData, origin: dict[str, Any]) -> dict[str, Any
     return chosen
 
 
-def _floor(kind: str, data: RunData) -> tuple[Any, dict[str, Any]]:
+def _floor(kind: str, data: RunData, recorder: Recorder) -> tuple[Any, dict[str, Any]]:
     """A floor fitted to the training clips, and where a recipe asks for it to copies by other microphones, too."""
     measured = [floors.statistics(map(data.features, data.clips(data.training, "measuring clips")))]
-    copies = floors.COPIES if data.config.augmentation.device_response else 0
+    copies = floors.COPIES if recorder.config.device_response else 0
     for copy in range(copies):
         draw = generator(data.config.seed, "floor", copy)
         waves = data.clips(data.training, f"measuring copies, {copy + 1} of {copies}")
-        measured.append(floors.statistics(data.features(data.recorder(wave, draw)) for wave in waves))
+        measured.append(floors.statistics(data.features(recorder(wave, draw)) for wave in waves))
     rows = pd.concat([data.training] * len(measured), ignore_index=True)
     return floors.fit(kind, np.concatenate(measured), rows, data.classes)
 
