@@ -326,6 +326,16 @@ def test_a_class_of_one_place_is_split_by_recording_and_that_is_said(tmp_path, c
     assert plan.split().filename.is_unique
 
 
+def test_recordings_without_places_are_no_places_and_that_is_said(tmp_path, capsys):
+    folder = machines(tmp_path / "machines")
+    for file in folder.rglob("*.wav"):
+        file.rename(file.parents[1] / f"{file.parent.name} {file.name}")
+    plan = own.plan(folder, tmp_path / "out", epochs=1)
+    said = capsys.readouterr().err
+    assert plan.recipe.split == "recording" and plan.recipe.folds == 5 and plan.split().filename.is_unique
+    assert "split by recording" in said and "warning: no two recordings share a place's name" in said
+
+
 def one_class(root):
     machines(root, classes=1)
 
