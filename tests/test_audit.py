@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import real
+from conftest import ROOT, real
 
 from asc_kit.data import corpus
 from asc_kit.report import audit, claims, evaluation, tables
@@ -34,6 +34,9 @@ def test_every_published_number_is_accounted_for(numbers):
     assert (scores.status == "not run").all() and len(scores) == 6 + 20 + 18 + 6
     means = numbers[numbers.printed.isin(["70.5", "0.848"])]  # of scores that are not run
     assert (means.status == "consistent").all() and len(means) == 16
+    counts = numbers.status.value_counts()
+    said = f"of the report's {len(numbers)} numbers and formulas {counts['derived']} are recomputed and equal, "
+    assert said + f"{counts['not run']} not run" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

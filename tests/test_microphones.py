@@ -11,6 +11,7 @@ from conftest import ROOT
 from asc_kit.data.simulate import maker
 from asc_kit.report import tables
 from asc_kit.report.predictions import read_truth
+from asc_kit.run import recipes
 from benchmarks import microphones
 
 FILES = tuple(map(Path, pd.read_csv(ROOT / "results/mic_responses.tsv", sep="\t").file))
@@ -30,15 +31,18 @@ def test_no_maker_is_in_two_folds_and_every_microphone_in_one():
 
 def test_every_clip_went_through_the_microphones_of_its_own_fold_alone(found):
     parts = {fold: {file.name for file in part} for fold, part in microphones.unheard(FILES).items()}
-    scored = []
+    scored, recipe = [], recipes.load("config/small.yaml")
     for fold in parts:
         for seed in microphones.SEEDS:
             home = microphones._folder("robust_network", fold, seed)
             clips = pd.read_csv(home / "predictions.tsv", sep="\t").filename
             rows = found[found.filename.isin(clips) & found.seed.eq(str(seed))]
             assert set(rows.microphone) == parts[fold] and len(rows) == len(clips) * len(parts[fold])
-            config = json.loads((home / "run.json").read_text())["config"]
-            assert (config["fold"], config["seed"]) == (fold, seed) and config["augmentation"]["device_response"] == 0.8
+            for system in ("robust_network", "robust_logistic"):
+                about = json.loads((microphones._folder(system, fold, seed) / "run.json").read_text())
+                heard = about["config"]["augmentation"]["responses"]
+                wanted = recipe.config(microphones.MODELS[system][1], seed, fold, responses=heard)
+                assert about["hash"] == wanted.hash
         scored += list(clips)
     assert sorted(scored) == sorted(read_truth(microphones.TRUTH).index) and len(scored) == 392
 

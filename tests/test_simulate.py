@@ -196,5 +196,5 @@ def test_command_prints_the_folder_and_refuses_in_a_line(data, microphones, tmp_
 def test_the_recipe_trains_the_report_s_network_as_tut2017_full_does_and_that_of_small():
     ours, full, small = (recipes.load(f"config/{name}.yaml") for name in ("tut2017_devices", "tut2017_full", "small"))
     assert ours.config("2").hash == full.config("2").hash
-    one, other = ours.config("small", responses="off").as_dict(), small.config("2", responses="off").as_dict()
+    one, other = ours.config("robust_network", responses="off").as_dict(), small.config("2", responses="off").as_dict()
     assert one | {"submission": "2"} == other
