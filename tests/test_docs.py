@@ -194,7 +194,10 @@ def test_what_is_said_of_unheard_microphones_is_in_the_tables():
     assert f"{worst} through the worst of them" in results and f"the difference is {gain}" in results
     assert f"has {cell(unheard.loc['plain_both'])}: the difference" in results
     first, alone = own.removesuffix(" %"), _points(clean.loc["robust_network"])
-    assert f"it has {first} against {cell(clean.loc['plain_both'])}; that this costs accuracy is not shown ({cost})" in results
+    assert (
+        f"it has {first} against {cell(clean.loc['plain_both'])}; that this costs accuracy is not shown ({cost})"
+        in results
+    )
     assert f"but it is of the network alone ({alone})" in results and cost.replace(" points", "") in card
     assert clean.accuracy_difference_low["both"] < 0 < clean.accuracy_difference_high["both"]
     assert f"cost the network accuracy: {alone};" in card and clean.accuracy_difference_high["robust_network"] < 0
@@ -224,12 +227,17 @@ def test_what_is_said_of_unheard_microphones_is_in_the_tables():
     assert f"has {here} through the original recorder, and {there} on average and {worst} at worst" in models
     assert f"trained without microphones {without.removesuffix(' %')} and {apart} (" in models
     assert f"falls from {100 * clean.accuracy['plain']:.0f} to {plain}" in readme
-    assert f"it has {apart} there and {without} on the recorder; trained with other such filters {there} and {here}" in readme
+    assert (
+        f"it has {apart} there and {without} on the recorder; trained with other such filters {there} and {here}"
+        in readme
+    )
     assert f"its recipe had {here} at new places, {there} filtered as above; a guess has 7 %" in readme
     assert f"then has {there} on clips filtered by microphones that it never heard, where trained without" in yours
     assert f"it has {apart} ([results](results.md))" in yours
     assert f"on the recorder itself it has {here}, trained without {without}." in yours
-    assert f"{there} with `config/small.yaml`, {apart} trained without microphones (its network alone {plain})" in claims
+    assert (
+        f"{there} with `config/small.yaml`, {apart} trained without microphones (its network alone {plain})" in claims
+    )
 
 
 def _points(row):
@@ -249,7 +257,9 @@ def test_what_it_says_of_simulated_devices_is_in_the_predictions():
              for name, devices in (("unheard", ("s4", "s5", "s6")), ("recorder", ("a",)))}  # fmt: skip
     shown = [100 * apart["unheard"][f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
     assert "s4 to s6 ({:+.1f} points [{:+.1f}, {:+.1f}]), and is".format(*shown) in text and shown[1] < 0 < shown[2]
-    both = [tables.together_scored(results, *pair) for pair in (("robust_network", "robust_logistic"), ("2", "logistic"))]
+    both = [
+        tables.together_scored(results, *pair) for pair in (("robust_network", "robust_logistic"), ("2", "logistic"))
+    ]
     parts = [[one.where("source_label", *devices) for one in both] for devices in (("a",), ("s4", "s5", "s6"))]
     worse, apart_there = (_points(evaluation.difference(*pair)) for pair in parts)
     assert f"worse on the recorder ({worse})" in text and f"cannot be told apart ({apart_there})" in text
@@ -371,7 +381,9 @@ def test_the_readme_is_short_and_what_it_says_is_in_the_tables():
     off = off.set_index("submission")
     assert (off.log_loss_difference_low > 0).all() and set(off.index[off.accuracy_difference_high < 0]) == {"4"}
     lower = -100 * off.accuracy_difference
-    assert f"accuracy is {lower.min():.0f} to {lower.max():.0f} points lower; one of four intervals (160 mel bins)" in text
+    assert (
+        f"accuracy is {lower.min():.0f} to {lower.max():.0f} points lower; one of four intervals (160 mel bins)" in text
+    )
     for name, worse in (("tau2022", True), ("tut2017", False)):
         floors = pd.read_csv(home / name / "tables/floors.csv", dtype={"submission": str}).query(
             "against == 'logistic'"

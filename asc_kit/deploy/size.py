@@ -43,7 +43,7 @@ def measure(file: Path, allow_code: bool = False) -> list[Size]:
         _numbers("parameters with statistics", counts["with_statistics"], "the challenge's counter for Keras"),
         _numbers("parameters folded", counts["folded"], "batch norms inside the convolutions"),
         _numbers("parameters not zero", model.nonzero, f"of the {model.parameters:,} in this file"),
-        *(Size(f"multiply-accumulates, {s} s", f"{n:,}", "the network's; the log-mel comes on top") for s, n in macs.items()),
+        *(Size(f"multiply-accumulates, {s} s", f"{n:,}", "without the log-mel") for s, n in macs.items()),
         *(Size(f"peak activations, {s} s", f"{4 * n:,} bytes", f"float32; float16 {2 * n:,}; input and output "
                "of the layer that needs most; a shortcut beside it comes on top") for s, n in peaks.items()),
         *_limits(counts["parameters"], model.nonzero, counts["with_statistics"], macs[1]),

@@ -37,8 +37,8 @@ RATES = (8000, 48000)  # Hz; recordings of one rate between them are trained on 
 SHARED = 1.15  # a step takes so much longer beside another worker's
 HIDES = ("a class was recorded at one place alone, so clips of the same place are trained on and scored; at other "
          "places expect less: how much less, these recordings cannot tell")  # fmt: skip
-ALONE = ("no two recordings share a place's name; where some are of one place, it is trained on and scored: expect less "
-         "at others, or give places")  # fmt: skip
+ALONE = ("no two recordings share a place's name; where some are of one place, it is trained on and scored: at others "
+         "expect less, or give places")  # fmt: skip
 
 
 def example() -> tuple[Path, dict[str, Any]]:
