@@ -35,7 +35,8 @@ training: {epochs: 2, batch_size: 4, validation_fraction: 0.5}
 systems:
   baseline: {epochs: 2, batch_size: 4, validation_fraction: 0.5, best_after: 0}
   both: {network: both}
-  apart: {network: both, options: {logistic: {device_response: 1, response_db: 3, device_limits: true}}}
+  bare: {network: both, device_response: 0.5, options: {logistic: {device_response: off}}}
+  apart: {network: both, device_response: 0.5, options: {logistic: {device_response: 1, response_db: 3, device_limits: true}}}
   heard: {network: logistic, n_mels: 32, selection: none, device_response: 0.5}
 """
 
@@ -287,7 +288,7 @@ def test_a_floor_that_hears_microphones_has_a_spread_over_seeds(start):
 
 
 @pytest.mark.parametrize("system, hears", [
-    ("both", {}), ("apart", {"device_response": 1, "response_db": 3, "device_limits": True}),
+    ("both", {}), ("bare", {"device_response": None}), ("apart", {"device_response": 1, "response_db": 3, "device_limits": True}),
 ])  # fmt: skip
 def test_both_are_what_each_is_alone(start, system, hears):
     """A recipe's network and logistic regression as one system, each as it is trained by itself."""

@@ -197,6 +197,7 @@ FAULTS = [
     ("{network: both, options: {widht: 3}}", "unknown parameter 'widht'"),
     ("{network: both, options: {logistic: {mixup: off}}}", "options: logistic: unknown parameter 'mixup'"),
     ("{network: both, options: {logistic: {device_response: 3}}}", "logistic: device_response: 3"),
+    ("{network: both, options: {logistic: {device_response: 0.5}}}", "device_response: the network hears no microphone"),
     ("{options: {widht: 3}}", "unknown parameter 'widht'"), ("{rows: [[MBConv4, 1, [1], [3, 3], 5]]}", "is no row of Table 1"),
     ("{rows: [[MBConv5, 1, [1, 1], [3, 3], 5]]}", "is no row of Table 1"), ("{network: 3}", "network: 3 is not possible; give text"),
     ("{n_mels: many}", "n_mels: 'many'"),

@@ -332,8 +332,24 @@ def test_recordings_without_places_are_no_places_and_that_is_said(tmp_path, caps
         file.rename(file.parents[1] / f"{file.parent.name} {file.name}")
     plan = own.plan(folder, tmp_path / "out", epochs=1)
     said = capsys.readouterr().err
-    assert plan.recipe.split == "recording" and plan.recipe.folds == 5 and plan.split().filename.is_unique
-    assert "split by recording" in said and "warning: no two recordings share a place's name" in said
+    assert plan.kind == "recording" and plan.recipe.folds == 5 and plan.split().filename.is_unique
+    assert (plan.split().identifier == plan.split().filename).all()
+    assert "split by recording" in said and "warning: no places are named" in said
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_places_of_a_list_are_places_however_many_recordings(tmp_path, capsys, shared):
+    """Two halls in each of as many recordings, or a place a recording: named, they are what is divided."""
+    folder, lines = machines(tmp_path / "machines", clips=1), ["filename,scene_label,identifier,start,end"]
+    for number, file in enumerate(sorted(folder.rglob("*.wav"))):
+        for part in range(2):
+            place = f"hall {(number + part) % 9}" if shared else f"hall {number}"
+            lines.append(f"{file.relative_to(tmp_path)},{file.parts[-3]},{place},{part / 4},{(part + 1) / 4}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    plan = own.plan(tmp_path / "list.csv", tmp_path / "out", epochs=1)
+    said = capsys.readouterr().err
+    assert plan.kind == "place" and "split by place" in said and "no place" not in said and "at 9 places" in said
+    assert plan.split().groupby("identifier").fold.nunique().eq(1).all()
 
 
 def one_class(root):

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,10 +131,15 @@ def _say_places(recordings: list[Recording]) -> None:
     classes: dict[str, set[str]] = {}
     for recording in recordings:
         classes.setdefault(recording.identifier, set()).add(recording.scene_label)
-    if len(classes) == len({recording.file for recording in recordings}) > 1:
-        say("each recording counts as a place of its own: no two share an identifier or a folder in their class's")
+    if not names_places((recording.file, recording.identifier) for recording in recordings):
+        say("each recording counts as a place of its own: no place is named, by a folder or an identifier")
     if shared := sorted(place for place, labels in classes.items() if len(labels) > 1):
         say(f"{', '.join(shared[:3])}: a place's name in two classes is one place, on one side of a split")
+
+
+def names_places(pairs: Iterable[tuple[str | Path, str]]) -> bool:
+    """Whether a recording's identifier is another than its own name, which stands for a place that is not known."""
+    return any(not str(recording).endswith(identifier) for recording, identifier in pairs)
 
 
 def _found(source: Path) -> list[Recording]:

@@ -41,7 +41,7 @@ def write(plan: Plan) -> tuple[str, str]:
         for runs in zip(*(_folds(plan, system) for system in NAMES)):
             _put_together(*runs)
     results = load(plan.out / "held_out", plan.recipe)
-    best, lines = judge(results, "recording" if plan.recipe.split == "recording" else "place")
+    best, lines = judge(results, plan.kind)
     for system in results.scored:
         _models(plan, system, config)
         _take_away(plan, results.scored[system], system, lines)
@@ -91,10 +91,11 @@ def _cell(row: dict[str, Any]) -> str:
     return f"{row['accuracy']:.0%}".replace("%", " %") + between.replace("%", "")
 
 
-def advice(scored: Scored) -> list[str]:
-    """What would help most: places for classes that have few, and the classes that are taken for each other."""
+def advice(scored: Scored, kind: str = "place") -> list[str]:
+    """What would help most: places (or recordings) for classes that have few, and which classes are taken for which."""
     few = [row for row in by(scored, "scene_label") if row["places"] < FEW and row["right"] < 0.9]
-    lines = ["Record {name} at more places: it has {places}, and {right:.0%} of its clips are right.".format(**row)
+    has = "it has {places}" + (" recordings" if kind == "recording" else "")
+    lines = [("Record {name} at more places: " + has + ", and {right:.0%} of its clips are right.").format(**row)
              for row in few[:3]]  # fmt: skip
     counts = scored.confusion.astype(float)
     np.fill_diagonal(counts, 0)
@@ -131,9 +132,15 @@ def _page(plan: Plan, results: Results, best: str, lines: list[str]) -> str:
     wrong = int((scored.clips.correct == 0).sum())
     return TEMPLATE.render(
         plan=plan, lines=lines, best=NAMES[best], systems=systems, classes=by(scored, "scene_label"),
-        places=by(scored, "identifier"), names=scored.classes, confusion=scored.confusion.tolist(),
-        advice=advice(scored), wrong=_wrong(plan, scored), count=wrong,
+        places=_named(plan, by(scored, "identifier")), names=scored.classes, confusion=scored.confusion.tolist(),
+        advice=advice(scored, plan.kind), wrong=_wrong(plan, scored), count=wrong,
     )  # fmt: skip
+
+
+def _named(plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows whose names are recordings' own: from the folder on."""
+    return [row | {"name": os.path.relpath(row["name"], plan.folder.resolve())} if os.path.isabs(row["name"]) else row
+            for row in rows]  # fmt: skip
 
 
 def _folds(plan: Plan, system: str) -> list[Run]:

@@ -5,7 +5,7 @@ import platform
 import re
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import nn
 from asc_kit import kernels, network
 from asc_kit.beyond import Recorder
 from asc_kit.common import InputError, locked, say, write_file
-from asc_kit.config import CODE, FLOORS, ROOT, Demo, cache, code_digest, digest, generator, path
+from asc_kit.config import CODE, FLOORS, ROOT, Augmentation, Demo, build, cache, code_digest, digest, generator, path
 from asc_kit.data import corpus as corpora
 from asc_kit.data.corpus import Corpus
 from asc_kit.data.store import Store, open_store
@@ -109,7 +109,7 @@ def _fit_network(run: Run, data: RunData, origin: dict[str, Any], after_step: Af
     config, folder = run.config, run.folder
     logistic, chosen = None, {}
     if config.architecture.network == "both":  # first of all, since its faults show at once; no gradient trains it
-        hears = replace(config.augmentation, **config.architecture.logistic)
+        hears = build(Augmentation, asdict(config.augmentation) | config.architecture.logistic, "logistic")
         fitted, chosen = _floor("logistic", data, data.recorder_of(hears))
         logistic = _as_network(fitted, chosen, data)
     torch.manual_seed(generator(config.seed, "weights").initial_seed())

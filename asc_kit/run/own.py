@@ -21,6 +21,7 @@ from asc_kit.common import InputError, say, write_file
 from asc_kit.config import FLOORS, SETTINGS, Demo, cache, known
 from asc_kit.data import audio, corpus
 from asc_kit.data.corpus import Corpus
+from asc_kit.data.own import names_places
 from asc_kit.data.store import open_store
 from asc_kit.run import floors, recipes
 from asc_kit.run.data import RunData
@@ -37,8 +38,8 @@ RATES = (8000, 48000)  # Hz; recordings of one rate between them are trained on 
 SHARED = 1.15  # a step takes so much longer beside another worker's
 HIDES = ("a class was recorded at one place alone, so clips of the same place are trained on and scored; at other "
          "places expect less: how much less, these recordings cannot tell")  # fmt: skip
-ALONE = ("no two recordings share a place's name; where some are of one place, it is trained on and scored: at others "
-         "expect less, or give places")  # fmt: skip
+ALONE = ("no places are named; where recordings are of one place, it is trained on and scored, and at others expect "
+         "less: how much less, these recordings cannot tell")  # fmt: skip
 
 
 def example() -> tuple[Path, dict[str, Any]]:
@@ -89,6 +90,11 @@ class Plan:
     workers: int
     step: float = 0.0
 
+    @property
+    def kind(self) -> str:
+        """What the folds are drawn by: place, or recording where places are unknown or too few."""
+        return "place" if self.recipe.split == "drawn" and _names_places(self.corpus) else "recording"
+
     def final(self, system: str) -> Run:
         """The run of all clips."""
         whole = replace(self.recipe, split="all", fold=(1,))
@@ -131,6 +137,8 @@ class Plan:
         home = (self.folder if self.folder.is_dir() else self.folder.parent).resolve()
         names = [os.path.relpath(self.corpus.root.resolve() / name, home) for name in table.recording]
         rows = table[["scene_label", "identifier"]].assign(filename=names, fold=folds)
+        if self.kind == "recording":
+            rows["identifier"] = rows.filename
         return rows[["filename", "scene_label", "identifier", "fold"]].drop_duplicates()
 
 
@@ -214,8 +222,7 @@ def _check(folder: Path, data: Corpus) -> None:
 
 def _split(folder: Path, data: Corpus) -> tuple[dict[str, Any], str]:
     """Folds by place or else by recording in which every class is trained on, as many as can be; what that hides."""
-    named = data.table.identifier.nunique() < data.table.recording.nunique()
-    for kind, hides in (("drawn", ""), ("recording", HIDES)) if named else (("recording", ALONE),):
+    for kind, hides in (("drawn", "" if _names_places(data) else ALONE), ("recording", HIDES)):
         table = corpus.read(data.root, kind).table
         for folds in range(min(FOLDS, table.identifier.nunique()), 1, -1):
             for seed in range(SEEDS):
@@ -226,6 +233,10 @@ def _split(folder: Path, data: Corpus) -> tuple[dict[str, Any], str]:
                 if all(set(table.scene_label[numbers != k]) == set(data.classes) for k in range(1, folds + 1)):
                     return {"split": kind, "folds": folds, "split_seed": seed}, hides
     raise InputError(f"{folder}: too few recordings to train on every class and score it; add some")
+
+
+def _names_places(data: Corpus) -> bool:
+    return names_places(zip(data.table.recording, data.table.identifier))
 
 
 def _features(data: Corpus) -> dict[str, Any]:
@@ -278,7 +289,7 @@ def _step_seconds(made: Plan) -> float:
 def _tell(made: Plan) -> None:
     """Clips, split, training and time, a line each."""
     table, recipe, runs = made.corpus.table, made.recipe, made.runs("network")
-    config, seconds, kind = runs[0].config, made.seconds, {"drawn": "place"}.get(recipe.split, "recording")
+    config, seconds, kind = runs[0].config, made.seconds, made.kind
     places = f" at {table.identifier.nunique()} places" if kind == "place" else ""
     say(f"{table.scene_label.nunique()} classes, {len(table)} clips of {seconds:.3g} s, "
         f"{config.features.sample_rate} Hz, {len(table) * seconds / 60:.1f} minutes in all, from "

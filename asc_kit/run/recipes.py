@@ -82,6 +82,9 @@ class Recipe(Checked):
         for part, kind in PARTS.items():
             of_part = {key: value for key, value in values.items() if SETTINGS[key] == part}
             parts[part] = build(kind, of_part, f"{self.name}: {name}: {part}")
+        if parts["architecture"].logistic and not parts["augmentation"].device_response:
+            raise InputError(f"{self.name}: {name}: device_response: the network hears no microphone, and its logistic "
+                             "regression does (options: logistic); give it to both or to neither")  # fmt: skip
         return Config(name, seed, fold, self.folds, self.split_seed, **parts, split=self.split)
 
     def system(self, name: str) -> dict[str, Any]:
