@@ -45,7 +45,7 @@ TRUTH = ROOT / "results" / "tut2017" / "truth.tsv"  # of the same clips
 MODELS = {"robust_network": (HOME, "2"), "robust_logistic": (HOME, "robust_logistic"),
           "plain": (ROOT / "results" / "tut2017", "2"), "logistic": (HOME, "logistic")}  # fmt: skip
 SYSTEMS = (*PARTS, *MODELS)
-# system -> its like by the plain recipe: nothing but the microphones of training differs
+# system -> its like without microphones: the recipes differ in nothing else, the runs in the processor, too
 AGAINST = {"both": "plain_both", "robust_network": "plain", "robust_logistic": "logistic"}
 CLEAN = "the recorder itself"
 
@@ -140,7 +140,7 @@ def clips(truth: pd.DataFrame, microphones: pd.DataFrame, system: str, seed: int
 
 
 def table(truth: pd.DataFrame, microphones: pd.DataFrame) -> pd.DataFrame:
-    """The systems by the recorder itself and through unheard microphones, and what each has over the plain recipe's.
+    """The systems by the recorder itself and through unheard microphones, and what each has over its like without them.
 
     Returns
     -------

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+from asc_kit.config import Config
 from asc_kit.data.simulate import maker
 from asc_kit.report import tables
 from asc_kit.report.predictions import read_truth
-from asc_kit.run import recipes
+from asc_kit.run import recipes, runs
 from benchmarks import microphones
 
 FILES = tuple(map(Path, pd.read_csv(ROOT / "results/mic_responses.tsv", sep="\t").file))
@@ -45,6 +46,13 @@ def test_every_clip_went_through_the_microphones_of_its_own_fold_alone(found):
                 assert about["hash"] == wanted.hash
         scored += list(clips)
     assert sorted(scored) == sorted(read_truth(microphones.TRUTH).index) and len(scored) == 392
+
+
+def test_the_network_without_microphones_differs_in_nothing_else():
+    for fold in microphones.unheard(FILES):
+        homes = [microphones._folder(name, fold) for name in ("robust_network", "plain")]
+        configs = [Config.from_dict(json.loads((home / "run.json").read_text())["config"]).as_dict() for home in homes]
+        assert set(runs.differences(*configs)) == {"augmentation.device_response", "augmentation.responses"}
 
 
 def test_the_tables_follow_from_the_predictions(found, tmp_path):

@@ -198,3 +198,5 @@ def test_the_recipe_trains_the_report_s_network_as_tut2017_full_does_and_that_of
     assert ours.config("2").hash == full.config("2").hash
     one, other = ours.config("robust_network", responses="off").as_dict(), small.config("2", responses="off").as_dict()
     assert one | {"submission": "2"} == other
+    parts = [recipe.config("robust_logistic", responses="off").as_dict() for recipe in (ours, small)]
+    assert parts[0] == parts[1]

@@ -129,7 +129,7 @@ def _microphones(home: Path) -> str:
         least = "" if pd.isna(row.least_accuracy) else f" (least {row.least_accuracy:.1%})"
         rows.append({_link("small_folds", "microphones", MICROPHONES): f"{row.system}, by {row.through}",
                      "accuracy; log loss": f"{shown.accuracy[index]}{least}; {shown['log loss'][index]}",
-                     "difference from the plain recipe's":
+                     "difference from the same without microphones":
                          _difference(row) if pd.notna(row.accuracy_difference) else "–"})  # fmt: skip
     return tables.markdown(pd.DataFrame(rows))
 
