@@ -272,15 +272,15 @@ def test_what_it_says_of_simulated_devices_is_in_the_predictions():
         tables.together_scored(results, *pair) for pair in (("robust_network", "robust_logistic"), ("2", "logistic"))
     ]
     parts = [[one.where("source_label", *devices) for one in both] for devices in (("a",), ("s4", "s5", "s6"))]
-    worse, apart_there = (_points(evaluation.difference(*pair)) for pair in parts)
-    assert f"worse on the recorder ({worse})" in text and f"cannot be told apart ({apart_there})" in text
-    numbers = [100 * pair[of].row()["accuracy"] for of in (1, 0) for pair in parts]
-    assert (
-        "2 has {:.1f} % on the recorder and {:.1f} % on s4 to s6; *small* with *robust_logistic* has {:.1f} and {:.1f}".format(
-            *numbers
-        )
-        in text
-    )
+    worse, apart_there = (evaluation.difference(*pair) for pair in parts)
+    assert f"neither difference is shown ({_points(worse)} and {_points(apart_there)})" in text
+    assert all(row["accuracy_difference_low"] < 0 < row["accuracy_difference_high"] for row in (worse, apart_there))
+    ends = [worse[f"log_loss_difference{end}"] for end in ("", "_low", "_high")]
+    assert "on the recorder log loss is higher by {:.3f} [{:.3f}, {:.3f}]".format(*ends) in text and ends[1] > 0
+    numbers = ["{:.1f}".format(100 * pair[of].row()["accuracy"]) for of in (1, 0) for pair in parts]
+    here, there, robust, apart_robust = numbers
+    assert f"2 has {here} % on the recorder and {there} % on s4 to s6; *robust_network* with" in text
+    assert f"with *robust_logistic* has {robust} and {apart_robust}:" in text
     lost = [-100 * apart["recorder"][f"accuracy_difference{end}"] for end in ("", "_high")]
     assert f"and is {lost[0]:.0f} points worse on the recorder" in text and lost[1] > 0
 
