@@ -175,7 +175,7 @@ class Network(Checked):
     @property
     def logistic(self) -> dict[str, Any]:
         """How the microphones differ that the logistic regression in both hears."""
-        return self.options.get("logistic", {})
+        return self.options.get("logistic", {}) if self.network == "both" else {}
 
     @property
     def foreign(self) -> bool:

@@ -183,3 +183,9 @@ def test_installed_paths_count_from_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("ASC_CACHE")
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, appauthor: tmp_path / "user" / name)
     assert config.cache() == tmp_path / "user" / "asc_kit"
+
+
+def test_an_option_of_someone_else_s_network_is_their_own():
+    """Of both, it says what its logistic regression hears."""
+    assert config.Network("nets:Mine", {"logistic": {"device_response": 0.5}}).logistic == {}
+    assert config.Network("both", {"logistic": {"device_response": 0.5}}).logistic == {"device_response": 0.5}

@@ -139,7 +139,7 @@ def _say_places(recordings: list[Recording]) -> None:
 
 def names_places(pairs: Iterable[tuple[str | Path, str]]) -> bool:
     """Whether a recording's identifier is another than its own name, which stands for a place that is not known."""
-    return any(not str(recording).endswith(identifier) for recording, identifier in pairs)
+    return any(not f"/{recording}".endswith(f"/{identifier}") for recording, identifier in pairs)
 
 
 def _found(source: Path) -> list[Recording]:
