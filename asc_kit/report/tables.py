@@ -164,8 +164,8 @@ def table_6(results: Results) -> pd.DataFrame:
 TABLES: dict[int, tuple[str, Callable[[Results], pd.DataFrame]]] = {
     1: ("Architecture of the models", lambda _: complexity.table_1()),
     2: ("Models with different numbers of mel bins", table_2),
-    3: ("Class-wise performance of the largest network here, beside the report's best", table_3),
-    4: ("Device-wise performance of the largest network here, beside the report's best", table_4),
+    3: ("Class-wise performance of the largest network here, beside the report's with 160 mel bins", table_3),
+    4: ("Device-wise performance of the largest network here, beside the report's with 160 mel bins", table_4),
     5: ("Parameters of MBConv4(I, O) and Fused-MBConv4(I, O)", lambda _: complexity.table_5()),
     6: ("Model size for 160 mel bins", table_6),
     7: ("Submissions and the baseline", table_7),
