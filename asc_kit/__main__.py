@@ -31,6 +31,10 @@ ModelFile = Annotated[Path, typer.Argument(help="model.safetensors or compact.sa
 Parameters = Annotated[
     list[str], typer.Option("-p", help="NAME=VALUE of asc_kit/config.py, or of a notebook's parameters; repeatable")
 ]
+Microphone = Annotated[
+    Path | None,
+    typer.Option(help="recordings by another microphone, without labels, which the model is set to: 20 places or more"),
+]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
 
 
@@ -161,13 +165,14 @@ def size(model: ModelFile, allow_code: AllowCode = False) -> None:
 def export(
     model: ModelFile,
     out: Annotated[Path, typer.Option(help="the ONNX file: waveform (batch, samples) in, probabilities out")],
+    microphone: Microphone = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Write a model as one ONNX file that classifies waveforms, with its features inside."""
-    from asc_kit.deploy import compact
+    from asc_kit.deploy import microphone as microphones
     from asc_kit.deploy import onnx as exporting
 
-    exporting.export(compact.load(model, allow_code), out, model)
+    exporting.export(microphones.load(model, allow_code, microphone), out, model)
     print(out)
 
 
@@ -176,12 +181,13 @@ def web(
     model: ModelFile,
     out: Annotated[Path, typer.Option(help="folder to make, or to make anew")],
     runtime: Annotated[Path | None, typer.Option(help="onnxruntime-web's archive, where npm cannot fetch it")] = None,
+    microphone: Microphone = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Write a page that classifies a phone's microphone, or a file, in the browser itself; nothing leaves it."""
     from asc_kit.deploy import web as pages
 
-    pages.write(model, out, runtime, allow_code)
+    pages.write(model, out, runtime, allow_code, microphone)
     print(out)
     say(f"browsers do not run it as a file: start python -m http.server --bind 127.0.0.1 --directory {out} and open "
         "http://localhost:8000; for a phone, put it at an https address; opened once, it works offline")  # fmt: skip
@@ -199,6 +205,7 @@ def predict(
     root: Annotated[Path | None, typer.Option(help="folder that a manifest's names count from; else its own")] = None,
     out: Annotated[Path | None, typer.Option(help="with --manifest: its rows, in the DCASE output format")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="recordings at once; else one for each core")] = None,
+    microphone: Microphone = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Classify recordings of any format, rate and length; one that fails is named, and the exit status is 1."""
@@ -214,7 +221,7 @@ def predict(
     gc.enable()
 
     names = lists.read(manifest) if manifest else []
-    session = show.Session(model, top, segments, temperature, workers, allow_code)
+    session = show.Session(model, top, segments, temperature, workers, allow_code, microphone)
     if out:
         session.write(manifest, names, root or manifest.parent, out)
     else:
@@ -232,6 +239,7 @@ def listen(
         float, typer.Option(help="seconds from label to label, each of the last ten seconds; 0.1 to 10")
     ] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="an object a line for every label")] = False,
+    microphone: Microphone = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Label a microphone's sound, or a pipe's, while it comes; a line where the label changes. Ctrl+C ends it."""
@@ -240,7 +248,7 @@ def listen(
     with suppress(KeyboardInterrupt):
         from asc_kit.deploy import listen as listening
 
-        listening.listen(model, device, rate, every, json, allow_code)
+        listening.listen(model, device, rate, every, json, allow_code, microphone)
 
 
 @app.command()

@@ -218,7 +218,7 @@ def main() -> None:
 
 def calibrate(data: Path, microphones: Path) -> None:
     """``temperature.json`` of results/small: the temperature from the folds' clips as the recorder recorded them, the
-    profile from all clips, each so and once more as training hears it.
+    profile from all clips, each so and once more as training hears it, the spectrum from all as they are.
     """
     truth = read_truth(TRUTH)
     held_out = pd.concat([_probabilities(truth, "both", fold) for fold in range(1, FOLDS + 1)])
@@ -228,14 +228,16 @@ def calibrate(data: Path, microphones: Path) -> None:
     run = Run.of("results/small/all_clips.yaml", "both", 0, 1, str(data), "small", str(ROOT / "results"),
                  responses=str(microphones))  # fmt: skip
     all_clips = RunData(run.config, experiment.open_corpus(run.recipe, data))
-    draw, known = generator(0, "profile"), []
+    draw, known, spectra = generator(0, "profile"), [], []
     for waves in all_clips.clips(all_clips.training, "measuring clips"):
         heard = all_clips.features(waves), all_clips.features(all_clips.recorder(waves, draw))
         known.append([calibration.statistics(features) for features in heard])
+        spectra.append(calibration.mean_spectra(heard[0]))
     plain, through = (np.concatenate(part) for part in zip(*known))
     places = list(all_clips.training.identifier)
     profile = calibration.profile(np.concatenate([plain, through]), places * 2, plain[:0])
-    calibration.write(ROOT / "results" / "small" / calibration.NAME, run.config, fitted, profile)
+    spectrum = calibration.spectrum(np.concatenate(spectra))
+    calibration.write(ROOT / "results" / "small" / calibration.NAME, run.config, fitted, profile, spectrum)
 
 
 def write() -> None:

@@ -101,8 +101,10 @@ def test_the_file_is_read_back_and_faults_are_one_line(tmp_path):
     with pytest.raises(InputError, match="temperature.json: no such file; a run with a validation part"):
         calibration.read(model, config)
     known = calibration.profile(np.random.default_rng(0).normal(size=(40, 16)), ["a", "b"] * 20, np.zeros((3, 16)))
-    calibration.write(tmp_path / calibration.NAME, config, calibration.fit(*sharpened(2.0)[:2]), known)
+    spectrum = calibration.spectrum(np.random.default_rng(1).normal(size=(40, 64)))
+    calibration.write(tmp_path / calibration.NAME, config, calibration.fit(*sharpened(2.0)[:2]), known, spectrum)
     about = calibration.read(model, config)
+    assert about["spectrum"] == spectrum
     assert about["fold"] == 1 and about["profile"] == known and (tmp_path / calibration.NAME).stat().st_size < 20_000
     with pytest.raises(InputError, match="is of configuration"):
         calibration.read(model, Recipe("x").config("3"))
@@ -111,6 +113,23 @@ def test_the_file_is_read_back_and_faults_are_one_line(tmp_path):
         with pytest.raises(InputError, match="is no whole temperature.json") as caught:
             calibration.read(model, config)
         assert "\n" not in str(caught.value)
+
+
+def test_a_spectrum_is_the_mean_and_what_varies_most():
+    random = np.random.default_rng(3)
+    spectra = random.normal(size=(300, 3)) * (9, 4, 2) @ random.normal(size=(3, 20)) - 60
+    found = {name: np.array(value) for name, value in calibration.spectrum(spectra).items()}
+    covariance = np.cov(spectra.T)
+    assert np.allclose(found["mean"], spectra.mean(0), rtol=1e-5)
+    assert np.allclose(found["variance"], np.trace(covariance) / 20, rtol=1e-5)
+    assert found["directions"].shape == (8, 20) and (found["variances"][3:] < 1e-6).all()
+    directions, variances = found["directions"][:3], found["variances"][:3]
+    assert np.allclose(directions.T * variances @ directions, covariance, atol=1e-3 * covariance.max())
+    assert np.array(calibration.spectrum(spectra[:4])["directions"]).shape == (3, 20)  # of four clips no more
+    (alone,) = calibration.spectrum(spectra[:1])["mean"][:1]
+    assert alone == pytest.approx(spectra[0, 0], rel=1e-5) and calibration.spectrum(spectra[:1])["variance"] == 0
+    features = torch.randn(2, 1, 5, 20)
+    assert np.allclose(calibration.mean_spectra(features), features[:, 0].numpy().astype(float).mean(1))
 
 
 def test_one_place_alone_measures_itself():

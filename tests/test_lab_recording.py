@@ -50,7 +50,7 @@ def fitted(tmp_path_factory):
     known = np.concatenate([calibration.statistics(model.features(lab.torch.tensor(w).float())) for w in waves])
     effect = {"temperature": 2.5, "log_loss_before": 1.25, "log_loss_after": 1.125, "clips": 77}
     profile = calibration.profile(known[:50], [f"p{i % 5}" for i in range(50)], known[50:])
-    calibration.write(file.with_name(calibration.NAME), model.config, effect, profile)
+    calibration.write(file.with_name(calibration.NAME), model.config, effect, profile, {})
     return lab.Listener(file)
 
 

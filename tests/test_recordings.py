@@ -221,7 +221,7 @@ def test_a_temperature_changes_probabilities_and_no_label(tmp_path, model_file, 
         command(model_file, file, "--temperature", "fitted")
     known = calibration.profile(np.random.default_rng(0).normal(size=(9, 16)), ["a"] * 9, np.empty((0, 16)))
     beside = model_file.with_name(calibration.NAME)
-    calibration.write(beside, model.config, {"temperature": 2.0, "clips": 5}, known)
+    calibration.write(beside, model.config, {"temperature": 2.0, "clips": 5}, known, {})
     assert command(model_file, file, "--json", "--temperature", "fitted") == 0
     out, err = capsys.readouterr()
     beside.unlink()
@@ -316,7 +316,7 @@ def test_what_is_unlike_the_training_clips_is_doubtful(tmp_path, model, capsys):
     home.mkdir()
     file = home / "compact.safetensors"
     compact.save_folded(dataclasses.replace(model, origin={"seconds": 1.0}), file)
-    calibration.write(home / calibration.NAME, model.config, {"temperature": 1.0, "clips": 5}, about)
+    calibration.write(home / calibration.NAME, model.config, {"temperature": 1.0, "clips": 5}, about, {})
     for name, level in (("like.wav", 1), ("soft.wav", 0.01)):
         soundfile.write(tmp_path / name, level * noise(1, seed=77), RATE, subtype="FLOAT")
     assert command(file, tmp_path / "like.wav", tmp_path / "soft.wav") == 0

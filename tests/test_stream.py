@@ -271,9 +271,8 @@ def model_file(tmp_path_factory):
     waves = [torch.tensor(draw.standard_normal((1, RATE)) * draw.uniform(0.04, 0.06)).float() for _ in range(60)]
     known = np.concatenate([calibration.statistics(model.features(wave)) for wave in waves])
     effect = {"temperature": 2.5, "log_loss_before": 1.25, "log_loss_after": 1.125, "clips": 60}
-    calibration.write(
-        file.with_name(calibration.NAME), model.config, effect, calibration.profile(known, "ab" * 30, known)
-    )
+    profile = calibration.profile(known, "ab" * 30, known)
+    calibration.write(file.with_name(calibration.NAME), model.config, effect, profile, {})
     return file
 
 

@@ -4,7 +4,8 @@
 2017, arXiv:1706.04599) fitted on that part's predictions, with its effect there; and a profile of training clips: the
 mean and the precision matrix of coarse log-mel statistics, and the squared Mahalanobis distance that one in a hundred
 training clips exceeds, each measured by clips of other locations. How many validation clips exceed it stands beside:
-those are false alarms.
+those are false alarms. The training clips' mean spectrum, and how it varies, set the model to another microphone
+(`asc_kit.deploy.microphone`).
 """
 
 import json
@@ -24,6 +25,7 @@ RANGE = (0.05, 20.0)  # of the temperature
 BANDS = 8  # groups of mel bins; each gives a mean and a deviation over time
 MEASURED = 400  # clips at most, of training and of validation
 QUANTILE = 0.99
+DIRECTIONS = 8  # in which training clips' spectra vary most; of more, nothing that counts is left
 PARTS = 5  # of the training clips; each is measured by the others
 
 
@@ -131,9 +133,35 @@ def unlike(about: dict[str, Any], features: torch.Tensor) -> np.ndarray:
     return distance(about["profile"], statistics(features)) > about["profile"]["limit"]
 
 
-def write(file: Path, config: Config, fitted: dict[str, float], known: dict[str, Any]) -> None:
+def mean_spectra(features: torch.Tensor) -> np.ndarray:
+    """Of (clips, 1, time, mel), the mean over time: (clips, mel) float64."""
+    return features.squeeze(1).double().mean(1).cpu().numpy()
+
+
+def spectrum(spectra: np.ndarray) -> dict[str, Any]:
+    """Training clips' mean spectrum, and how a clip's differs from it.
+
+    Parameters
+    ----------
+    spectra : (clips, mel), each the mean over time
+
+    Returns
+    -------
+    mean, (mel,); directions of most variance, (up to 8, mel) of length 1, and variances along them; variance of a bin
+    """
+    off = spectra - spectra.mean(0)
+    _, deviations, directions = np.linalg.svd(off / max(1, len(off) - 1) ** 0.5, full_matrices=False)
+    variances, some = deviations**2, slice(min(DIRECTIONS, len(off) - 1))
+    found = {"mean": spectra.mean(0), "directions": directions[some], "variances": variances[some],
+             "variance": variances.sum() / off.shape[1]}  # fmt: skip
+    return {name: _short(values) for name, values in found.items()}
+
+
+def write(
+    file: Path, config: Config, fitted: dict[str, float], known: dict[str, Any], spectrum: dict[str, Any]
+) -> None:
     """Write ``temperature.json``; it names the configuration it belongs to."""
-    about = {**fitted, "fold": config.fold, "configuration": config.hash, "profile": known}
+    about = {**fitted, "fold": config.fold, "configuration": config.hash, "profile": known, "spectrum": spectrum}
     write_file(file, json.dumps(about, indent=1) + "\n")
 
 

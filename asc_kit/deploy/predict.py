@@ -58,13 +58,18 @@ def calibrate(
     held_out, labels : probabilities, (clips, classes), and class numbers that the temperature is fitted to
     training, others : clips whose profile is taken, and which tell its false alarms; some hundred of each are measured
     """
-    sides = [rows.iloc[np.linspace(0, len(rows) - 1, min(len(rows), calibration.MEASURED)).astype(int)]
-             for rows in (training, others)]  # fmt: skip
-    known, rest = ([calibration.statistics(model.features(waves))
-                    for waves in clips(store, rows, "measuring clips", device)] for rows in sides)  # fmt: skip
+    known, spectra, rest = [], [], []
+    training, others = (rows.iloc[np.linspace(0, len(rows) - 1, min(len(rows), calibration.MEASURED)).astype(int)]
+                        for rows in (training, others))  # fmt: skip
+    for features in map(model.features, clips(store, training, "measuring clips", device)):
+        known.append(calibration.statistics(features))
+        spectra.append(calibration.mean_spectra(features))
+    for features in map(model.features, clips(store, others, "measuring clips", device)):
+        rest.append(calibration.statistics(features))
     known = np.concatenate(known)
-    profile = calibration.profile(known, sides[0].identifier, np.concatenate([known[:0], *rest]))
-    calibration.write(folder / calibration.NAME, model.config, calibration.fit(held_out, labels), profile)
+    profile = calibration.profile(known, training.identifier, np.concatenate([known[:0], *rest]))
+    spectrum = calibration.spectrum(np.concatenate(spectra))
+    calibration.write(folder / calibration.NAME, model.config, calibration.fit(held_out, labels), profile, spectrum)
 
 
 def as_text(rows: pd.DataFrame, probabilities: np.ndarray, classes: tuple[str, ...]) -> str:

@@ -100,13 +100,9 @@ def score(
     if file.is_dir():
         os.scandir(file).close()  # which says so where it may not be read
         raise InputError(f"{file}: no recordings in it; give files, or a folder that holds some")
-    rate, least = model.config.features.sample_rate, model.config.features.window
+    rate = model.config.features.sample_rate
     source, segments, silence, unlike, place, constant = Source(file, rate), [], [], [], 0, True
-    for wave in windows(source, round(seconds * rate)):
-        if len(wave) < least:
-            raise InputError(f"{file}: lasts {len(wave) / rate:.3f} s, shorter than the features' window of "
-                             f"{least / rate:.3f} s; give a longer one")  # fmt: skip
-        features = model.features(torch.from_numpy(wave)[None])
+    for wave, features in heard(model, source, seconds):
         probabilities = calibration.tempered(model.from_features(features)[0], temperature)
         if not np.isfinite(probabilities).all():
             raise InputError(f"{file}: the network gives NaN for it; is the model whole?")
@@ -124,6 +120,21 @@ def score(
     if unlike and np.mean(unlike) > UNLIKE:
         doubts.append(STRANGE)
     return Scored(file, mean, tuple(segments), tuple(source.notes), tuple(doubts), tuple(unlike))
+
+
+def heard(model: Model, source: "Source", seconds: float = WINDOW) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """A recording's windows and their features, (samples,) and (1, 1, time, mel).
+
+    Raises
+    ------
+    InputError : as `audio.read`; it is shorter than a window of the features.
+    """
+    rate, least = model.config.features.sample_rate, model.config.features.window
+    for wave in windows(source, round(seconds * rate)):
+        if len(wave) < least:
+            raise InputError(f"{source.file}: lasts {len(wave) / rate:.3f} s, shorter than the features' window of "
+                             f"{least / rate:.3f} s; give a longer one")  # fmt: skip
+        yield wave, model.features(torch.from_numpy(wave)[None])
 
 
 def comparable(model: Model, seconds: float) -> bool:

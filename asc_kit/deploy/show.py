@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from asc_kit import kernels
 from asc_kit.common import InputError, check_writable, progress, say
-from asc_kit.deploy import calibration, compact, manifest, recordings
+from asc_kit.deploy import calibration, compact, manifest, microphone, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import Scored
 
@@ -30,7 +30,7 @@ class Session:
     segments : seconds of the windows, each of which is then shown; None: windows of 10 s, not shown
     temperature : a number, or "fitted": that of the ``temperature.json`` beside the model
     workers : recordings at a time; None: as many as there are cores
-    allow_code : as `compact.load`
+    allow_code, folder : as `microphone.load`
 
     Attributes
     ----------
@@ -38,12 +38,12 @@ class Session:
     """
 
     def __init__(self, model_file: Path, top: int | None = None, segments: float | None = None, temperature: str = "1",
-                 workers: int | None = None, allow_code: bool = False):  # fmt: skip
+                 workers: int | None = None, allow_code: bool = False, folder: Path | None = None):  # fmt: skip
         low, high = recordings.WINDOWS
         if segments is not None and not low <= segments <= high:
             raise InputError(f"segments: {segments:g} s is out of range; give {low:g} to {high:g}")
         kernels.keep_memory()
-        model = compact.load(model_file, allow_code)
+        model = microphone.load(model_file, allow_code, folder)
         self.model, self.degree = quickened(model), _degree(temperature, model_file, model)
         self.file, self.top, self.segments, self.workers, self.about = model_file, top, segments, workers, None
         if model_file.with_name(calibration.NAME).exists():

@@ -1,0 +1,224 @@
+"""Models set to another microphone by recordings without labels, and what the committed measurements say of it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from conftest import ROOT, cli
+from scipy.signal import firwin2, oaconvolve
+
+from asc_kit.common import InputError
+from asc_kit.config import Features
+from asc_kit.deploy import calibration, compact, microphone, recordings
+from asc_kit.deploy import onnx as exporting
+from asc_kit.deploy.quick import quickened
+from asc_kit.deploy.stream import Stream
+from asc_kit.features import LogMel
+from asc_kit.report import tables
+from asc_kit.report.predictions import read_truth
+from benchmarks import correction, microphones
+
+MODEL = ROOT / "results" / "small" / "model.safetensors"
+RATE = 44100
+TELEPHONE = firwin2(257, [0, 100, 300, 3000, 6000, RATE / 2], [0.03, 0.1, 1, 1, 0.2, 0.05], fs=RATE)
+
+
+def coloured(seed, seconds=1.0):
+    """Noise whose spectrum tilts by chance, as places differ."""
+    random = np.random.default_rng(seed)
+    bins = np.fft.rfft(random.standard_normal(round(seconds * RATE)))
+    f = np.fft.rfftfreq(round(seconds * RATE), 1 / RATE).clip(min=20)
+    wave = np.fft.irfft(bins * (f / 1000) ** random.normal(-0.5, 0.4) * np.exp(random.normal(0, 0.7)))
+    return (0.05 * wave / wave.std()).astype(np.float32)
+
+
+def heard(wave, filtered=True):
+    return oaconvolve(wave, TELEPHONE)[128:][: len(wave)].astype(np.float32) if filtered else wave
+
+
+def record(folder, seeds, filtered=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        soundfile.write(folder / f"{seed}.wav", heard(coloured(seed), filtered), RATE, subtype="FLOAT")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def known():
+    """The spectrum of two hundred clips, in 64 mel bins."""
+    features = LogMel(Features(n_mels=64))
+    clips = torch.from_numpy(np.stack([coloured(seed) for seed in range(200)]))
+    return calibration.spectrum(calibration.mean_spectra(features(clips)))
+
+
+def test_the_shift_is_the_mean_of_the_posterior():
+    """By the precisions, in float64: a microphone N(0, v (I + 0.1)), the mean of n clips N(microphone, S / n)."""
+    random = np.random.default_rng(0)
+    clips = random.normal(size=(500, 6)) * (8, 5, 4, 4, 3, 3) @ random.normal(size=(6, 6))
+    spectra = random.normal(size=(7, 6)) * 5 + 3
+    S, v = np.cov(clips.T), np.trace(np.cov(clips.T)) / 6
+    for count in (1, 3, 7):
+        off = spectra[:count].mean(0) - clips.mean(0)
+        prior, heard = np.linalg.inv(v * (np.eye(6) + 0.1)), count * np.linalg.inv(S)
+        expected = np.linalg.inv(prior + heard) @ heard @ off
+        found = microphone.shift(calibration.spectrum(clips), spectra[:count])
+        assert np.allclose(found, expected, atol=1e-4 * np.abs(off).max())
+
+
+def test_of_more_recordings_more_of_the_filters_own_gain_is_found(known):
+    features = LogMel(Features(n_mels=64))
+    clips = np.stack([coloured(seed) for seed in range(1000, 1200)])
+    plain, through = (
+        calibration.mean_spectra(features(torch.from_numpy(x))) for x in (clips, np.stack([*map(heard, clips)]))
+    )
+    gain = (through - plain).mean(0)
+    assert np.ptp(gain) > 15  # dB
+    off = [np.abs(microphone.shift(known, through[:count]) - gain).mean() for count in (3, 20, 200)]
+    assert off[0] > off[1] > off[2] and off[2] < 1.5
+    assert np.abs(microphone.shift(known, plain)).mean() < 1.0  # by the training clips' own microphone nothing moves
+    louder = microphone.shift(known, plain + 12)
+    assert np.abs(louder - 12).mean() < 2.0  # a gain is found, too
+
+
+def test_what_places_differ_in_is_hardly_taken_for_the_microphones(known):
+    along, across = np.array(known["directions"])[[1, 7]]
+    mean = np.array(known["mean"])
+    found = [microphone.shift(known, (mean + 30 * way)[None]) @ way / 30 for way in (along, across)]
+    assert found[0] < 0.3 and found[1] > 0.9
+
+
+def test_a_corrected_model_hears_the_training_clips_microphone(known):
+    """Its probabilities of filtered clips come near those of the clips as they were."""
+    model = compact.load(ROOT / "results" / "tut2017" / "submission_2" / "seed_0" / "model.safetensors")
+    clips = torch.from_numpy(np.stack([coloured(seed) for seed in range(500, 560)]))
+    through = torch.from_numpy(np.stack([heard(clip) for clip in clips.numpy()]))
+    shift = microphone.shift(known, calibration.mean_spectra(model.features(through)))
+    corrected = replace(model, features=microphone.Corrected(model.config.features, shift))
+    want, before, after = (x.probabilities(y) for x, y in ((model, clips), (model, through), (corrected, through)))
+    assert np.abs(after - want).mean() < 0.5 * np.abs(before - want).mean()
+    expected = model.from_features(model.features(through) - torch.tensor(shift).float())
+    assert np.abs(after - expected).max() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return record(tmp_path_factory.mktemp("by") / "telephone", range(300, 306))
+
+
+def test_predict_stream_and_onnx_hear_alike(folder, tmp_path, capsys):
+    model = microphone.load(MODEL, folder=folder)
+    said = capsys.readouterr().err
+    assert "6 recordings tell less of a microphone than 20 or more" in said and "set to the microphone of 6" in said
+    shift = microphone.shift(calibration.read(MODEL, model.config)["spectrum"],
+                             microphone.measure(compact.load(MODEL), sorted(folder.iterdir())))  # fmt: skip
+    wave = heard(coloured(7, 10.0))
+    plain = compact.load(MODEL)
+    want = plain.from_features(plain.features(torch.from_numpy(wave)[None]) - torch.tensor(shift).float())[0]
+    assert np.abs(plain.probabilities(torch.from_numpy(wave)[None])[0] - want).max() > 0.01
+    soundfile.write(tmp_path / "new.wav", wave, RATE, subtype="FLOAT")
+    assert np.abs(recordings.score(quickened(model), tmp_path / "new.wav").probabilities - want).max() < 1e-4
+    stream = Stream(quickened(model), 10.0)
+    (label,) = stream.feed(wave) + stream.finish()
+    assert np.abs(label.probabilities - want).max() < 1e-4
+    made = exporting.build(model)
+    session = onnxruntime.InferenceSession(made.SerializeToString())
+    assert np.abs(session.run(None, {"waveform": wave[None]})[0][0] - want).max() < 1e-4
+    about = {entry.key: entry.value for entry in made.metadata_props}
+    assert json.loads(about["origin"])["microphone"] == "set by 6 recordings"
+
+
+def test_the_commands_take_it(folder, tmp_path):
+    new = record(tmp_path / "new", [9]) / "9.wav"
+    usual, corrected = (json.loads(cli("predict", MODEL, new, "--json", *more).stdout)[0]["probabilities"]
+                        for more in ([], ["--microphone", folder]))  # fmt: skip
+    want = microphone.load(MODEL, folder=folder).probabilities(
+        torch.from_numpy(soundfile.read(new, dtype="float32")[0])[None]
+    )
+    assert np.allclose(list(corrected.values()), want[0], atol=1e-4) and usual != corrected
+    made = cli("export", MODEL, "--out", tmp_path / "x.onnx", "--microphone", folder)
+    assert made.returncode == 0 and "set to the microphone" in made.stderr
+    got = onnxruntime.InferenceSession(str(tmp_path / "x.onnx")).run(
+        None, {"waveform": soundfile.read(new, dtype="float32")[0][None]}
+    )
+    assert np.abs(got[0] - want).max() < 1e-4
+    onnx.checker.check_model(str(tmp_path / "x.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(lambda home: None, "no recordings in it; give some 20 by the microphone"),
+     (lambda home: soundfile.write(home / "by" / "a.wav", np.zeros(RATE), RATE), "a.wav: is silent, and tells nothing"),
+     (lambda home: soundfile.write(home / "by" / "a.wav", np.ones(500), RATE), "a.wav: lasts 0.011 s, shorter than"),
+     (lambda home: (home / "by" / "a.wav").write_text("no sound"), "a.wav: "),
+     (lambda home: (home / "temperature.json").unlink(), "temperature.json: no such file"),
+     (lambda home: (home / "temperature.json").write_text(json.dumps(
+         {k: v for k, v in json.loads((home / "temperature.json").read_text()).items() if k != "spectrum"})),
+      "has no spectrum of the training clips"),
+     (lambda home: (home / "by").rmdir(), "by: no such file")],
+)  # fmt: skip
+def test_faults_are_one_line(tmp_path, spoil, words):
+    for name in ("model.safetensors", "temperature.json"):
+        (tmp_path / name).write_bytes(MODEL.with_name(name).read_bytes())
+    (tmp_path / "by").mkdir()
+    spoil(tmp_path)
+    with pytest.raises(InputError) as caught:
+        microphone.load(tmp_path / "model.safetensors", folder=tmp_path / "by")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def read(name):
+    return pd.read_csv(correction.HOME / f"{name}.tsv", sep="\t", dtype=str)
+
+
+def test_the_tables_follow_from_the_rows(tmp_path):
+    before = pd.read_csv(microphones.HOME / "microphones.tsv", sep="\t", dtype=str)
+    made = {"microphones": correction.microphones_table(read_truth(microphones.TRUTH), read("tut2017"), before),
+            "devices": correction.devices_table(read_truth(correction.TAU / "truth.tsv"), read("tau2022"))}  # fmt: skip
+    for name, table in made.items():
+        tables.write_one(table, tmp_path, name, "")
+        assert (tmp_path / f"tables/{name}.csv").read_text() == (correction.HOME / f"tables/{name}.csv").read_text()
+
+
+def test_every_clip_went_through_its_folds_microphones_with_each_choice_of_recordings():
+    found, truth = read("tut2017"), read_truth(microphones.TRUTH)
+    usual = pd.read_csv(microphones.HOME / "microphones.tsv", sep="\t", dtype=str)
+    ways = {*zip(usual.filename, usual.microphone), *((name, microphones.CLEAN) for name in truth.index)}
+    softer = {(name, correction.SOFTER) for name in truth.index}
+    assert set(found.recordings) == {"none", *correction.RECORDINGS} and len(ways) == 2740
+    for which, rows in found.groupby("recordings"):
+        wanted = softer if which == "none" else ways | softer
+        assert {*zip(rows.filename, rows.microphone)} == wanted and len(rows) == len(wanted)
+
+
+@pytest.mark.parametrize("which", [*correction.RECORDINGS, "all"])
+def test_no_clip_sets_the_model_that_scores_it(which):
+    """Nor does a clip of its place; and the same seed draws the same."""
+    rows = pd.DataFrame({"identifier": [f"place {n // 3}" for n in range(60)]})
+    classes = np.array([f"class {n % 5}" for n in range(60)])
+    parts = correction.parts_of(rows, 4)
+    assert rows.groupby("identifier").apply(lambda some: len(set(parts[some.index]))).eq(1).all()
+    by = correction.setting(parts, classes, which, (1, 2))
+    for part, clips in by.items():
+        assert part not in parts[clips] and len(set(clips)) == len(clips)
+        some = np.isin(classes, list(set(classes[clips]))) & (parts != part)
+        assert len(clips) == {"5": 5, "20": 20, "all": 45}.get(which, some.sum())
+        assert which != "of 3 classes" or len(set(classes[clips])) == 3
+    again, other = (correction.setting(parts, classes, which, seed) for seed in ((1, 2), (1, 3)))
+    assert all((by[part] == again[part]).all() for part in by)
+    assert (which == "all") == all(np.array_equal(by[part], other[part]) for part in by)
+
+
+def test_a_parts_clips_are_shifted_by_what_sets_it():
+    spectra, parts = np.random.default_rng(0).normal(size=(6, 64)), np.array([0, 0, 1, 1, 2, 2])
+    features = torch.from_numpy(spectra)[:, None, None].repeat(1, 1, 7, 1)
+    known = calibration.spectrum(np.random.default_rng(1).normal(size=(50, 64)))
+    found = correction.shifts(known, features, parts, {0: np.array([2, 4]), 1: np.array([0]), 2: np.array([1, 3, 0])})
+    assert found.shape == (6, 1, 1, 64)
+    assert np.allclose(found[4:, 0, 0], microphone.shift(known, spectra[[1, 3, 0]]), atol=1e-5)
+    assert np.allclose(found[:2, 0, 0], microphone.shift(known, spectra[[2, 4]]), atol=1e-5)
