@@ -2,8 +2,8 @@
 
 A microphone adds a constant to each log-mel bin, so far as it is linear. The mean spectrum of recordings by it, less
 that of the training clips, is that constant and what their places happen to sound like. What of it is likely the
-microphone's is taken from every frame: spectrum correction, as Kosmider (2019), "Calibrating neural networks for
-secondary recording devices", has it for recordings of both devices at once; here the recordings are not paired.
+microphone's is taken from every frame: spectrum correction, as Nguyen et al. (2020), "Acoustic scene classification for
+mismatched recording devices using heated-up softmax and spectrum correction"; here the recordings are not paired.
 """
 
 from collections.abc import Iterable
