@@ -75,7 +75,7 @@ lab: setup  ## JupyterLab on the notebooks
 	$(RUN)jupyter lab notebooks
 
 # The committed outputs of all notebooks, made anew.
-golden: setup  ## execute all notebooks, and keep their outputs
+golden: setup  ## execute all notebooks but 11, and keep their outputs
 	$(RUN)python -m tools.golden
 
 # From what is committed; nothing is executed. Its generator has an environment of its own.
