@@ -1,6 +1,7 @@
 """Models set to another microphone by recordings without labels, and what the committed measurements say of it."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,14 +13,16 @@ import soundfile
 import torch
 from conftest import ROOT, cli
 from scipy.signal import firwin2, oaconvolve
+from test_web import made, quick  # noqa: F401
 
 from asc_kit.common import InputError
 from asc_kit.config import Features
-from asc_kit.deploy import calibration, compact, microphone, recordings
+from asc_kit.deploy import calibration, compact, microphone, recordings, web
 from asc_kit.deploy import onnx as exporting
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.stream import Stream
 from asc_kit.features import LogMel
+from asc_kit.lab.recording import Listener
 from asc_kit.report import tables
 from asc_kit.report.predictions import read_truth
 from benchmarks import correction, microphones
@@ -111,10 +114,10 @@ def folder(tmp_path_factory):
     return record(tmp_path_factory.mktemp("by") / "telephone", range(300, 306))
 
 
-def test_predict_stream_and_onnx_hear_alike(folder, tmp_path, capsys):
+def test_predict_notebook_stream_and_onnx_hear_alike(folder, tmp_path, capsys):
     model = microphone.load(MODEL, folder=folder)
     said = capsys.readouterr().err
-    assert "6 recordings tell less of a microphone than 20 or more" in said and "set to the microphone of 6" in said
+    assert ": 6; 20 or more, at different places, tell more" in said and "set to the microphone of telephone" in said
     shift = microphone.shift(calibration.read(MODEL, model.config)["spectrum"],
                              microphone.measure(compact.load(MODEL), sorted(folder.iterdir())))  # fmt: skip
     wave = heard(coloured(7, 10.0))
@@ -123,13 +126,15 @@ def test_predict_stream_and_onnx_hear_alike(folder, tmp_path, capsys):
     assert np.abs(plain.probabilities(torch.from_numpy(wave)[None])[0] - want).max() > 0.01
     soundfile.write(tmp_path / "new.wav", wave, RATE, subtype="FLOAT")
     assert np.abs(recordings.score(quickened(model), tmp_path / "new.wav").probabilities - want).max() < 1e-4
+    notebook = Listener(MODEL, folder).classify(tmp_path / "new.wav").result
+    assert np.abs(notebook.probabilities - want).max() < 1e-4
     stream = Stream(quickened(model), 10.0)
     (label,) = stream.feed(wave) + stream.finish()
     assert np.abs(label.probabilities - want).max() < 1e-4
-    made = exporting.build(model)
-    session = onnxruntime.InferenceSession(made.SerializeToString())
+    graph = exporting.build(model)
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
     assert np.abs(session.run(None, {"waveform": wave[None]})[0][0] - want).max() < 1e-4
-    about = {entry.key: entry.value for entry in made.metadata_props}
+    about = {entry.key: entry.value for entry in graph.metadata_props}
     assert json.loads(about["origin"])["microphone"] == "set by 6 recordings"
 
 
@@ -141,8 +146,8 @@ def test_the_commands_take_it(folder, tmp_path):
         torch.from_numpy(soundfile.read(new, dtype="float32")[0])[None]
     )
     assert np.allclose(list(corrected.values()), want[0], atol=1e-4) and usual != corrected
-    made = cli("export", MODEL, "--out", tmp_path / "x.onnx", "--microphone", folder)
-    assert made.returncode == 0 and "set to the microphone" in made.stderr
+    done = cli("export", MODEL, "--out", tmp_path / "x.onnx", "--microphone", folder)
+    assert done.returncode == 0 and "set to the microphone" in done.stderr
     got = onnxruntime.InferenceSession(str(tmp_path / "x.onnx")).run(
         None, {"waveform": soundfile.read(new, dtype="float32")[0][None]}
     )
@@ -150,9 +155,22 @@ def test_the_commands_take_it(folder, tmp_path):
     onnx.checker.check_model(str(tmp_path / "x.onnx"))
 
 
+def test_listen_and_the_page_take_it(folder, tmp_path, made, quick, monkeypatch):  # noqa: F811
+    wave = np.rint(heard(coloured(8, 2.0)) * 32767).astype("<i2")
+    (tmp_path / "pcm").write_bytes(wave.tobytes())
+    want = microphone.load(MODEL, folder=folder).probabilities(torch.from_numpy(wave[None] / np.float32(32768)))[0]
+    with open(tmp_path / "pcm", "rb") as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        done = cli("listen", MODEL, "--stdin", "--rate", RATE, "--every", 2, "--json", "--microphone", folder)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["time"] == 2 and np.allclose(list(found["probabilities"].values()), want, atol=1e-4)
+    web.write(MODEL, tmp_path / "page", made, folder=folder)
+    assert json.loads((tmp_path / "page" / "model.json").read_text())["origin"]["microphone"] == "set by 6 recordings"
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
-    [(lambda home: None, "no recordings in it; give some 20 by the microphone"),
+    [(lambda home: None, "no recordings there; give some 20 by the microphone"),
      (lambda home: soundfile.write(home / "by" / "a.wav", np.zeros(RATE), RATE), "a.wav: is silent, and tells nothing"),
      (lambda home: soundfile.write(home / "by" / "a.wav", np.ones(500), RATE), "a.wav: lasts 0.011 s, shorter than"),
      (lambda home: (home / "by" / "a.wav").write_text("no sound"), "a.wav: "),
@@ -160,7 +178,7 @@ def test_the_commands_take_it(folder, tmp_path):
      (lambda home: (home / "temperature.json").write_text(json.dumps(
          {k: v for k, v in json.loads((home / "temperature.json").read_text()).items() if k != "spectrum"})),
       "has no spectrum of the training clips"),
-     (lambda home: (home / "by").rmdir(), "by: no such file")],
+     (lambda home: (home / "by").rmdir(), "by: no recordings there")],
 )  # fmt: skip
 def test_faults_are_one_line(tmp_path, spoil, words):
     for name in ("model.safetensors", "temperature.json"):
@@ -178,9 +196,9 @@ def read(name):
 
 def test_the_tables_follow_from_the_rows(tmp_path):
     before = pd.read_csv(microphones.HOME / "microphones.tsv", sep="\t", dtype=str)
-    made = {"microphones": correction.microphones_table(read_truth(microphones.TRUTH), read("tut2017"), before),
+    both = {"microphones": correction.microphones_table(read_truth(microphones.TRUTH), read("tut2017"), before),
             "devices": correction.devices_table(read_truth(correction.TAU / "truth.tsv"), read("tau2022"))}  # fmt: skip
-    for name, table in made.items():
+    for name, table in both.items():
         tables.write_one(table, tmp_path, name, "")
         assert (tmp_path / f"tables/{name}.csv").read_text() == (correction.HOME / f"tables/{name}.csv").read_text()
 

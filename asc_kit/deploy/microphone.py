@@ -93,12 +93,12 @@ def load(file: Path, allow_code: bool = False, folder: Path | None = None) -> co
     if known is None:
         raise InputError(f"{file.with_name(calibration.NAME)}: has no spectrum of the training clips, which "
                          "--microphone needs; train the model again")  # fmt: skip
-    files = recordings.find([folder])
-    if folder.is_dir() and files == [folder]:
-        raise InputError(f"{folder}: no recordings in it; give some {ENOUGH} by the microphone, at different places")
+    files = recordings.find([folder]) if folder.exists() else [folder]
+    if files == [folder] and not folder.is_file():
+        raise InputError(f"{folder}: no recordings there; give some {ENOUGH} by the microphone, at different places")
     if len(files) < ENOUGH:
-        say(f"note: {len(files)} recordings tell less of a microphone than {ENOUGH} or more, at different places")
+        say(f"note: recordings in {folder}: {len(files)}; {ENOUGH} or more, at different places, tell more")
     found = shift(known, measure(model, progress(files, "hearing the microphone")))
-    say(f"set to the microphone of {len(files)} recordings: mel bins move by {-found.max():.1f} to {-found.min():.1f}")
+    say(f"set to the microphone of {folder.name}: mel bins move by {-found.max():+.1f} to {-found.min():+.1f}")
     origin = model.origin | {"microphone": f"set by {len(files)} recordings"}
     return replace(model, features=Corrected(model.config.features, found), origin=origin)
