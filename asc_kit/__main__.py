@@ -33,7 +33,9 @@ Parameters = Annotated[
 ]
 Microphone = Annotated[
     Path | None,
-    typer.Option(help="recordings by another microphone, without labels, which the model is set to: 20 places or more"),
+    typer.Option(
+        help="folder of recordings by another microphone, without labels, to which the model is set: 20 or more"
+    ),
 ]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
 
@@ -172,7 +174,8 @@ def export(
     from asc_kit.deploy import microphone as microphones
     from asc_kit.deploy import onnx as exporting
 
-    exporting.export(microphones.load(model, allow_code, microphone), out, model)
+    heard = microphones.files_of(microphone)
+    exporting.export(microphones.load(model, allow_code, microphone), out, model, *heard)
     print(out)
 
 

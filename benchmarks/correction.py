@@ -4,8 +4,8 @@
 
 The models are committed ones; none is trained. TUT 2017: the folds of `benchmarks.microphones`, through each unheard
 microphone and by the recorder itself; a clip is scored by a model that was set by clips of other places of its fold:
-5, or 20, or all of three classes, some 12. TAU 2022: real devices, the official split; a clip is scored by a model that
-was set by the clips of the same device in the other half of the evaluation places.
+5, or 20, or all of three classes, some 12, drawn once. TAU 2022: its nine devices, the official split, the first seed;
+a clip is scored by a model that was set by the clips of the same device in the other half of its evaluation places.
 """
 
 import argparse
@@ -16,10 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.signal import oaconvolve
 from sklearn.model_selection import GroupKFold
 
-from asc_kit import metrics
 from asc_kit.common import write_file
 from asc_kit.config import ROOT
 from asc_kit.data import corpus as corpora
@@ -49,8 +47,7 @@ def logmel(model: compact.Model, store: Store, rows: pd.DataFrame, response: np.
     found = []
     for waves in predict.clips(store, rows, "measuring clips", torch.device("cpu")):
         if response is not None:
-            filtered = oaconvolve(waves.numpy(), response[None], axes=1)[:, : waves.shape[1]]
-            waves = torch.from_numpy(filtered).float()
+            waves = folds.filtered(waves, response)
         found.append(model.features(waves))
     return torch.cat(found)
 
@@ -61,19 +58,13 @@ def probabilities(model: compact.Model, features: torch.Tensor) -> pd.DataFrame:
     return pd.DataFrame(np.concatenate(found), columns=list(model.classes))
 
 
-def told(likely: pd.DataFrame, rows: pd.DataFrame, name: str) -> dict[str, object]:
-    """A system's label and the probability of the true class, in four digits."""
-    true = likely.to_numpy()[np.arange(len(rows)), likely.columns.get_indexer(rows.scene_label)]
-    return {f"{name}_label": likely.idxmax(axis=1).to_numpy(), f"{name}_true": [f"{p:.4g}" for p in true]}
-
-
 def setting(parts: np.ndarray, classes: np.ndarray, which: str, seed: tuple[int, ...]) -> dict[int, np.ndarray]:
     """Part -> the clips of other parts that its model is set by: one of `RECORDINGS`, drawn, or ``all``."""
     found = {}
     for part in range(parts.max() + 1):
         others, draw = np.flatnonzero(parts != part), np.random.default_rng([*seed, part])
         if which == RECORDINGS[-1]:
-            some = draw.choice(np.unique(classes), 3, replace=False)
+            some = draw.choice(np.unique(classes[others]), 3, replace=False)
             found[part] = others[np.isin(classes[others], some)]
         else:
             found[part] = others if which == "all" else draw.choice(others, int(which), replace=False)
@@ -120,7 +111,7 @@ def through(data: Path, files: tuple[Path, ...], fold: int) -> Iterator[pd.DataF
             likely |= {name: together(*(likely[part] for part in pair)) for name, pair in folds.PARTS.items()}
             table = {"filename": rows.filename, "microphone": way, "recordings": which}
             for system in SYSTEMS:
-                table |= told(likely[system], rows, system)
+                table |= folds.told(likely[system], rows, system)
             yield pd.DataFrame(table)
 
 
@@ -138,17 +129,8 @@ def by_devices(corpus: Corpus) -> pd.DataFrame:
             some, halves = features[list(places)], parts_of(rows.iloc[places], 2)
             by = setting(halves, rows.scene_label.to_numpy()[places], "all", ())
             corrected[list(places)] -= shifts(known, some, halves, by)
-        table |= told(probabilities(model, corrected), rows, system)
+        table |= folds.told(probabilities(model, corrected), rows, system)
     return pd.DataFrame(table)
-
-
-def scored(rows: pd.DataFrame, truth: pd.DataFrame, system: str) -> pd.DataFrame:
-    """A row a clip (and microphone), by its name: correct, loss, label, identifier, source_label."""
-    rows = rows.join(truth, on="filename").set_index("filename")
-    loss = -np.log(rows[f"{system}_true"].astype(float).clip(lower=metrics.SMALLEST))
-    numbers = {name: number for number, name in enumerate(sorted(truth.scene_label.unique()))}
-    correct = rows[f"{system}_label"].eq(rows.scene_label).astype(float)
-    return rows.assign(correct=correct, loss=loss, label=rows.scene_label.map(numbers))
 
 
 def microphones_table(truth: pd.DataFrame, corrected: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
@@ -166,11 +148,11 @@ def microphones_table(truth: pd.DataFrame, corrected: pd.DataFrame, before: pd.D
         usual = folds.clips(truth, before, system)
         usual = usual[usual.microphone.map(kind_of).eq(kind)].set_index("filename")
         if kind == SOFTER:
-            usual = scored(rows[rows.recordings.eq("none")], truth, system)
+            usual = _right(rows[rows.recordings.eq("none")], truth, system)
         plain = Scored(system, {0: usual})
         made.append({"system": system, "through": kind, "recordings": "none"} | plain.row())
         for which in RECORDINGS:
-            one = Scored(system, {0: scored(rows[rows.recordings.eq(which)], truth, system)})
+            one = Scored(system, {0: _right(rows[rows.recordings.eq(which)], truth, system)})
             made.append({"system": system, "through": kind, "recordings": which} | one.row() | difference(one, plain))
     return pd.DataFrame(made)[["system", "through", "recordings", *_kept(SCORES), "n", *DIFFERENCES]]
 
@@ -186,7 +168,7 @@ def devices_table(truth: pd.DataFrame, corrected: pd.DataFrame) -> pd.DataFrame:
     for system in DEVICES:
         predictions = folds.read_probabilities(TAU / f"submission_{system}" / "seed_0" / "predictions.tsv", truth)
         before = folds.score_table(predictions, truth, TAU / "truth.tsv")
-        both = Scored(system, {0: scored(corrected, truth, system)}), Scored(system, {0: before})
+        both = Scored(system, {0: _right(corrected, truth, system)}), Scored(system, {0: before})
         for name, devices in {"all": sum(GROUPS.values(), ()), **GROUPS}.items():
             one, usual = (each.where("source_label", *devices) for each in both)
             row = {"system": system, "devices": name, "n": len(one.clips)}
@@ -194,6 +176,10 @@ def devices_table(truth: pd.DataFrame, corrected: pd.DataFrame) -> pd.DataFrame:
                 row |= {f"{title}{score}": each.row()[score] for score in ("accuracy", "log_loss")}
             made.append(row | difference(one, usual))
     return pd.DataFrame(made)
+
+
+def _right(rows: pd.DataFrame, truth: pd.DataFrame, system: str) -> pd.DataFrame:
+    return folds.right(rows, truth, system).set_index("filename")
 
 
 def _kept(names: list[str]) -> list[str]:
@@ -206,9 +192,9 @@ def write() -> None:
     truth, tau = read_truth(folds.TRUTH), read_truth(TAU / "truth.tsv")
     before = pd.read_csv(folds.HOME / "microphones.tsv", **read)
     found = microphones_table(truth, pd.read_csv(HOME / "tut2017.tsv", **read), before)
-    tables.write_one(found, HOME, "microphones", "Set to unheard microphones by recordings without labels.")
+    tables.write_one(found, HOME, "microphones", "Set to microphones by recordings without labels, one seed.")
     found = devices_table(tau, pd.read_csv(HOME / "tau2022.tsv", **read))
-    tables.write_one(found, HOME, "devices", "Set to real devices by recordings without labels.")
+    tables.write_one(found, HOME, "devices", "Set to TAU's devices by recordings without labels, first seed.")
 
 
 def main() -> None:

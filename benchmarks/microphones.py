@@ -101,18 +101,35 @@ def through(data: Path, files: tuple[Path, ...], fold: int, seed: int) -> pd.Dat
         for name, model in models.items():
 
             def way(waves: torch.Tensor, model: compact.Model = model, response: np.ndarray = measured[file]):
-                recorded = oaconvolve(waves.numpy(), response[None], axes=1)[:, : waves.shape[1]]
-                return model.probabilities(torch.from_numpy(recorded).float())
+                return model.probabilities(filtered(waves, response))
 
             likely[name] = pd.DataFrame(scores(model, store, rows, torch.device("cpu"), way), columns=model.classes)
         for name in systems:
             if name in PARTS:
                 likely[name] = together(*(likely[part] for part in PARTS[name]))
-            table[f"{name}_label"] = likely[name].idxmax(axis=1).to_numpy()
-            true = likely[name].columns.get_indexer(rows.scene_label)
-            table[f"{name}_true"] = [f"{p:.4g}" for p in likely[name].to_numpy()[np.arange(len(rows)), true]]
+            table = table.assign(**told(likely[name], rows, name))
         found.append(table)
     return pd.concat(found)
+
+
+def filtered(waves: torch.Tensor, response: np.ndarray) -> torch.Tensor:
+    """Clips, (batch, samples), as a microphone of that response would have them."""
+    return torch.from_numpy(oaconvolve(waves.numpy(), response[None], axes=1)[:, : waves.shape[1]]).float()
+
+
+def told(likely: pd.DataFrame, rows: pd.DataFrame, name: str) -> dict[str, object]:
+    """A system's label and the probability of the true class, in four digits, of every row."""
+    true = likely.to_numpy()[np.arange(len(rows)), likely.columns.get_indexer(rows.scene_label)]
+    return {f"{name}_label": likely.idxmax(axis=1).to_numpy(), f"{name}_true": [f"{p:.4g}" for p in true]}
+
+
+def right(rows: pd.DataFrame, truth: pd.DataFrame, system: str) -> pd.DataFrame:
+    """What `told` gave, with the clips' truth: correct, loss and label (the class's number), too."""
+    rows = rows.join(truth, on="filename")
+    numbers = {name: number for number, name in enumerate(sorted(truth.scene_label.unique()))}
+    correct = rows[f"{system}_label"].eq(rows.scene_label).astype(float)
+    loss = -np.log(rows[f"{system}_true"].astype(float).clip(lower=metrics.SMALLEST))
+    return rows.assign(correct=correct, loss=loss, label=rows.scene_label.map(numbers))
 
 
 def _folder(model: str, fold: int, seed: int = 0) -> Path:
@@ -131,11 +148,8 @@ def clips(truth: pd.DataFrame, microphones: pd.DataFrame, system: str, seed: int
     """A row a clip and microphone, `CLEAN` included: filename, microphone, correct, loss, label, identifier."""
     found = pd.concat([_probabilities(truth, system, fold, seed) for fold in range(1, FOLDS + 1)])
     clean = score_table(found, truth, TRUTH).assign(microphone=CLEAN).reset_index()
-    other = microphones[microphones.seed.eq(str(seed))].join(truth, on="filename")
-    other["correct"] = other[f"{system}_label"].eq(other.scene_label).astype(float)
-    other["loss"] = -np.log(other[f"{system}_true"].astype(float).clip(lower=metrics.SMALLEST))
-    numbers = dict(zip(clean.scene_label, clean.label))
-    rows = pd.concat([clean, other.assign(label=other.scene_label.map(numbers))], ignore_index=True)
+    other = right(microphones[microphones.seed.eq(str(seed))], truth, system)
+    rows = pd.concat([clean, other], ignore_index=True)
     return rows[["filename", "microphone", "correct", "loss", "label", "identifier"]]
 
 

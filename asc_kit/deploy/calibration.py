@@ -113,7 +113,7 @@ def _shape(known: np.ndarray) -> dict[str, Any]:
 
 def _short(values: np.ndarray) -> Any:
     """Six digits, so that the file stays small."""
-    return np.vectorize(lambda value: float(f"{value:.6g}"))(values).tolist()
+    return np.vectorize(lambda value: float(f"{value:.6g}"), otypes=[float])(values).tolist()
 
 
 def distance(known: dict[str, Any], statistics: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ microphone's is taken from every frame: spectrum correction, as Nguyen et al. (2
 mismatched recording devices using heated-up softmax and spectrum correction"; here the recordings are not paired.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,13 @@ import numpy as np
 import torch
 
 from asc_kit.common import InputError, progress, say
-from asc_kit.config import Features
+from asc_kit.config import Config, Features
+from asc_kit.data import audio
 from asc_kit.deploy import calibration, compact, recordings
 from asc_kit.features import LogMel
 
 GAIN = 0.1  # variance of a microphone's gain, which all bins share, by that of its response in each bin
-ENOUGH = 20  # recordings, each at another place: what was measured (results/correction)
+ENOUGH = 20  # recordings: as many as were measured, of some 13 places (results/correction)
 
 
 class Corrected(LogMel):
@@ -59,23 +61,64 @@ def shift(known: dict[str, Any], spectra: np.ndarray) -> np.ndarray:
     return microphones @ np.linalg.solve(microphones + places, off)
 
 
+def files_of(folder: Path | None) -> list[Path]:
+    """The recordings of a folder; of None, none.
+
+    Raises
+    ------
+    InputError : there is none. OSError : the folder cannot be read.
+    """
+    if folder is None:
+        return []
+    files = recordings.find([folder])
+    if folder.is_dir():
+        os.scandir(folder).close()  # which says so where it may not be read
+    if files == [folder] and not folder.is_file():
+        raise InputError(f"{folder}: no recordings there; give some {ENOUGH} by the microphone, at different places")
+    return files
+
+
 def measure(model: compact.Model, files: Iterable[Path]) -> np.ndarray:
     """Mean spectra of recordings of any length and rate: (recordings, mel).
 
     Raises
     ------
-    InputError : as `recordings.heard`; one is silent
+    InputError : as `recordings.heard`; one is too short, too silent or of too low a rate to tell of its microphone
     """
-    found = []
+    rate, found = model.config.features.sample_rate, []
     for file in files:
-        source, total, frames, sound = recordings.Source(file, model.config.features.sample_rate), 0.0, 0, False
+        source, total, frames, lengths, silence = recordings.Source(file, rate), 0.0, 0, [], []
         for wave, features in recordings.heard(model, source):
-            sound |= bool((wave != wave[0]).any())
             total, frames = total + features[0, 0].double().sum(0).numpy(), frames + features.shape[2]
-        if not sound:
-            raise InputError(f"{file}: is silent, and tells nothing of its microphone; take it out")
+            lengths.append(len(wave) / rate), silence.append(audio.quiet(wave, rate))
+        if doubts := recordings.doubts_of(model, source.rate, np.array(lengths), np.array(silence)):
+            raise InputError(f"{file}: {doubts[0]}; it tells too little of its microphone: take it out")
         found.append(total / frames)
     return np.array(found)
+
+
+def spectrum_of(file: Path, config: Config) -> dict[str, np.ndarray]:
+    """What `calibration.spectrum` gave of a model's training clips, from the ``temperature.json`` beside it.
+
+    Raises
+    ------
+    InputError : as `calibration.read`; it has none, or none of use.
+    """
+    about, beside = calibration.read(file, config), file.with_name(calibration.NAME)
+    if not about.get("spectrum"):
+        raise InputError(f"{beside}: has no spectrum of the training clips; train the model again")
+    bins = config.features.n_mels
+    try:
+        names = ("mean", "directions", "variances", "variance")
+        known = {name: np.array(about["spectrum"][name], float) for name in names}
+        shapes = {"mean": (bins,), "directions": (len(known["variances"]), bins), "variance": ()}
+        whole = all(known[name].shape == shape for name, shape in shapes.items()) and known["variance"] > 0
+        whole = whole and all(np.isfinite(values).all() for values in known.values())
+    except (KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise InputError(f"{beside}: its spectrum is damaged, or of too few clips; train the model again")
+    return known
 
 
 def load(file: Path, allow_code: bool = False, folder: Path | None = None) -> compact.Model:
@@ -83,22 +126,16 @@ def load(file: Path, allow_code: bool = False, folder: Path | None = None) -> co
 
     Raises
     ------
-    InputError : as `compact.load`, `calibration.read` and `measure`; the model does not know its clips' spectrum, or
-        there is no recording.
+    InputError : as `compact.load`, `spectrum_of`, `files_of` and `measure`.
     """
     model = compact.load(file, allow_code)
     if folder is None:
         return model
-    known = calibration.read(file, model.config).get("spectrum")
-    if known is None:
-        raise InputError(f"{file.with_name(calibration.NAME)}: has no spectrum of the training clips, which "
-                         "--microphone needs; train the model again")  # fmt: skip
-    files = recordings.find([folder]) if folder.exists() else [folder]
-    if files == [folder] and not folder.is_file():
-        raise InputError(f"{folder}: no recordings there; give some {ENOUGH} by the microphone, at different places")
+    known, files = spectrum_of(file, model.config), files_of(folder)
     if len(files) < ENOUGH:
-        say(f"note: recordings in {folder}: {len(files)}; {ENOUGH} or more, at different places, tell more")
+        say(f"note: {folder} holds {len(files)} recordings; fewer than {ENOUGH}, or of few places, may do harm")
     found = shift(known, measure(model, progress(files, "hearing the microphone")))
-    say(f"set to the microphone of {folder.name}: mel bins move by {-found.max():+.1f} to {-found.min():+.1f}")
+    unit = "dB" if model.config.features.log == "db" else "in the logarithm"
+    say(f"set to the microphone of {folder}: mel bins move by {-found.max():+.2g} to {-found.min():+.2g} {unit}")
     origin = model.origin | {"microphone": f"set by {len(files)} recordings"}
     return replace(model, features=Corrected(model.config.features, found), origin=origin)

@@ -116,7 +116,7 @@ def score(
         raise InputError(f"{file}: is silent; there is nothing to classify")
     lengths = np.array([part.end - part.start for part in segments])
     mean = np.average([part.probabilities for part in segments], axis=0, weights=lengths)
-    doubts = _doubts(model, source.rate, lengths, np.array(silence))
+    doubts = doubts_of(model, source.rate, lengths, np.array(silence))
     if unlike and np.mean(unlike) > UNLIKE:
         doubts.append(STRANGE)
     return Scored(file, mean, tuple(segments), tuple(source.notes), tuple(doubts), tuple(unlike))
@@ -149,8 +149,8 @@ def narrow(rate: float, f_max: float) -> list[str]:
     return [cut] if rate < 2 * f_max else []
 
 
-def _doubts(model: Model, rate: int, lengths: np.ndarray, silence: np.ndarray) -> list[str]:
-    """``lengths`` in seconds and ``silence``, a share, of every window."""
+def doubts_of(model: Model, rate: int, lengths: np.ndarray, silence: np.ndarray) -> list[str]:
+    """Why a recording tells little: ``lengths`` in seconds and ``silence``, a share, of its windows; its own rate."""
     short = min(SHORT, model.origin.get("seconds", SHORT))
     doubts, seconds, silent = narrow(rate, model.config.features.f_max), lengths.sum(), (lengths * silence).sum()
     if round(seconds, 3) < short:

@@ -46,6 +46,7 @@ class Session:
         model = microphone.load(model_file, allow_code, folder)
         self.model, self.degree = quickened(model), _degree(temperature, model_file, model)
         self.file, self.top, self.segments, self.workers, self.about = model_file, top, segments, workers, None
+        self.heard = microphone.files_of(folder)
         if model_file.with_name(calibration.NAME).exists():
             try:
                 self.about = calibration.read(model_file, model.config)
@@ -111,7 +112,7 @@ class Session:
         ------
         InputError : the table cannot be written, or is an input (``source`` is the manifest).
         """
-        inputs = (source, self.file, *(root / name for name in names))
+        inputs = (source, self.file, *self.heard, *(root / name for name in names))
         check_writable(out, *inputs)
         check_writable(manifest.failures_of(out), *inputs)
         rows = [manifest.row(names[number], result.probabilities, self.model.classes)
