@@ -1,6 +1,6 @@
 # Any number of recordings, scored in shards, each a job, here or on a cluster, and joined into one table.
 #
-#   snakemake -s predict.smk --cores N --config model=MODEL manifest=LIST out=TABLE.tsv [shard=1000] [temperature=1] [root=DIR]
+#   snakemake -s predict.smk --cores N --config model=MODEL manifest=LIST out=TABLE.tsv [shard=1000] [temperature=1] [microphone=DIR] [root=DIR]
 #
 # A recording that cannot be scored stands in <out>.failed.tsv, and every other has its row in <out> all the same. Started
 # again, only shards that are not whole are scored. A shard's rows lie in <out>.shards/<model>/ and are no outputs of its job, which
@@ -14,12 +14,13 @@ from pathlib import Path
 from asc_kit import config as kit
 from asc_kit.deploy import manifest as lists
 from asc_kit.common import InputError, check_writable, locked, replacing
+from asc_kit.data.own import sound_files
 from asc_kit.run import parameters
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a shard's threads take a recording each
 CODE = ("features", "blocks", "kernels", "network", "metrics", "data/audio", "deploy/compact", "deploy/folding",
-        "deploy/quick", "deploy/calibration", "deploy/recordings", "deploy/manifest")  # what a row depends on
-KNOWN = ("model", "manifest", "out", "shard", "temperature", "root")
+        "deploy/quick", "deploy/calibration", "deploy/recordings", "deploy/manifest", "deploy/microphone", "deploy/ready")  # what a row depends on
+KNOWN = ("model", "manifest", "out", "shard", "temperature", "microphone", "root")
 
 try:
     if unknown := sorted(config.keys() - set(KNOWN)):
@@ -36,7 +37,10 @@ try:
     if not MODEL.is_file():
         raise InputError(f"{MODEL}: no such model")
     SHARDS = lists.shards(lists.read(MANIFEST), SHARD)
-    FITTED = [MODEL.with_name("temperature.json")] if TEMPERATURE == "fitted" else []
+    FOLDER = Path(texts["microphone"]).resolve() if "microphone" in texts else None
+    WAYS = ["--temperature", TEMPERATURE, *(["--microphone", str(FOLDER)] if FOLDER else [])]
+    FITTED = [MODEL.with_name("temperature.json")] if FOLDER or TEMPERATURE == "fitted" else []
+    FITTED += sound_files(FOLDER)[0] if FOLDER else []
     BYTES = [hashlib.sha256(file.read_bytes()).hexdigest() for file in [MODEL, *FITTED]]
     HOME = OUT.with_name(f"{OUT.name}.shards") / kit.digest(*BYTES, TEMPERATURE, str(ROOT), kit.code_digest(*CODE))
     TABLES = [HOME / f"{shard}.tsv" for shard in SHARDS]
@@ -92,4 +96,4 @@ rule score:
         command=f"{sys.executable} -m asc_kit predict",
     shell:
         "{params.command} {MODEL:q} --manifest {input:q} --root {ROOT:q} --out {HOME:q}/{wildcards.shard}.tsv "
-        "--temperature {TEMPERATURE:q} --workers {threads} 2> {log:q}"
+        "{WAYS:q} --workers {threads} 2> {log:q}"

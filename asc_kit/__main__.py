@@ -37,6 +37,9 @@ Microphone = Annotated[
         help="folder of recordings by another microphone, without labels, to which the model is set: 20 or more"
     ),
 ]
+Temperature = Annotated[
+    str, typer.Option(help="of the probabilities: a number, or fitted, that of the model's temperature.json")
+]
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="asc_kit")
 
 
@@ -167,15 +170,17 @@ def size(model: ModelFile, allow_code: AllowCode = False) -> None:
 def export(
     model: ModelFile,
     out: Annotated[Path, typer.Option(help="the ONNX file: waveform (batch, samples) in, probabilities out")],
+    temperature: Temperature = "1",
     microphone: Microphone = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Write a model as one ONNX file that classifies waveforms, with its features inside."""
     from asc_kit.deploy import microphone as microphones
     from asc_kit.deploy import onnx as exporting
+    from asc_kit.deploy import ready
 
     heard = microphones.files_of(microphone)
-    exporting.export(microphones.load(model, allow_code, microphone), out, model, *heard)
+    exporting.export(ready.load(model, allow_code, microphone, temperature), out, model, *heard)
     print(out)
 
 
@@ -184,13 +189,14 @@ def web(
     model: ModelFile,
     out: Annotated[Path, typer.Option(help="folder to make, or to make anew")],
     runtime: Annotated[Path | None, typer.Option(help="onnxruntime-web's archive, where npm cannot fetch it")] = None,
+    temperature: Temperature = "1",
     microphone: Microphone = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Write a page that classifies a phone's microphone, or a file, in the browser itself; nothing leaves it."""
     from asc_kit.deploy import web as pages
 
-    pages.write(model, out, runtime, allow_code, microphone)
+    pages.write(model, out, runtime, allow_code=allow_code, folder=microphone, temperature=temperature)
     print(out)
     say(f"browsers do not run it as a file: start python -m http.server --bind 127.0.0.1 --directory {out} and open "
         "http://localhost:8000; for a phone, put it at an https address; opened once, it works offline")  # fmt: skip
@@ -203,7 +209,7 @@ def predict(
     top: Annotated[int | None, typer.Option(min=1, help="classes shown of each recording")] = None,
     json: Annotated[bool, typer.Option("--json", help="a list of file, label, probabilities")] = False,
     segments: Annotated[float | None, typer.Option(help="windows of 1 to 60 s in place of 10, with labels")] = None,
-    temperature: Annotated[str, typer.Option(help="a number, or fitted: the model's temperature.json")] = "1",
+    temperature: Temperature = "1",
     manifest: Annotated[Path | None, typer.Option(help="a list of recordings, one a line, in place of files")] = None,
     root: Annotated[Path | None, typer.Option(help="folder that a manifest's names count from; else its own")] = None,
     out: Annotated[Path | None, typer.Option(help="with --manifest: its rows, in the DCASE output format")] = None,
@@ -224,7 +230,8 @@ def predict(
     gc.enable()
 
     names = lists.read(manifest) if manifest else []
-    session = show.Session(model, top, segments, temperature, workers, allow_code, microphone)
+    given = {"allow_code": allow_code, "folder": microphone, "temperature": temperature}
+    session = show.Session(model, top, segments, workers, **given)
     if out:
         session.write(manifest, names, root or manifest.parent, out)
     else:
@@ -242,6 +249,7 @@ def listen(
         float, typer.Option(help="seconds from label to label, each of the last ten seconds; 0.1 to 10")
     ] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="an object a line for every label")] = False,
+    temperature: Temperature = "1",
     microphone: Microphone = None,
     allow_code: AllowCode = False,
 ) -> None:
@@ -251,7 +259,8 @@ def listen(
     with suppress(KeyboardInterrupt):
         from asc_kit.deploy import listen as listening
 
-        listening.listen(model, device, rate, every, json, allow_code, microphone)
+        given = {"allow_code": allow_code, "folder": microphone, "temperature": temperature}
+        listening.listen(model, device, rate, every, json, **given)
 
 
 @app.command()

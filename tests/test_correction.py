@@ -19,7 +19,7 @@ from asc_kit.common import InputError
 from asc_kit.config import Features
 from asc_kit.data import corpus as corpora
 from asc_kit.data.store import open_store
-from asc_kit.deploy import calibration, compact, microphone, recordings, web
+from asc_kit.deploy import calibration, compact, microphone, ready, recordings, web
 from asc_kit.deploy import onnx as exporting
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.stream import Stream
@@ -117,7 +117,7 @@ def folder(tmp_path_factory):
 
 
 def test_predict_notebook_stream_and_onnx_hear_alike(folder, tmp_path, capsys):
-    model = microphone.load(MODEL, folder=folder)
+    model = ready.load(MODEL, folder=folder)
     said = capsys.readouterr().err
     assert (
         "holds 6 recordings; fewer than 20, or of few places, may do harm" in said
@@ -147,7 +147,7 @@ def test_the_commands_take_it(folder, tmp_path):
     new = record(tmp_path / "new", [9]) / "9.wav"
     usual, corrected = (json.loads(cli("predict", MODEL, new, "--json", *more).stdout)[0]["probabilities"]
                         for more in ([], ["--microphone", folder]))  # fmt: skip
-    want = microphone.load(MODEL, folder=folder).probabilities(
+    want = ready.load(MODEL, folder=folder).probabilities(
         torch.from_numpy(soundfile.read(new, dtype="float32")[0])[None]
     )
     assert np.allclose(list(corrected.values()), want[0], atol=1e-4) and usual != corrected
@@ -163,7 +163,7 @@ def test_the_commands_take_it(folder, tmp_path):
 def test_listen_and_the_page_take_it(folder, tmp_path, made, quick, monkeypatch):  # noqa: F811
     wave = np.rint(heard(coloured(8, 2.0)) * 32767).astype("<i2")
     (tmp_path / "pcm").write_bytes(wave.tobytes())
-    want = microphone.load(MODEL, folder=folder).probabilities(torch.from_numpy(wave[None] / np.float32(32768)))[0]
+    want = ready.load(MODEL, folder=folder).probabilities(torch.from_numpy(wave[None] / np.float32(32768)))[0]
     with open(tmp_path / "pcm", "rb") as pipe:
         monkeypatch.setattr(sys, "stdin", pipe)
         done = cli("listen", MODEL, "--stdin", "--rate", RATE, "--every", 2, "--json", "--microphone", folder)
@@ -184,7 +184,7 @@ def at(tmp_path):
 
 def refusal(home):
     with pytest.raises(InputError) as caught:
-        microphone.load(home / "model.safetensors", folder=home / "by")
+        ready.load(home / "model.safetensors", folder=home / "by")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -16,8 +16,7 @@ import numpy as np
 
 from asc_kit import kernels
 from asc_kit.common import InputError, say
-from asc_kit.deploy import calibration, recordings
-from asc_kit.deploy.microphone import load
+from asc_kit.deploy import calibration, ready, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.stream import SILENT, Heard, Stream
 
@@ -28,8 +27,7 @@ WAITING = 1000  # blocks of a microphone, some ten seconds; beyond, samples are 
 Blocks = Iterator[np.ndarray | None]  # (samples,) float32; None where nothing came for a while
 
 
-def listen(model_file: Path, device: str | None, rate: float | None, every: float, as_json: bool,
-           allow_code: bool = False, folder: Path | None = None) -> None:  # fmt: skip
+def listen(model_file: Path, device: str | None, rate: float | None, every: float, as_json: bool, **ways: Any) -> None:
     """Print what is heard until the sound ends, its reader goes, or Ctrl+C.
 
     Parameters
@@ -38,14 +36,14 @@ def listen(model_file: Path, device: str | None, rate: float | None, every: floa
     rate : of samples that come by standard input, in Hz; None: a microphone is heard
     every : seconds between labels
     as_json : an object for every window; else a line where the verdict changes
-    allow_code, folder : as `load`
+    ways : as `ready.load`
 
     Raises
     ------
-    InputError : as `load`, `calibration.read`, `Stream` and `microphone`; the sound ends too soon for a label.
+    InputError : as `ready.load`, `calibration.read`, `Stream` and `microphone`; the sound ends too soon for a label.
     """
     kernels.keep_memory()
-    model, blocks = quickened(load(model_file, allow_code, folder)), piped()
+    model, blocks = quickened(ready.load(model_file, **ways)), piped()
     fitted = model_file.with_name(calibration.NAME).exists()
     about = calibration.read(model_file, model.config) if fitted else None
     if rate is None:

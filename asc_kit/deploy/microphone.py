@@ -121,16 +121,13 @@ def spectrum_of(file: Path, config: Config) -> dict[str, np.ndarray]:
     return known
 
 
-def load(file: Path, allow_code: bool = False, folder: Path | None = None) -> compact.Model:
-    """A model, set to the microphone of the recordings in ``folder`` where that is given.
+def corrected(model: compact.Model, file: Path, folder: Path) -> compact.Model:
+    """The model of a file, set to the microphone of the recordings in a folder.
 
     Raises
     ------
-    InputError : as `compact.load`, `spectrum_of`, `files_of` and `measure`.
+    InputError : as `spectrum_of`, `files_of` and `measure`.
     """
-    model = compact.load(file, allow_code)
-    if folder is None:
-        return model
     known, files = spectrum_of(file, model.config), files_of(folder)
     if len(files) < ENOUGH:
         say(f"note: {folder} holds {len(files)} recordings; fewer than {ENOUGH}, or of few places, may do harm")

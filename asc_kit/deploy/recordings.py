@@ -82,15 +82,12 @@ def find(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def score(
-    model: Model, file: Path, seconds: float = WINDOW, temperature: float = 1.0, about: dict[str, Any] | None = None
-) -> Scored:
+def score(model: Model, file: Path, seconds: float = WINDOW, about: dict[str, Any] | None = None) -> Scored:
     """Score one recording.
 
     Parameters
     ----------
     seconds : length of the windows
-    temperature : of every window's probabilities; 1 leaves them as they are
     about : what `calibration.read` gave, to tell what is unlike the training clips
 
     Raises
@@ -103,7 +100,7 @@ def score(
     rate = model.config.features.sample_rate
     source, segments, silence, unlike, place, constant = Source(file, rate), [], [], [], 0, True
     for wave, features in heard(model, source, seconds):
-        probabilities = calibration.tempered(model.from_features(features)[0], temperature)
+        probabilities = model.from_features(features)[0]
         if not np.isfinite(probabilities).all():
             raise InputError(f"{file}: the network gives NaN for it; is the model whole?")
         constant &= bool((wave == wave[0]).all())
@@ -198,7 +195,6 @@ def score_all(
     model: Model,
     files: Iterable[Path],
     seconds: float = WINDOW,
-    temperature: float = 1.0,
     workers: int | None = None,
     about: dict[str, Any] | None = None,
 ) -> Iterator[Scored | InputError]:
@@ -209,11 +205,11 @@ def score_all(
 
     Parameters
     ----------
-    seconds, temperature, about : as `score`
+    seconds, about : as `score`
     workers : None: as many as this process may use cores
     """
     torch.set_num_threads(1)
-    attempt = partial(_attempt, model, seconds=seconds, temperature=temperature, about=about)
+    attempt = partial(_attempt, model, seconds=seconds, about=about)
     with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
         yield from pool.map(attempt, files)
 

@@ -4,7 +4,6 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from tqdm import tqdm
 
 from asc_kit import kernels
 from asc_kit.common import InputError, check_writable, progress, say
-from asc_kit.deploy import calibration, compact, manifest, microphone, recordings
+from asc_kit.deploy import calibration, manifest, microphone, ready, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import Scored
 
@@ -28,28 +27,26 @@ class Session:
     model_file : the model's
     top : classes shown; None: one in the table, all in JSON
     segments : seconds of the windows, each of which is then shown; None: windows of 10 s, not shown
-    temperature : a number, or "fitted": that of the ``temperature.json`` beside the model
     workers : recordings at a time; None: as many as there are cores
-    allow_code, folder : as `microphone.load`
+    ways : as `ready.load`
 
     Attributes
     ----------
     failed : number of a recording -> what is wrong with it
     """
 
-    def __init__(self, model_file: Path, top: int | None = None, segments: float | None = None, temperature: str = "1",
-                 workers: int | None = None, allow_code: bool = False, folder: Path | None = None):  # fmt: skip
+    def __init__(self, model_file: Path, top: int | None = None, segments: float | None = None,
+                 workers: int | None = None, **ways: Any):  # fmt: skip
         low, high = recordings.WINDOWS
         if segments is not None and not low <= segments <= high:
             raise InputError(f"segments: {segments:g} s is out of range; give {low:g} to {high:g}")
         kernels.keep_memory()
-        model = microphone.load(model_file, allow_code, folder)
-        self.model, self.degree = quickened(model), _degree(temperature, model_file, model)
+        self.model = quickened(ready.load(model_file, **ways))
         self.file, self.top, self.segments, self.workers, self.about = model_file, top, segments, workers, None
-        self.heard = microphone.files_of(folder)
+        self.heard = microphone.files_of(ways.get("folder"))
         if model_file.with_name(calibration.NAME).exists():
             try:
-                self.about = calibration.read(model_file, model.config)
+                self.about = calibration.read(model_file, self.model.config)
             except InputError as error:
                 say(f"warning: {error}: what is unlike its training clips is not told")
         self.failed: dict[int, str] = {}
@@ -58,7 +55,7 @@ class Session:
         """Number and scores of every recording that can be scored, in order."""
         notes: dict[str, list[Path]] = defaultdict(list)
         seconds = self.segments or recordings.WINDOW
-        results = recordings.score_all(self.model, files, seconds, self.degree, self.workers, self.about)
+        results = recordings.score_all(self.model, files, seconds, self.workers, self.about)
         for number, result in enumerate(progress(results, "scoring", total=len(files))):
             if isinstance(result, InputError):
                 self.failed[number] = str(result)
@@ -128,17 +125,6 @@ class Session:
         best = self._best(probabilities, self.top or 1)
         named = best if self.top else zip(self.model.classes, map(float, probabilities))
         return {"label": best[0][0], "probabilities": dict(named)}
-
-
-def _degree(text: str, model_file: Path, model: compact.Model) -> float:
-    if text == "fitted":
-        about = calibration.read(model_file, model.config)
-        say(f"temperature {about['temperature']:g}, fitted on {about['clips']} held-out clips")
-        return about["temperature"]
-    with suppress(ValueError):
-        if 0 < float(text) < np.inf:
-            return float(text)
-    raise InputError(f"temperature: {text!r} is not possible; give a number above 0, or fitted")
 
 
 def _put(text: str, end: str = "\n") -> None:

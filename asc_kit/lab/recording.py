@@ -15,7 +15,7 @@ import torch
 
 from asc_kit import config as configuration
 from asc_kit.common import InputError
-from asc_kit.deploy import calibration, listen, microphone, recordings
+from asc_kit.deploy import calibration, listen, ready, recordings
 from asc_kit.deploy.quick import quickened
 from asc_kit.deploy.recordings import WINDOW, Scored
 from asc_kit.deploy.stream import Heard, Stream
@@ -88,11 +88,11 @@ class Listener:
 
     Raises
     ------
-    InputError : as `microphone.load`, whose ``folder`` it takes.
+    InputError : as `ready.load`, whose ``folder`` it takes.
     """
 
     def __init__(self, file: Path, folder: Path | None = None):
-        self.model, self.about, self.missing = quickened(microphone.load(file, folder=folder)), None, ""
+        self.model, self.about, self.missing = quickened(ready.load(file, folder=folder)), None, ""
         config, root = self.model.config, configuration.ROOT
         name = file.relative_to(root) if file.is_relative_to(root) else file
         licence, self.rate = self.model.origin.get("licence", "of unknown origin"), config.features.sample_rate

@@ -17,7 +17,7 @@ from typing import Any
 
 from asc_kit import config
 from asc_kit.common import InputError, say, write_file
-from asc_kit.deploy import compact, microphone, onnx, recordings
+from asc_kit.deploy import compact, onnx, ready, recordings
 
 PAGE = Path(__file__).parent
 RUNTIME = "onnxruntime-web-1.30.0"
@@ -26,23 +26,21 @@ FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of it; wit
 PATIENCE = "--fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-timeout=60000".split()
 
 
-def write(
-    model_file: Path, out: Path, archive: Path | None = None, allow_code: bool = False, folder: Path | None = None
-) -> None:
+def write(model_file: Path, out: Path, archive: Path | None = None, **ways: Any) -> None:
     """Write the folder, or write it anew.
 
     Parameters
     ----------
     archive : of `RUNTIME`, where npm cannot fetch it
-    allow_code, folder : as `microphone.load`
+    ways : as `ready.load`
 
     Raises
     ------
-    InputError : ``out`` holds something else, or as `runtime`, `microphone.load` and `onnx.build`; nothing is written
+    InputError : ``out`` holds something else, or as `runtime`, `ready.load` and `onnx.build`; nothing is written
     """
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or (out / "model.json").exists())):
         raise InputError(f"--out: {out} is there and is no page of this command; name another folder")
-    model = microphone.load(model_file, allow_code, folder)
+    model = ready.load(model_file, **ways)
     files = runtime(archive) | {file.name: file.read_bytes() for file in PAGE.glob("*.*") if file.suffix != ".py"}
     files["model.onnx"] = onnx.build(model, shown=True).SerializeToString()
     files["model.json"] = json.dumps(about(model), indent=1).encode()

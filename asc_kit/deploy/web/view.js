@@ -39,6 +39,7 @@ export function layOut(about) {
     network: `${model.name}, ${model.parameters.toLocaleString("en")} parameters, ${model.mels} mel bins, ${model.rate} Hz`,
     run: from.filter(Boolean).join(", ") || "its file does not tell", licence: model.licence, "run by": model.runtime,
     ...origin.microphone && { microphone: origin.microphone },
+    ...origin.temperature && { temperature: origin.temperature },
   })) at("model").append(element("dt", name), element("dd", text));
   for (const text of [
     `It knows these ${rows.length} scenes and takes every sound for one of them.`,
