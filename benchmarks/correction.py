@@ -3,14 +3,19 @@
     python -m benchmarks.correction TUT2017 RESPONSES TAU2022
 
 The models are committed ones; none is trained. TUT 2017: the folds of `benchmarks.microphones`, through each unheard
-microphone and by the recorder itself; a clip is scored by a model that was set by clips of other places of its fold:
-5, or 20, or all of three classes, some 12, drawn once. TAU 2022: its nine devices, the official split, the first seed;
-a clip is scored by a model that was set by the clips of the same device in the other half of its evaluation places.
+microphone, by the recorder itself, and by it at other levels; a clip is scored by a model that was set by clips of
+other places of its fold: 5, or 20, or all of three classes, some 12, drawn twice; or by all clips of the fold, itself
+included. The second draw's models are those of the second seed, where there is one. TAU 2022: its nine devices, the
+official split, the first seed; a clip is scored by a model that was set by the clips of the same device in the other
+half of its evaluation places.
 """
 
 import argparse
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +38,12 @@ from benchmarks import microphones as folds
 
 HOME = ROOT / "results" / "correction"
 TAU = ROOT / "results" / "tau2022"
-SYSTEMS = ("both", "plain_both", "robust_network", "plain")
-RECORDINGS = ("5", "20", "of 3 classes")
+SYSTEMS = ("both", "plain_both", "robust_network")
+DRAWS = (0, 1)  # of the recordings; of the networks trained through microphones the seeds, too
+RECORDINGS = ("5", "20", "of 3 classes", "themselves")
 SOFTER = "the recorder itself, 12 dB softer"
-KINDS = (folds.CLEAN, SOFTER, "unheard microphones")
+LEVELS = {SOFTER: -12, "the recorder itself, 6 dB softer": -6, "the recorder itself, 6 dB louder": 6}
+KINDS = (folds.CLEAN, *LEVELS, "unheard microphones")
 PARTS = 4  # of a fold's places; a part's model is set by the others' clips
 DEVICES = ("1", "2", "3", "4", "robust", "logistic")  # systems on TAU 2022, seed 0
 GROUPS = {"a": ("a",), "b, c": ("b", "c"), "s1 to s3": ("s1", "s2", "s3"), "s4 to s6": ("s4", "s5", "s6")}
@@ -59,11 +66,13 @@ def probabilities(model: compact.Model, features: torch.Tensor) -> pd.DataFrame:
 
 
 def setting(parts: np.ndarray, classes: np.ndarray, which: str, seed: tuple[int, ...]) -> dict[int, np.ndarray]:
-    """Part -> the clips of other parts that its model is set by: one of `RECORDINGS`, drawn, or ``all``."""
+    """Part -> the clips that its model is set by: one of `RECORDINGS`, drawn of other parts, or ``all`` of those."""
     found = {}
     for part in range(parts.max() + 1):
         others, draw = np.flatnonzero(parts != part), np.random.default_rng([*seed, part])
-        if which == RECORDINGS[-1]:
+        if which == "themselves":
+            found[part] = np.arange(len(parts))
+        elif which == "of 3 classes":
             some = draw.choice(np.unique(classes[others]), 3, replace=False)
             found[part] = others[np.isin(classes[others], some)]
         else:
@@ -87,32 +96,43 @@ def parts_of(rows: pd.DataFrame, count: int) -> np.ndarray:
     return found
 
 
-def through(data: Path, files: tuple[Path, ...], fold: int) -> Iterator[pd.DataFrame]:
-    """A fold's clips by the recorder itself and through its unheard microphones, by the four networks."""
+def through(data: Path, files: tuple[Path, ...], fold: int) -> pd.DataFrame:
+    """A fold's clips by the recorder itself, at other levels, and through its unheard microphones, by `SYSTEMS`."""
+    torch.set_num_threads(1)
+    return pd.concat(_through(data, files, fold))
+
+
+def _through(data: Path, files: tuple[Path, ...], fold: int) -> Iterator[pd.DataFrame]:
     recipe = recipes.load("config/small.yaml")
     corpus = corpora.read(data, recipe.split)
     training, rows = corpus.split(fold, recipe.folds, recipe.split_seed)
-    models = {name: compact.load(folds._folder(name, fold) / "model.safetensors") for name in folds.MODELS}
-    any_model = models["plain"]  # the features of all are alike
+    models = {(name, draw): compact.load(folds._folder(name, fold, seed(name, draw)) / "model.safetensors")
+              for name, draw in product(folds.MODELS, DRAWS)}  # fmt: skip
+    any_model = models["plain", 0]  # the features of all are alike
     rate = any_model.config.features.sample_rate
     store, measured = open_store(corpus, rate), dict(zip(files, responses.read(files[0].parent, rate).numpy()))
     known = calibration.spectrum(calibration.mean_spectra(logmel(any_model, store, training)))
     parts = parts_of(rows, PARTS)
-    ways = {folds.CLEAN: None, SOFTER: np.array([10 ** (-12 / 20)])}
+    ways = {folds.CLEAN: None} | {name: np.array([10 ** (level / 20)]) for name, level in LEVELS.items()}
     ways |= {file.name: measured[file] for file in folds.unheard(files)[fold]}
-    for number, (way, response) in enumerate(ways.items()):
+    for (number, (way, response)), draw in product(enumerate(ways.items()), DRAWS):
         features = logmel(any_model, store, rows, response)
-        for place, which in enumerate(("none", *RECORDINGS) if way == SOFTER else RECORDINGS):
+        for place, which in enumerate(("none", *RECORDINGS) if way in LEVELS else RECORDINGS):
             corrected = features
             if which != "none":
-                by = setting(parts, rows.scene_label.to_numpy(), which, (fold, number, place))
+                by = setting(parts, rows.scene_label.to_numpy(), which, (fold, number, place, draw))
                 corrected = features - shifts(known, features, parts, by)
-            likely = {name: probabilities(model, corrected) for name, model in models.items()}
+            likely = {name: probabilities(models[name, draw], corrected) for name in folds.MODELS}
             likely |= {name: together(*(likely[part] for part in pair)) for name, pair in folds.PARTS.items()}
-            table = {"filename": rows.filename, "microphone": way, "recordings": which}
+            table = {"filename": rows.filename, "microphone": way, "recordings": which, "draw": draw}
             for system in SYSTEMS:
                 table |= folds.told(likely[system], rows, system)
             yield pd.DataFrame(table)
+
+
+def seed(system: str, draw: int) -> int:
+    """Of a system's networks that a draw sets."""
+    return draw if draw in folds.seeds(system) else 0
 
 
 def by_devices(corpus: Corpus) -> pd.DataFrame:
@@ -138,23 +158,27 @@ def microphones_table(truth: pd.DataFrame, corrected: pd.DataFrame, before: pd.D
 
     Returns
     -------
-    system, through, recordings, accuracy and log loss with intervals from resampled places, n, and what the system has
-    over itself without recordings
+    system, through, recordings, accuracy and log loss, means over `DRAWS`, with intervals from resampled places, n, and
+    what the system has over itself without recordings
     """
     made = []
     kind_of = dict.fromkeys(before.microphone, KINDS[-1]) | {name: name for name in KINDS[:-1]}
     for system, kind in product(SYSTEMS, KINDS):
-        rows = corrected[corrected.microphone.map(kind_of).eq(kind)]
-        usual = folds.clips(truth, before, system)
-        usual = usual[usual.microphone.map(kind_of).eq(kind)].set_index("filename")
-        if kind == SOFTER:
-            usual = _right(rows[rows.recordings.eq("none")], truth, system)
-        plain = Scored(system, {0: usual})
+        rows, usual = corrected[corrected.microphone.map(kind_of).eq(kind)], {}
+        for number in {seed(system, draw) for draw in DRAWS}:
+            found = folds.clips(truth, before, system, number)
+            usual[number] = found[found.microphone.map(kind_of).eq(kind)].set_index("filename")
+        plain = Scored(system, usual) if kind not in LEVELS else _drawn(rows, "none", truth, system)
         made.append({"system": system, "through": kind, "recordings": "none"} | plain.row())
         for which in RECORDINGS:
-            one = Scored(system, {0: _right(rows[rows.recordings.eq(which)], truth, system)})
+            one = _drawn(rows, which, truth, system)
             made.append({"system": system, "through": kind, "recordings": which} | one.row() | difference(one, plain))
     return pd.DataFrame(made)[["system", "through", "recordings", *_kept(SCORES), "n", *DIFFERENCES]]
+
+
+def _drawn(rows: pd.DataFrame, which: str, truth: pd.DataFrame, system: str) -> Scored:
+    rows = rows[rows.recordings.eq(which)]
+    return Scored(system, {draw: _right(rows[rows.draw.eq(str(draw))], truth, system) for draw in DRAWS})
 
 
 def devices_table(truth: pd.DataFrame, corrected: pd.DataFrame) -> pd.DataFrame:
@@ -192,7 +216,7 @@ def write() -> None:
     truth, tau = read_truth(folds.TRUTH), read_truth(TAU / "truth.tsv")
     before = pd.read_csv(folds.HOME / "microphones.tsv", **read)
     found = microphones_table(truth, pd.read_csv(HOME / "tut2017.tsv", **read), before)
-    tables.write_one(found, HOME, "microphones", "Set to microphones by recordings without labels, one seed.")
+    tables.write_one(found, HOME, "microphones", "Set to microphones by recordings without labels, two draws.")
     found = devices_table(tau, pd.read_csv(HOME / "tau2022.tsv", **read))
     tables.write_one(found, HOME, "devices", "Set to TAU's devices by recordings without labels, first seed.")
 
@@ -202,11 +226,12 @@ def main() -> None:
     for name in ("tut2017", "responses", "tau2022"):
         parser.add_argument(name, type=Path)
     given = parser.parse_args()
-    torch.set_num_threads(1)
     files = responses.files(given.responses.resolve())
     numbers, data = range(1, folds.FOLDS + 1), given.tut2017.resolve()
-    found = {"tau2022": by_devices(corpora.read(given.tau2022.resolve(), "given")),
-             "tut2017": pd.concat(table for fold in numbers for table in through(data, files, fold))}  # fmt: skip
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        found = {"tut2017": pd.concat(pool.map(partial(through, data, files), numbers))}
+    torch.set_num_threads(1)
+    found["tau2022"] = by_devices(corpora.read(given.tau2022.resolve(), "given"))
     for name, rows in found.items():
         write_file(HOME / f"{name}.tsv", rows.to_csv(sep="\t", index=False))
     write()

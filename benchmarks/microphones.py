@@ -36,7 +36,7 @@ from asc_kit.run import experiment
 from asc_kit.run.data import RunData
 from asc_kit.run.runs import Run, place
 
-FOLDS, SEEDS = 5, (0,)
+FOLDS, SEEDS = 5, (0, 1)
 # Two as one model, the mean of their log probabilities, which network.Both gives.
 PARTS = {"both": ("robust_network", "robust_logistic"), "plain_both": ("plain", "logistic")}
 HOME = ROOT / "results" / "small_folds"
