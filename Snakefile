@@ -90,7 +90,7 @@ def of_tables(name, predict=False) -> dict:
     """Notebook parameters of a notebook that makes tables; ``predict`` also scores again, which takes the audio."""
     if name == "14_beyond" and predict:
         return WITH_DATA | {"predict": True, "devices": recipe.beyond}
-    return WITH_DATA if name == "13_ablation" else SHARED
+    return SHARED
 
 
 def memory(settings) -> int:
@@ -125,7 +125,7 @@ def made_by(name) -> str:
     library = ("metrics", "report/evaluation", "report/predictions", "report/tables", "report/words", "report/figures",
                "report/page", "complexity", "report/ablation", "report/beyond", "report/claims", "report/audit",
                "report/score", "run/rescore", "data/demo")
-    variants = str((recipe.ablation, recipe.ablation_clips, recipe.ablation_submission))
+    variants = str((recipe.ablation, recipe.ablation_submission))
     folder = kit.ROOT / "asc_kit" / "report"
     read = [file.read_text() for file in (folder / "page.html", *sorted(folder.glob("published/*.csv")))]
     return kit.digest(recipe.title, variants, *(cell.source for cell in cells), kit.code_digest(*library), *read)

@@ -207,7 +207,6 @@ CODE = (
     "data/containers", "data/corpus", "data/gains", "data/responses", "data/store", "deploy/calibration",
     "deploy/compact", "deploy/folding", "deploy/predict", "run/checkpoint", "run/data", "run/floors", "run/experiment",
 )  # fmt: skip
-PREDICTIONS = {"evaluation": "predictions", "validation": "predictions_validation"}  # a run's files, by clips
 
 
 @dataclass(frozen=True)

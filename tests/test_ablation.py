@@ -1,14 +1,12 @@
 """An ablation's table: paired by clip, scored by hand, and only of runs that differ in what they declare."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from asc_kit.common import InputError
-from asc_kit.data.corpus import COLUMNS, Corpus
 from asc_kit.report import ablation, evaluation, words
 from asc_kit.run import recipes
 from asc_kit.run.recipes import Recipe
@@ -90,19 +88,6 @@ def test_a_variant_whose_seed_is_missing_says_so(home):
     }
 
 
-def test_the_clips_that_compare_are_not_overwritten_from_other_data(home):
-    write_run(home, None, 0, 0.8)
-    predictions = home / "submission_2" / "seed_0" / "predictions.tsv"
-    predictions.rename(predictions.with_name("predictions_validation.tsv"))
-    truth = pd.read_csv(home / "truth.tsv", sep="\t")
-    ablation.write_truth(home, Corpus(home, truth, {}))
-    before = (home / "truth_validation.tsv").read_bytes()
-    assert before.count(b"\n") == 81
-    with pytest.raises(InputError, match=r"dataset_root: .* has no audio/bus-0.wav \(1 such clips\); give the data"):
-        ablation.write_truth(home, Corpus(home, truth[1:], {}))
-    assert (home / "truth_validation.tsv").read_bytes() == before
-
-
 def test_equal_runs_differ_by_nothing(home):
     for variant in (None, "crop"):
         write_run(home, variant, 0, 0.8)
@@ -152,30 +137,3 @@ def test_faults_of_an_ablation_are_named(tmp_path):
         InputError, match="chosen_on: .*nowhere.tsv is not there; name a table"
     ):  # before hours of training
         recipes.load(tmp_path / "bad.yaml")
-
-
-def test_validation_clips_are_compared_where_the_recipe_says_so(home):
-    """Runs that are alike on the evaluation clips, and not on those held out."""
-    recipe = replace(RECIPE, ablation_clips="validation")
-    held = pd.DataFrame(
-        [(f"audio/{c}-held-{i}.wav", c, f"{c}{i}", "a") for c in CLASSES for i in range(8)], columns=COLUMNS
-    )
-    other = pd.DataFrame([("audio/unused.wav", "bus", "x", "a")], columns=COLUMNS)
-    for variant, p in ((None, 0.9), ("crop", 0.2)):
-        write_run(home, variant, 0, 0.8)
-        first = np.where(held.scene_label == CLASSES[0], p, 1 - p)
-        table = pd.DataFrame(
-            {"filename": held.filename, "scene_label": "bus", CLASSES[0]: first, CLASSES[1]: 1 - first}
-        )
-        folder = home / (f"ablation_{variant}" if variant else "submission_2") / "seed_0"
-        table.to_csv(folder / "predictions_validation.tsv", sep="\t", index=False)
-    assert ablation.write(home, recipe)[0].n.eq(0).all()  # their truth is not there yet
-    ablation.write_truth(home, Corpus(home, pd.concat([other, held]), {}))
-    assert (home / "truth_validation.tsv").read_text() == held.to_csv(sep="\t", index=False)
-    table = ablation.write(home, recipe)[0].set_index("variant")
-    assert table.n["crop"] == 16 and table.accuracy_difference["crop"] == -1
-    assert table.log_loss_difference["crop"] == pytest.approx(np.log(0.9 / 0.2))
-    assert "scored on the clips that chose" in (home / "tables" / "ablation.md").read_text()
-    with pytest.raises(InputError, match="ablation_clips: 'test' is not possible"):
-        (home / "bad.yaml").write_text("ablation_clips: test\n")
-        recipes.load(home / "bad.yaml")

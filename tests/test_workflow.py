@@ -19,7 +19,7 @@ from asc_kit.common import InputError
 from asc_kit.data import corpus as corpora
 from asc_kit.data.corpus import COLUMNS
 from asc_kit.run import batch, recipes
-from asc_kit.run.experiment import prepare, train
+from asc_kit.run.experiment import prepare
 from asc_kit.run.runs import Run
 
 RECIPE = {
@@ -314,19 +314,3 @@ def test_tables_follow_the_pages_template_and_the_published_numbers(tmp_path):
         (folder / "published" / "table_1.csv").write_text(numbers)
         states.append(names["made_by"]("12_report"))
     assert states[0] == states[1] and len(set(states)) == 3
-
-
-def test_variants_are_compared_on_validation_clips(tmp_path, tiny, recipe):
-    """By the notebook that the workflow executes, from runs that held clips out."""
-    held = {"epochs": 1, "batch_size": 4, "selection": "validation", "validation_fraction": 0.5}
-    recipe.write_text(yaml.safe_dump(RECIPE | {"training": held, "ablation_submission": "1", "ablation_clips": "validation",
-                                               "ablation": {"roll": {"roll": True}}}))  # fmt: skip
-    given = dict(config=str(recipe), experiment="mine", results_dir=str(tmp_path / "r"), dataset_root=str(tiny))
-    for variant in (None, "roll"):
-        train(Run.of(submission="1", variant=variant, **given))
-    batch.execute("notebooks/13_ablation.ipynb", tmp_path / "13.ipynb", given)
-    home = tmp_path / "r" / "mine"
-    table = pd.read_csv(home / "tables" / "ablation.csv").set_index("variant")
-    clips = pd.read_csv(home / "submission_1" / "seed_0" / "predictions_validation.tsv", sep="\t").filename
-    assert table.n.tolist() == [len(clips)] * 2 and table.accuracy_difference.notna()["roll"]
-    assert not set(clips) & set(pd.read_csv(home / "truth.tsv", sep="\t").filename)

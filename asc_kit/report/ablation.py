@@ -5,16 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common import InputError, replacing
-from asc_kit.config import PREDICTIONS
-from asc_kit.data.corpus import COLUMNS, Corpus
+from asc_kit.common import InputError
 from asc_kit.report import predictions, tables
 from asc_kit.report.evaluation import DIFFERENCES, SCORES, Results, Scored, beside, load, paired
 from asc_kit.run.recipes import Recipe
 from asc_kit.run.runs import differences
 
 AS_IT_STANDS = "the recipe"
-VALIDATION = "truth_validation"
 
 
 def folder(recipe: Recipe, variant: str) -> str:
@@ -29,11 +26,9 @@ def scores(home: Path, recipe: Recipe) -> dict[str, Scored]:
     ------
     InputError : a variant's run differs from the recipe in more than the variant declares.
     """
-    truth = VALIDATION if recipe.ablation_clips == "validation" else "truth"
     found = {}
     for variant in (AS_IT_STANDS, *recipe.ablation):
-        runs = f"{folder(recipe, variant)}/seed_*"
-        results = load(home, recipe, runs, PREDICTIONS[recipe.ablation_clips], truth)
+        results = load(home, recipe, f"{folder(recipe, variant)}/seed_*")
         declared = variant if variant in recipe.ablation else None
         for about in sum(results.abouts.values(), []):
             config = about["config"]
@@ -61,7 +56,7 @@ def table(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame
         changes = recipe.ablation.get(variant, {}).items()
         row = {"variant": variant, "changes": ", ".join(f"{k}: {'off' if v is None else v}" for k, v in changes)}
         if variant in scored:
-            files = home.glob(f"{folder(recipe, variant)}/seed_*/{PREDICTIONS[recipe.ablation_clips]}.tsv")
+            files = home.glob(f"{folder(recipe, variant)}/seed_*/predictions.tsv")
             row |= beside(scored[variant], usual) | {"note": predictions.missing(recipe, files)}
         else:
             row |= dict.fromkeys(SCORES, "") | {"n": 0, "seeds": 0, "note": "no run of it is there"}
@@ -82,22 +77,10 @@ def pairs(home: Path, recipe: Recipe, scored: dict[str, Scored]) -> pd.DataFrame
     return compared.rename(columns={"submission": "variant"})
 
 
-def write_truth(home: Path, corpus: Corpus) -> None:
-    """Write ``truth_validation.tsv``: the clips that the runs held out, which ``truth.tsv`` does not have."""
-    files = home.glob(f"*/seed_*/{PREDICTIONS['validation']}.tsv")
-    names = {name for file in files for name in pd.read_csv(file, sep="\t").filename}
-    if missing := names - set(corpus.table.filename):
-        raise InputError(f"dataset_root: {corpus.root} has no {min(missing)} ({len(missing)} such clips); give the "
-                         f"data that the runs of {home} were trained on")  # fmt: skip
-    with replacing(home / f"{VALIDATION}.tsv") as part:
-        corpus.table[corpus.table.filename.isin(names)][COLUMNS].to_csv(part, sep="\t", index=False)
-
-
 def write(home: Path, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write ``tables/ablation`` and ``ablation_pairs``; returns them."""
     scored, what = scores(home, recipe), f"Ablation of submission {recipe.ablation_submission}"
     made = table(home, recipe, scored), pairs(home, recipe, scored)
-    what += ", scored on the clips that chose each run's best epoch" if recipe.ablation_clips == "validation" else ""
     synthetic = predictions.is_synthetic(home)
     tables.write_one(made[0], home, "ablation", f"{what}.", synthetic)
     tables.write_one(made[1], home, "ablation_pairs", f"{what}, its variants against each other.", synthetic)

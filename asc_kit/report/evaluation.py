@@ -206,21 +206,19 @@ def open_results(config: str, experiment: str | None = None, results_dir: str = 
     return load(path(results_dir) / str(experiment or recipe.name), recipe)
 
 
-def load(
-    home: Path, recipe: Recipe, runs: str = "submission_*/seed_*", name: str = "predictions", truth: str = "truth"
-) -> Results:
+def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*", name: str = "predictions") -> Results:
     """Read an experiment's truth and predictions.
 
     Parameters
     ----------
     runs : some of its folders
-    name, truth : other files than ``predictions.tsv`` in them, and than the experiment's ``truth.tsv``
+    name : another file than ``predictions.tsv`` in them
 
     Raises
     ------
     InputError : predictions that do not fit the truth (unknown or doubled clips, other classes), or are none.
     """
-    truth_file = home / f"{truth}.tsv"
+    truth_file = home / "truth.tsv"
     files = sorted(home.glob(f"{runs}/{name}.tsv")) if truth_file.exists() else []
     if not files:
         return Results(home, recipe, (), {})

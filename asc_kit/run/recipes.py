@@ -38,8 +38,6 @@ class Recipe(Checked):
     systems: dict = field(default_factory=dict)  # name -> settings: systems of its own, or what differs in a known one
     ablation: dict = field(default_factory=dict)  # variant -> the only values in which it differs
     ablation_submission: str = "2"  # whose variants they are
-    # which compare them; validation: those held out of the training fold, to choose
-    ablation_clips: Literal["evaluation", "validation"] = "evaluation"
     chosen_on: str | None = None  # a table whose filenames chose this recipe: the floors are met on the others, too
     beyond: list | None = None  # score in ways that the report has not (14_beyond), and through these SIMULATED devices
 
