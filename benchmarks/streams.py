@@ -11,9 +11,11 @@ blocks of 0.1 s; what has arrived when the last work ends is worked on next, all
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,13 +77,42 @@ def without(model: compact.Model) -> compact.Model:
     return replace(model, network=Nothing(len(model.classes)))
 
 
+class Streams:
+    """Many streams that share a model; what is due together is scored together.
+
+    Parameters
+    ----------
+    model, every, about : as `stream.Stream`
+
+    Attributes
+    ----------
+    by_name : the streams
+    """
+
+    def __init__(self, model: compact.Model, every: float = 1.0, about: dict[str, Any] | None = None):
+        self.model, self.every, self.about, self.by_name = model, every, about, dict[Hashable, stream.Stream]()
+
+    def add(self, name: Hashable, rate: float | None = None) -> None:
+        """Begin a stream, anew where there is one of that name."""
+        self.by_name[name] = stream.Stream(self.model, self.every, rate, self.about, name)
+
+    def feed(self, blocks: Mapping[Hashable, np.ndarray]) -> list[stream.Heard]:
+        """`stream.Stream.feed` for any of them."""
+        parts = (self.by_name[name].windows(block) for name, block in blocks.items())
+        return stream.scored(self.model, chain.from_iterable(parts))
+
+    def finish(self, *names: Hashable) -> list[stream.Heard]:
+        """`stream.Stream.finish` for some, which are then forgotten."""
+        return stream.scored(self.model, chain.from_iterable(self.by_name.pop(name).rest() for name in names))
+
+
 class Running:
     """Streams that have run for ten seconds or more, and the sound that comes next: SYNTHETIC white noise."""
 
     def __init__(self, model: compact.Model, count: int, every: float):
         self.rate, self.every = model.config.features.sample_rate, every
         self.noise = 0.1 * np.random.default_rng(0).standard_normal(30 * self.rate).astype(np.float32)
-        self.streams, self.taken = stream.Streams(without(model), every), [0] * count
+        self.streams, self.taken = Streams(without(model), every), [0] * count
         for number in range(count):
             self.streams.add(number)
             self.feed({number: 10.0})

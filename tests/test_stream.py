@@ -24,10 +24,11 @@ from asc_kit.__main__ import app
 from asc_kit.common import InputError
 from asc_kit.deploy import calibration, compact, listen
 from asc_kit.deploy.quick import quickened
-from asc_kit.deploy.stream import BATCH, FAULTY, SILENT, Stream, Streams
+from asc_kit.deploy.stream import BATCH, FAULTY, SILENT, Stream
 from asc_kit.features import LogMel
 from asc_kit.lab import recording as lab
 from asc_kit.run.recipes import Recipe
+from benchmarks.streams import Streams
 
 RATE = 44100
 

@@ -1,4 +1,4 @@
-"""Sound that goes on, scored while it comes: every second a label of the last ten, for one stream or for many::
+"""Sound that goes on, scored while it comes: every second a label of the last ten::
 
     stream = Stream(quickened(load("model.safetensors")), rate=48000)
     for block in blocks:  # of any size
@@ -13,9 +13,9 @@ A stream holds some 12 s of samples and of frames, 3 MB with 160 mel bins, howev
 """
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, groupby, islice
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,11 +131,11 @@ class Stream:
         ------
         InputError : they are no floats of one channel, or far beyond full scale.
         """
-        return _scored(self.model, self.windows(samples))
+        return scored(self.model, self.windows(samples))
 
     def finish(self) -> list[Heard]:
         """The window at the end, if anything came since the last, and if it is long enough for one."""
-        return _scored(self.model, self.rest())
+        return scored(self.model, self.rest())
 
     def windows(self, samples: np.ndarray) -> Iterator[_Window]:
         """`feed` without scores, for a batch."""
@@ -194,37 +194,9 @@ class Stream:
         return torch.cat([head, self.frames[start // hop + edge : self.frames.end], new[whole:]])
 
 
-class Streams:
-    """Many streams that share a model; what is due together is scored together.
-
-    Parameters
-    ----------
-    model, every, about : as `Stream`
-
-    Attributes
-    ----------
-    by_name : the streams
-    """
-
-    def __init__(self, model: Model, every: float = 1.0, about: dict[str, Any] | None = None):
-        self.model, self.every, self.about, self.by_name = model, every, about, dict[Hashable, Stream]()
-
-    def add(self, name: Hashable, rate: float | None = None) -> None:
-        """Begin a stream, anew where there is one of that name."""
-        self.by_name[name] = Stream(self.model, self.every, rate, self.about, name)
-
-    def feed(self, blocks: Mapping[Hashable, np.ndarray]) -> list[Heard]:
-        """`Stream.feed` for any of them."""
-        parts = (self.by_name[name].windows(block) for name, block in blocks.items())
-        return _scored(self.model, chain.from_iterable(parts))
-
-    def finish(self, *names: Hashable) -> list[Heard]:
-        """`Stream.finish` for some, which are then forgotten."""
-        return _scored(self.model, chain.from_iterable(self.by_name.pop(name).rest() for name in names))
-
-
 @torch.inference_mode()
-def _scored(model: Model, windows: Iterable[_Window]) -> list[Heard]:
+def scored(model: Model, windows: Iterable[_Window]) -> list[Heard]:
+    """Score windows, of one stream or of several, in batches."""
     found = []
     for _, same in groupby(windows, lambda window: window.mel.shape):
         while batch := list(islice(same, BATCH)):
