@@ -100,14 +100,6 @@ def table_6(net: Network) -> pd.DataFrame:
     return table.assign(size_bytes=BYTES * table.parameters)
 
 
-def children(net: nn.Module) -> pd.DataFrame:
-    """name, parameters, size_bytes of any network's top-level children, and their total; its own tensors are such."""
-    parts = {name: count(child) for name, child in net.named_children()}
-    parts |= {name: tensor.numel() for name, tensor in net.named_parameters(recurse=False)}
-    table = pd.DataFrame((parts | {"Total": count(net)}).items(), columns=["name", "parameters"])
-    return table.assign(size_bytes=BYTES * table.parameters)
-
-
 def multiply_accumulates(net: nn.Module, features: Features, seconds: float = 10.0) -> int:
     """Multiply-accumulates of the convolutions and products for one clip, counted while the built network runs."""
     from torch.utils.flop_counter import FlopCounterMode  # here: its import takes half a second

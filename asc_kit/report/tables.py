@@ -176,7 +176,7 @@ MEASURED = (2, 3, 4, 7)  # whose titles say where the data is synthetic
 def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[int, pd.DataFrame]:
     """Write ``tables/table_<n>.csv`` and ``.md``; returns them by number.
 
-    `MORE` go with Table 7, and `complexity.children` of every other network that the recipe plans with Table 6.
+    `MORE` go with Table 7.
     """
     home, synthetic = results.home, results.synthetic
     made = {number: TABLES[number][1](results) for number in numbers}
@@ -185,10 +185,6 @@ def write(results: Results, numbers: tuple[int, ...] = tuple(TABLES)) -> dict[in
         write_one(table, home, f"table_{number}", title, synthetic and number in MEASURED)
     for name, (title, table) in MORE.items() if 7 in numbers else ():
         write_one(table(results), home, name, title, synthetic)
-    others = [name for name in results.recipe.submissions if name not in SYSTEMS and results.kind(name) == "network"]
-    for name in others if 6 in numbers else ():
-        table = complexity.children(network.build(results.config(name), len(results.classes) or 10))
-        write_one(table, home, f"table_6_{name}", f"Model size of {name}, by the network's top-level children.")
     return made
 
 
