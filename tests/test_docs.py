@@ -9,8 +9,8 @@ import pandas as pd
 from conftest import ROOT
 
 from asc_kit.deploy import compact
-from asc_kit.report import ablation, evaluation, tables, words
-from asc_kit.report.predictions import read_truth
+from asc_kit.report import ablation, evaluation, words
+from asc_kit.report.predictions import read_truth, together
 from asc_kit.run import recipes
 from benchmarks import correction, microphones
 from tools import results as page
@@ -145,7 +145,7 @@ def test_both_together_have_the_lower_log_loss_without_the_clips_that_chose_the_
     for name, chosen, n in (("tut2017", "tut2017", 298), ("tau2022_folds", "tau2022", 625)):
         left_out = pd.read_csv(ROOT / "results" / chosen / "chosen_on.tsv", sep="\t").filename
         results = evaluation.load(ROOT / "results" / name, recipes.load(f"config/{name}.yaml"))
-        both, scored = tables.together_scored(results, "2", "logistic"), results.scored
+        both, scored = evaluation.combined(results.home, ("2", "logistic"), together), results.scored
         sides = [replace(one, seeds={seed: rows.drop(left_out, errors="ignore") for seed, rows in one.seeds.items()})
                  for one in (both, scored["2"], scored["logistic"])]  # fmt: skip
         for other in sides[1:]:
@@ -340,7 +340,8 @@ def test_what_it_says_of_simulated_devices_is_in_the_predictions():
     shown = [100 * apart["unheard"][f"accuracy_difference{end}"] for end in ("", "_low", "_high")]
     assert "s4 to s6 ({:+.1f} points [{:+.1f}, {:+.1f}]), and is".format(*shown) in text and shown[1] < 0 < shown[2]
     both = [
-        tables.together_scored(results, *pair) for pair in (("robust_network", "robust_logistic"), ("2", "logistic"))
+        evaluation.combined(results.home, pair, together)
+        for pair in (("robust_network", "robust_logistic"), ("2", "logistic"))
     ]
     parts = [[one.where("source_label", *devices) for one in both] for devices in (("a",), ("s4", "s5", "s6"))]
     worse, apart_there = (evaluation.difference(*pair) for pair in parts)

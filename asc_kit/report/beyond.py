@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from asc_kit.common import InputError
 from asc_kit.data.demo import DEVICES
 from asc_kit.report import predictions, tables
-from asc_kit.report.evaluation import DIFFERENCES, NETWORKS, SCORES, Scored, beside, load
+from asc_kit.report.evaluation import DIFFERENCES, NETWORKS, SCORES, Scored, beside, combined, load
 from asc_kit.run.recipes import Recipe
 
 ALONE = "alone"
@@ -33,12 +32,12 @@ def ways(home: Path, recipe: Recipe) -> pd.DataFrame:
     for name, size in sizes.items():
         alone, seeds = results.scored[name], len(results.scored[name].seeds)
         weights = load(home, recipe, f"averaged_{name}/seed_*").scored.get(f"averaged_{name}")
-        mean = _mean(home, (name,), over_seeds=True) if seeds > 1 else None
+        mean = combined(home, (name,), _mean, over_seeds=True) if seeds > 1 else None
         probabilities = f"mean of its {seeds} seeds' probabilities"
         rows += [_row(ALONE, name, size, alone), _row("mean over crops", name, size, over_crops.get(name), alone),
                  _row("mean of its seeds' weights", name, size, weights, alone),
                  _row(probabilities, name, size and seeds * size, mean, alone)]  # fmt: skip
-    if sizes.keys() >= set(NETWORKS) and (mean := _mean(home, NETWORKS, over_seeds=False)):
+    if sizes.keys() >= set(NETWORKS) and (mean := combined(home, NETWORKS, _mean)):
         fourth = results.scored["4"]
         same = replace(fourth, seeds={seed: fourth.seeds[seed] for seed in mean.seeds})
         size = sum(sizes[name] for name in NETWORKS)
@@ -76,26 +75,5 @@ def _row(way: str, name: str, size: float | str, scored: Scored | None, usual: S
     return {"way": way, "submission": name, "size_kb": size} | beside(scored, usual)
 
 
-def _mean(home: Path, names: tuple[str, ...], over_seeds: bool) -> Scored | None:
-    """The scores of several networks' mean probabilities: of every seed that all have, or of all seeds together.
-
-    Raises
-    ------
-    InputError : the networks of a seed and fold scored different clips.
-    """
-    truth = predictions.read_truth(home / "truth.tsv")
-    groups: dict[tuple[int, int], list[Path]] = {}
-    for file in sorted(file for name in names for file in home.glob(f"submission_{name}/seed_*/predictions.tsv")):
-        seed, fold = predictions.place(file)
-        groups.setdefault((0 if over_seeds else seed, fold), []).append(file)
-    seeds: dict[int, list[pd.DataFrame]] = {}
-    needed = max(map(len, groups.values())) if over_seeds else len(names)
-    for (seed, _), files in sorted(groups.items()):
-        if len(files) == needed:  # else a run of it is missing
-            parts = [predictions.read_probabilities(file, truth) for file in files]
-            for file, part in zip(files, parts):
-                if not part.index.equals(parts[0].index):
-                    raise InputError(f"{file}: has other clips than {files[0]}; their probabilities have no mean")
-            mean = sum(parts) / len(parts)
-            seeds.setdefault(seed, []).append(predictions.score_table(mean, truth, files[0]))
-    return Scored("mean", {seed: pd.concat(folds) for seed, folds in seeds.items()}) if seeds else None
+def _mean(*parts: pd.DataFrame) -> pd.DataFrame:
+    return sum(parts) / len(parts)

@@ -3,7 +3,7 @@
 A clone without audio recomputes them; `asc_kit.report.tables` makes the report's tables of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -240,6 +240,36 @@ def load(home: Path, recipe: Recipe, runs: str = "submission_*/seed_*", name: st
         abouts.setdefault(predictions.system(file), []).append(predictions.about(file))
     _refuse_unlike(home, abouts)
     return Results(home, recipe, classes, scored, predictions.is_synthetic(home), abouts)
+
+
+def combined(
+    home: Path, names: tuple[str, ...], combine: Callable[..., pd.DataFrame], over_seeds: bool = False
+) -> Scored | None:
+    """The scores of several systems as one: of every seed that all have, or of all seeds together; None without any.
+
+    Parameters
+    ----------
+    combine : takes the probabilities of each, as `predictions.read_probabilities` gives them, and gives one table
+
+    Raises
+    ------
+    InputError : the systems scored different clips of a seed and fold.
+    """
+    truth = predictions.read_truth(home / "truth.tsv")
+    groups: dict[tuple[int, int], list[Path]] = {}
+    for file in (file for name in names for file in sorted(home.glob(f"submission_{name}/seed_*/predictions.tsv"))):
+        seed, fold = predictions.place(file)
+        groups.setdefault((0 if over_seeds else seed, fold), []).append(file)
+    seeds: dict[int, list[pd.DataFrame]] = {}
+    needed = max(map(len, groups.values())) if over_seeds else len(names)
+    for (seed, _), files in sorted(groups.items()):
+        if len(files) == needed:  # else a run of it is missing
+            parts = [predictions.read_probabilities(file, truth) for file in files]
+            for file, part in zip(files, parts):
+                if len(part.index.symmetric_difference(parts[0].index)):
+                    raise InputError(f"{file}: has other clips than {files[0]}; their probabilities have no mean")
+            seeds.setdefault(seed, []).append(predictions.score_table(combine(*parts), truth, files[0]))
+    return Scored("mean", {seed: pd.concat(folds) for seed, folds in seeds.items()}) if seeds else None
 
 
 def _refuse_unlike(home: Path, abouts: dict[str, list[dict[str, Any]]]) -> None:

@@ -260,28 +260,17 @@ def together(results: Results) -> pd.DataFrame:
         kinds = [config.architecture.network for config in configs]
         if kinds != ["report", "logistic"] or configs[0].features != configs[1].features:
             continue
-        parts = together_scored(results, one, two), results.scored[one], results.scored[two]
-        if not parts[0].seeds:
+        model = evaluation.combined(results.home, (one, two), predictions.together)
+        if model is None:
             continue
+        parts = model, results.scored[one], results.scored[two]
         groups = [("all", parts)]
-        if {*sum(GROUPS, ())} <= {*devices(parts[0])}:
+        if {*sum(GROUPS, ())} <= {*devices(model)}:
             groups += [(", ".join(group), [part.where("source_label", *group) for part in parts]) for group in GROUPS]
         for name, (both, *alone) in groups:
             row = {"submission": one, "and": two, "devices": name} | both.row()
             rows += [row | {"against": part.submission} | evaluation.difference(both, part) for part in alone]
     return pd.DataFrame(rows)
-
-
-def together_scored(results: Results, one: str, two: str) -> Scored:
-    """The clips of two systems' mean, seed by seed and fold by fold."""
-    truth, seeds = predictions.read_truth(results.home / "truth.tsv"), {}
-    for file in sorted((results.home / f"submission_{one}").glob("seed_*/predictions.tsv")):
-        other = results.home / f"submission_{two}" / file.parent.name / "predictions.tsv"
-        if other.exists():
-            mean = predictions.together(*(predictions.read_probabilities(each, truth) for each in (file, other)))
-            rows = predictions.score_table(mean, truth, file)
-            seeds.setdefault(predictions.place(file)[0], []).append(rows)
-    return Scored("both", {seed: pd.concat(folds) for seed, folds in seeds.items()})
 
 
 MORE: dict[str, tuple[str, Callable[[Results], pd.DataFrame]]] = {  # beside Table 7
