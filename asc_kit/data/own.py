@@ -4,7 +4,6 @@ Recordings have any length and a data set's clips one; a clip here knows its rec
 stay on one side of the split.
 """
 
-import hashlib
 import os
 import re
 from collections import deque
@@ -229,11 +228,8 @@ def _plain(name: str) -> str:
 
 
 def _key(recordings: list[Recording], seconds: float) -> str:
-    digest = hashlib.sha256(f"{seconds}".encode())
-    for recording in recordings:
-        status = recording.file.stat()
-        digest.update(f"\n{recording} {status.st_size} {status.st_mtime_ns}".encode())
-    return digest.hexdigest()[:12]
+    status = [(recording, recording.file.stat()) for recording in recordings]
+    return config.digest(f"{seconds}", *(f"{recording} {s.st_size} {s.st_mtime_ns}" for recording, s in status))
 
 
 def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
