@@ -9,9 +9,10 @@ from asc_kit.common.files import (
     locked,
     replacing,
     write_file,
+    write_sound,
     write_tensors,
 )
 from asc_kit.common.progress import ahead, in_threads, progress, say
 
 __all__ = ["ARCHIVE_FAULTS", "InputError", "ahead", "amount", "cached", "check_writable", "in_threads", "locked",
-           "progress", "replacing", "say", "write_file", "write_tensors"]  # fmt: skip
+           "progress", "replacing", "say", "write_file", "write_sound", "write_tensors"]  # fmt: skip

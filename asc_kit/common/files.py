@@ -79,6 +79,16 @@ def write_tensors(tensors: dict[str, Any], target: Path, about: str) -> None:
             raise InputError(f"{target}: cannot be written ({' '.join(str(error).split())})") from None
 
 
+def write_sound(target: Path, wave: Any, rate: int, subtype: str) -> None:
+    """Write a sound file with soundfile; `OSError` where that fails."""
+    import soundfile  # here: it loads a library
+
+    try:
+        soundfile.write(target, wave, rate, subtype)
+    except soundfile.LibsndfileError as error:  # how a full disk looks from there
+        raise OSError(error.error_string) from None
+
+
 @contextmanager
 def locked(file: Path, busy: str | None = None, setting: str = "ASC_CACHE") -> Iterator[None]:
     """Hold a file's lock, which the system frees when its holder dies.

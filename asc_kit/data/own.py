@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import soundfile
 
 from asc_kit import config
-from asc_kit.common import InputError, cached, locked, progress, say, tables
+from asc_kit.common import InputError, cached, locked, progress, say, tables, write_sound
 from asc_kit.data import audio
 
 # Columns of a CSV file, and what others call them; blanks, dashes, brackets and case do not count.
@@ -244,7 +243,7 @@ def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
                     rest += len(piece.wave) / piece.rate
                     break
                 name = f"audio/{number:05d}-{_plain(recording.file.stem)}-{count:04d}.wav"
-                _write(part / name, piece)
+                write_sound(part / name, piece.wave, piece.rate, "PCM_24")
                 start = recording.start + count * len(piece.wave) / piece.rate
                 rows.append((name, recording.scene_label, recording.identifier, recording.source_label,
                              recording.file, f"{start:g}"))  # fmt: skip
@@ -254,10 +253,3 @@ def _cut(recordings: list[Recording], seconds: float, folder: Path) -> None:
         say(f"beyond full scale, clipped: {min(loud)}{f' and {len(loud) - 1} more' * (len(loud) > 1)}")
     if rest >= 0.05:  # what is shown as 0.0 s is rounding
         say(f"{rest:.1f} s at the ends of recordings are too short for a clip and left out")
-
-
-def _write(file: Path, sound: audio.Sound) -> None:
-    try:
-        soundfile.write(file, sound.wave, sound.rate, subtype="PCM_24")
-    except soundfile.LibsndfileError as error:  # how a full disk looks from there
-        raise OSError(error.error_string) from None

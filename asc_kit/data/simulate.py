@@ -15,11 +15,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-import soundfile
 import torch
 
 from asc_kit.beyond import compress
-from asc_kit.common import InputError, in_threads, say
+from asc_kit.common import InputError, in_threads, say, write_sound
 from asc_kit.data import audio, corpus, responses
 
 SEEN, UNSEEN = ("s1", "s2", "s3"), ("s4", "s5", "s6")
@@ -185,10 +184,7 @@ def _record(item: tuple, root: Path, part: Path, rate: int, settings: dict) -> t
         heard = through(wave, *settings[device], rate) if device in settings else wave
         peak = np.abs(heard).max(initial=0)
         name = f"audio/{stem.strip('/').replace('/', '-')}-{device}{suffix}"
-        try:
-            soundfile.write(part / name, audio.to_int16(heard * min(1, FULL / max(peak, FULL))), rate, "PCM_16")
-        except soundfile.LibsndfileError as error:  # how a full disk looks from there
-            raise OSError(error.error_string) from None
+        write_sound(part / name, audio.to_int16(heard * min(1, FULL / max(peak, FULL))), rate, "PCM_16")
         rows.append((name, row.scene_label, row.identifier, device))
     return rows, [note for note in notes if "full scale" not in note]
 
