@@ -167,7 +167,8 @@ def _ask(row: Any, part: Path, whole: bool = False) -> None:
         code = answer.status_code
         if code == 429 or code >= 500:
             raise requests.HTTPError(f"the server answers {code}", response=answer)
-        if here and (code == 416 or (code == 206 and not _begins(answer, here))):
+        asked = answer.headers.get("Content-Range", "").startswith(f"bytes {here}-")
+        if here and (code == 416 or (code == 206 and not asked)):
             return _ask(row, part, whole=True)
         if not here and code in (206, 416):
             raise InputError(f"{row.url}: the server answers {code}, for which it was not asked")
@@ -187,11 +188,6 @@ def _ask(row: Any, part: Path, whole: bool = False) -> None:
                     raise InputError(f"more than {row.bytes} bytes come from {row.url}, where the registry has no more")
     if _size(part) == here:
         raise requests.HTTPError("the connection ends early")
-
-
-def _begins(answer: requests.Response, place: int) -> bool:
-    """Whether a part is what was asked for."""
-    return answer.headers.get("Content-Range", "").startswith(f"bytes {place}-")
 
 
 def unpack(archive: Path, root: Path) -> set[Path]:
