@@ -1,5 +1,6 @@
 """What a reader cannot see in a table: paired differences of two systems, and which of many are more than chance."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -93,16 +94,6 @@ def floors(table: pd.DataFrame) -> str:
     return BREAK.join(parts) or "Nothing has run."
 
 
-def league(table: pd.DataFrame) -> str:
-    """`tables.league`: which systems differ from the report's network."""
-    return _against("the report's network", table)
-
-
-def ablation(table: pd.DataFrame) -> str:
-    """Which variants of an ablation differ from the recipe."""
-    return _against("the recipe", table)
-
-
 def beyond(table: pd.DataFrame) -> str:
     """Which of `beyond.ways` differ from the networks alone."""
     said = _against("the network alone", table)
@@ -120,6 +111,10 @@ def _against(what: str, table: pd.DataFrame) -> str:
         parts = [f"{verdict} for {_names(rows[mask])}" for verdict, mask in verdicts.items() if mask.any()]
         scores.append(f"{score.replace('_', ' ').capitalize()}: {'; '.join(parts)}.")
     return " ".join(scores)
+
+
+league = partial(_against, "the report's network")  # of `tables.league`
+ablation = partial(_against, "the recipe")  # of an ablation's table
 
 
 def _names(rows: pd.DataFrame) -> str:
