@@ -12,7 +12,10 @@ follow from it are written, and the temperature of ``results/small``. The plain 
 import argparse
 import shutil
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +89,7 @@ def through(data: Path, files: tuple[Path, ...], fold: int, seed: int) -> pd.Dat
     -------
     filename, microphone, seed; for each of the systems its label, and the probability of the true class, in four digits
     """
+    torch.set_num_threads(1)
     systems = [system for system in SYSTEMS if seed in seeds(system)]
     run = Run.of("config/small.yaml", "2", 0, fold, str(data), HOME.name, str(HOME.parent))
     corpus = experiment.open_corpus(run.recipe, data)
@@ -222,8 +226,9 @@ def main() -> None:
         train(data, files, fold)
     parts = list(product(range(1, FOLDS + 1), SEEDS))
     if all((_folder("robust_network", *part) / "run.json").exists() for part in parts):
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            found = pd.concat(pool.map(partial(through, data, files), *zip(*parts)))
         torch.set_num_threads(1)
-        found = pd.concat([through(data, files, *part) for part in parts])
         write_file(HOME / "microphones.tsv", found.to_csv(sep="\t", index=False))
         (HOME / "truth.tsv").unlink(missing_ok=True)  # no experiment: each fold has another configuration
         write()

@@ -276,14 +276,14 @@ def test_every_clip_went_through_its_folds_microphones_with_each_choice_of_recor
     found, truth = read("tut2017"), read_truth(microphones.TRUTH)
     usual = pd.read_csv(microphones.HOME / "microphones.tsv", sep="\t", dtype=str)
     ways = {*zip(usual.filename, usual.microphone), *((name, microphones.CLEAN) for name in truth.index)}
-    softer = {(name, correction.SOFTER) for name in truth.index}
+    levels = {(name, level) for name in truth.index for level in correction.LEVELS}
     assert set(found.recordings) == {"none", *correction.RECORDINGS} and len(ways) == 2744
-    for which, rows in found.groupby("recordings"):
-        wanted = softer if which == "none" else ways | softer
+    for (which, _), rows in found.groupby(["recordings", "draw"]):
+        wanted = levels if which == "none" else ways | levels
         assert {*zip(rows.filename, rows.microphone)} == wanted and len(rows) == len(wanted)
 
 
-@pytest.mark.parametrize("which", [*correction.RECORDINGS, "all"])
+@pytest.mark.parametrize("which", ["5", "20", "of 3 classes", "all"])
 def test_no_clip_sets_the_model_that_scores_it(which):
     """Nor does a clip of its place; and the same seed draws the same."""
     rows = pd.DataFrame({"identifier": [f"place {n // 3}" for n in range(60)]})
