@@ -39,8 +39,11 @@ try:
     SHARDS = lists.shards(lists.read(MANIFEST), SHARD)
     FOLDER = Path(texts["microphone"]).resolve() if "microphone" in texts else None
     WAYS = ["--temperature", TEMPERATURE, *(["--microphone", str(FOLDER)] if FOLDER else [])]
+    HEARD = [] if FOLDER is None else sound_files(FOLDER)[0] if FOLDER.is_dir() else [FOLDER]
+    if FOLDER and not all(file.is_file() for file in HEARD or [FOLDER]):
+        raise InputError(f"microphone: {FOLDER} holds no recordings; give a folder of some by that microphone")
     FITTED = [MODEL.with_name("temperature.json")] if FOLDER or TEMPERATURE == "fitted" else []
-    FITTED += sound_files(FOLDER)[0] if FOLDER else []
+    FITTED += HEARD
     BYTES = [hashlib.sha256(file.read_bytes()).hexdigest() for file in [MODEL, *FITTED]]
     HOME = OUT.with_name(f"{OUT.name}.shards") / kit.digest(*BYTES, TEMPERATURE, str(ROOT), kit.code_digest(*CODE))
     TABLES = [HOME / f"{shard}.tsv" for shard in SHARDS]

@@ -66,7 +66,7 @@ def probabilities(model: compact.Model, features: torch.Tensor) -> pd.DataFrame:
 
 
 def setting(parts: np.ndarray, classes: np.ndarray, which: str, seed: tuple[int, ...]) -> dict[int, np.ndarray]:
-    """Part -> the clips that its model is set by: one of `RECORDINGS`, drawn of other parts, or ``all`` of those."""
+    """Part -> the clips that its model is set by: one of `RECORDINGS`, or ``all`` of other parts."""
     found = {}
     for part in range(parts.max() + 1):
         others, draw = np.flatnonzero(parts != part), np.random.default_rng([*seed, part])
@@ -173,7 +173,7 @@ def microphones_table(truth: pd.DataFrame, corrected: pd.DataFrame, before: pd.D
         for which in RECORDINGS:
             one = _drawn(rows, which, truth, system)
             made.append({"system": system, "through": kind, "recordings": which} | one.row() | difference(one, plain))
-    return pd.DataFrame(made)[["system", "through", "recordings", *_kept(SCORES), "n", *DIFFERENCES]]
+    return pd.DataFrame(made)[["system", "through", "recordings", *SCORES, "n", *DIFFERENCES]]
 
 
 def _drawn(rows: pd.DataFrame, which: str, truth: pd.DataFrame, system: str) -> Scored:
@@ -204,10 +204,6 @@ def devices_table(truth: pd.DataFrame, corrected: pd.DataFrame) -> pd.DataFrame:
 
 def _right(rows: pd.DataFrame, truth: pd.DataFrame, system: str) -> pd.DataFrame:
     return folds.right(rows, truth, system).set_index("filename")
-
-
-def _kept(names: list[str]) -> list[str]:
-    return [name for name in names if not name.endswith("_std")]  # of one seed there is none
 
 
 def write() -> None:

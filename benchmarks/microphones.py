@@ -2,11 +2,11 @@
 
     python -m benchmarks.microphones TUT2017 RESPONSES [--folds 1 2]
 
-A fold's network hears the measured microphones of other makers than those it is scored through, so that every clip is
-scored once by the recorder itself, and every microphone once by clips of unheard places. A run that is there is left as
-it is; once all folds are, ``microphones.tsv`` has every clip through every microphone of its fold, and the tables that
-follow from it are written, and the temperature of ``results/small``. The plain recipe's networks are those of
-``results/tut2017``, of one seed.
+A fold's network hears the measured microphones of other makers than those it is scored through, so that with each seed
+every clip is scored once by the recorder itself, and every microphone once by clips of unheard places. A run that is
+there is left as it is; once all folds are, ``microphones.tsv`` has every clip through every microphone of its fold, and
+the tables that follow from it are written, and the temperature of ``results/small``. The plain recipe's networks are
+those of ``results/tut2017``, of one seed.
 """
 
 import argparse
@@ -236,8 +236,9 @@ def main() -> None:
 
 
 def calibrate(data: Path, microphones: Path) -> None:
-    """``temperature.json`` of results/small: the temperature from the folds' clips as the recorder recorded them, the
-    profile from all clips, each so and once more as training hears it, the spectrum from all as they are.
+    """``temperature.json`` of results/small: the temperature from the folds' clips as the recorder recorded them and
+    the first seed scored them, the profile from all clips, each so and once more as training hears it, the spectrum
+    from all as they are.
     """
     truth = read_truth(TRUTH)
     held_out = pd.concat([_probabilities(truth, "both", fold) for fold in range(1, FOLDS + 1)])

@@ -278,6 +278,7 @@ def test_every_clip_went_through_its_folds_microphones_with_each_choice_of_recor
     ways = {*zip(usual.filename, usual.microphone), *((name, microphones.CLEAN) for name in truth.index)}
     levels = {(name, level) for name in truth.index for level in correction.LEVELS}
     assert set(found.recordings) == {"none", *correction.RECORDINGS} and len(ways) == 2744
+    assert set(found.draw) == {"0", "1"}
     for (which, _), rows in found.groupby(["recordings", "draw"]):
         wanted = levels if which == "none" else ways | levels
         assert {*zip(rows.filename, rows.microphone)} == wanted and len(rows) == len(wanted)
@@ -299,6 +300,8 @@ def test_no_clip_sets_the_model_that_scores_it(which):
     again, other = (correction.setting(parts, classes, which, seed) for seed in ((1, 2), (1, 3)))
     assert all((by[part] == again[part]).all() for part in by)
     assert (which == "all") == all(np.array_equal(by[part], other[part]) for part in by)
+    every = correction.setting(parts, classes, "themselves", (1, 2))
+    assert list(every) == [0, 1, 2, 3] and all(list(clips) == list(range(60)) for clips in every.values())
 
 
 def test_a_parts_clips_are_shifted_by_what_sets_it():
@@ -330,3 +333,15 @@ def test_the_rows_of_real_devices_come_again_by_other_means():
     committed = read("tau2022").set_index("filename").loc[rows.filename]
     assert [model.classes[n] for n in np.argmax(found, 1)] == committed.logistic_label.to_list()
     assert set(rows.identifier[halves == 0]).isdisjoint(rows.identifier[halves == 1])
+
+
+def test_the_cards_levels_are_those_of_the_recordings():
+    data, truth = real("tut2017"), read_truth(microphones.TRUTH)
+    waves = (soundfile.read(data / name)[0] for name in truth.index)
+    levels = pd.Series([10 * np.log10(np.square(wave).mean()) for wave in waves], truth.index)
+    low, high = (f"{value:.0f}" for value in levels.quantile([0.05, 0.95]))
+    scenes = levels.groupby(truth.scene_label).median()
+    card = " ".join((MODEL.with_name("MODEL_CARD.md")).read_text().split())
+    assert f"from {low} to {high} dB of full scale (root mean square, 5 to 95 %)" in card
+    assert f"an office {scenes['office']:.0f} and a bus {scenes['bus']:.0f} in the median" in card
+    assert scenes.min() == scenes["office"] and scenes.max() == scenes["bus"]

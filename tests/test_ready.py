@@ -75,3 +75,17 @@ def test_the_workflow_takes_both(folder, tmp_path):  # noqa: F811
     want = recordings.score(quickened(ready.load(MODEL, folder=folder, temperature="fitted")), new / "9.wav")
     classes = compact.load(MODEL).classes
     assert rows[1][1] == manifest.row("9.wav", want.probabilities, classes) and rows[0] != rows[1]
+    one = sorted(folder.iterdir())[0]
+    for heard_by in (folder, one):  # a file's name alone tells nothing
+        kept = one.read_bytes()
+        record(folder, [int(one.stem)], filtered=False)
+        done = start(workflow(tmp_path, MODEL, f"microphone={heard_by}", "temperature=fitted"))
+        rows.append((tmp_path / "out.tsv").read_text())
+        one.write_bytes(kept)
+        assert done.returncode == 0 and "1 of 1 recordings scored" in done.stderr
+    assert len({*map(str, rows)}) == 4
+    (tmp_path / "empty").mkdir()
+    for missing in ("nowhere", "empty"):
+        done = start(workflow(tmp_path, MODEL, f"microphone={tmp_path / missing}"))
+        assert done.returncode == 1 and f"{missing} holds no recordings; give a folder" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -26,7 +26,7 @@ EXPERIMENTS = {
 }
 TOGETHER = {"tut2017": "TUT 2017, five folds, 392 clips", "tau2022_folds": "TAU 2022, five folds, 745 clips",
             "tau2022": "TAU 2022, official split, three seeds, 275 clips"}  # fmt: skip
-MICROPHONES = "TUT 2017, five folds of places and of makers; two seeds, one of those without microphones"
+MICROPHONES = "TUT 2017, five folds of places and of makers; two seeds, those without microphones one"
 SHOWN = ("baseline", *NETWORKS, "robust")
 DEVICES = dict(zip(("a, the recorder", "s1 to s3, in training", "s4 to s6, unheard"), tables.GROUPS))
 

@@ -4,16 +4,17 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from asc_kit.common import InputError, say
 from asc_kit.deploy import calibration, compact, microphone
 
+LEAST, MOST = 0.01, 100  # temperatures: beyond, float32 may not hold what is left
+
 
 class Tempered(nn.Module):
-    """A network whose logits are divided by a temperature."""
+    """A network whose logits are divided by a temperature, in float32."""
 
     def __init__(self, network: nn.Module, temperature: float):
         super().__init__()
@@ -21,11 +22,11 @@ class Tempered(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, 1, time, mel) to (batch, classes)."""
-        return self.network(x) / self.temperature
+        return self.network(x).float() / self.temperature
 
 
 def load(file: Path, allow_code: bool = False, folder: Path | None = None, temperature: str = "1") -> compact.Model:
-    """A model for `predict`, `listen`, `export` and `web`.
+    """A model for `predict`, `listen`, `export` and `web`; what was done to it stands in its origin.
 
     Parameters
     ----------
@@ -55,6 +56,6 @@ def _degree(text: str, model_file: Path, model: compact.Model) -> float:
         say(f"temperature {about['temperature']:g}, fitted on {about['clips']} held-out clips")
         return about["temperature"]
     with suppress(ValueError):
-        if 0 < float(text) < np.inf:
+        if LEAST <= float(text) <= MOST:
             return float(text)
-    raise InputError(f"temperature: {text!r} is not possible; give a number above 0, or fitted")
+    raise InputError(f"temperature: {text!r} is not possible; give a number from {LEAST} to {MOST}, or fitted")
