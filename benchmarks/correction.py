@@ -11,6 +11,7 @@ half of its evaluation places.
 """
 
 import argparse
+import gzip
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -206,14 +207,18 @@ def _right(rows: pd.DataFrame, truth: pd.DataFrame, system: str) -> pd.DataFrame
     return folds.right(rows, truth, system).set_index("filename")
 
 
+def rows_of(name: str) -> pd.DataFrame:
+    """The committed rows of ``tut2017`` or ``tau2022``, all as text."""
+    return pd.read_csv(HOME / f"{name}.tsv.gz", sep="\t", dtype=str)
+
+
 def write() -> None:
     """The tables, from what is committed alone."""
-    read = {"sep": "\t", "dtype": str}
     truth, tau = read_truth(folds.TRUTH), read_truth(TAU / "truth.tsv")
-    before = pd.read_csv(folds.HOME / "microphones.tsv", **read)
-    found = microphones_table(truth, pd.read_csv(HOME / "tut2017.tsv", **read), before)
+    before = pd.read_csv(folds.HOME / "microphones.tsv", sep="\t", dtype=str)
+    found = microphones_table(truth, rows_of("tut2017"), before)
     tables.write_one(found, HOME, "microphones", "Set to microphones by recordings without labels, two draws.")
-    found = devices_table(tau, pd.read_csv(HOME / "tau2022.tsv", **read))
+    found = devices_table(tau, rows_of("tau2022"))
     tables.write_one(found, HOME, "devices", "Set to TAU's devices by recordings without labels, first seed.")
 
 
@@ -229,7 +234,8 @@ def main() -> None:
     torch.set_num_threads(1)
     found["tau2022"] = by_devices(corpora.read(given.tau2022.resolve(), "given"))
     for name, rows in found.items():
-        write_file(HOME / f"{name}.tsv", rows.to_csv(sep="\t", index=False))
+        text = rows.to_csv(sep="\t", index=False).encode()
+        write_file(HOME / f"{name}.tsv.gz", gzip.compress(text, mtime=0))  # equal rows are equal bytes
     write()
 
 

@@ -259,21 +259,17 @@ def test_of_any_features_the_shift_is_taken_in_their_own_unit(changes):
     )
 
 
-def read(name):
-    return pd.read_csv(correction.HOME / f"{name}.tsv", sep="\t", dtype=str)
-
-
 def test_the_tables_follow_from_the_rows(tmp_path):
     before = pd.read_csv(microphones.HOME / "microphones.tsv", sep="\t", dtype=str)
-    both = {"microphones": correction.microphones_table(read_truth(microphones.TRUTH), read("tut2017"), before),
-            "devices": correction.devices_table(read_truth(correction.TAU / "truth.tsv"), read("tau2022"))}  # fmt: skip
+    both = {"microphones": correction.microphones_table(read_truth(microphones.TRUTH), correction.rows_of("tut2017"), before),
+            "devices": correction.devices_table(read_truth(correction.TAU / "truth.tsv"), correction.rows_of("tau2022"))}  # fmt: skip
     for name, table in both.items():
         tables.write_one(table, tmp_path, name, "")
         assert (tmp_path / f"tables/{name}.csv").read_text() == (correction.HOME / f"tables/{name}.csv").read_text()
 
 
 def test_every_clip_went_through_its_folds_microphones_with_each_choice_of_recordings():
-    found, truth = read("tut2017"), read_truth(microphones.TRUTH)
+    found, truth = correction.rows_of("tut2017"), read_truth(microphones.TRUTH)
     usual = pd.read_csv(microphones.HOME / "microphones.tsv", sep="\t", dtype=str)
     ways = {*zip(usual.filename, usual.microphone), *((name, microphones.CLEAN) for name in truth.index)}
     levels = {(name, level) for name in truth.index for level in correction.LEVELS}
@@ -330,7 +326,7 @@ def test_the_rows_of_real_devices_come_again_by_other_means():
         net = model.network
         parts = (parts - net.mean.float().numpy()) / net.deviation.float().numpy()
         found.append(parts @ net.classifier.weight.detach().numpy().T + net.classifier.bias.detach().numpy())
-    committed = read("tau2022").set_index("filename").loc[rows.filename]
+    committed = correction.rows_of("tau2022").set_index("filename").loc[rows.filename]
     assert [model.classes[n] for n in np.argmax(found, 1)] == committed.logistic_label.to_list()
     assert set(rows.identifier[halves == 0]).isdisjoint(rows.identifier[halves == 1])
 

@@ -333,7 +333,7 @@ def test_what_it_says_of_models_set_to_a_microphone_is_in_the_tables():
     assert (
         change("both", "5", kinds[2], "accuracy", 100)[1] < 0 and change("both", "5", kinds[2], "log_loss", -1)[1] < 0
     )
-    rows, found = read_truth(microphones.TRUTH), pd.read_csv(correction.HOME / "tut2017.tsv", sep="\t", dtype=str)
+    rows, found = read_truth(microphones.TRUTH), correction.rows_of("tut2017")
     other = set(found.microphone) - set(correction.KINDS)
     for kind in correction.KINDS:
         some = found[found.microphone.isin(other if kind == kinds[2] else [kind])]
